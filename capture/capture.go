@@ -118,6 +118,7 @@ const (
 	LinkSLL      LinkType = 113 // Linux cooked v1
 	LinkIPv4     LinkType = 228
 	LinkIPv6     LinkType = 229
+	LinkSLL2     LinkType = 276 // Linux cooked v2
 )
 
 // MaxTags and MaxEncapsulations bound what is remembered of a packet's
