@@ -1,0 +1,134 @@
+// Package config holds the configuration of the offpath binary: its keys,
+// their defaults and their documentation (all three in this file), and the
+// strict reading of a YAML file and of the environment.
+//
+// A configuration is read whole, checked whole, and only then used: [Load]
+// returns either a valid [Config] or one error of one line that names where
+// the bad value stands, the value and the mend. A Config is not changed after
+// Load and may be read by any number of goroutines.
+//
+// The package reads files and the environment and nothing else: whether an
+// interface exists or a target answers is for others to find out.
+package config
+
+import (
+	"net/netip"
+)
+
+// DefaultPath is read when no path is given; it may be absent.
+const DefaultPath = "/etc/offpath/offpath.yaml"
+
+// Config is the whole configuration. The tag key names a setting in the file
+// (and, in upper case behind OFFPATH_SECTION_, in the environment); doc is
+// what `offpath check --print` says of it.
+type Config struct {
+	Capture    Capture    `key:"capture"`
+	Reassembly Reassembly `key:"reassembly"`
+	Client     Client     `key:"client"`
+	Hash       Hash       `key:"hash"`
+	Detect     Detect     `key:"detect"`
+	Mitigate   Mitigate   `key:"mitigate"`
+	Stream     Stream     `key:"stream"`
+	Output     Output     `key:"output"`
+	Admin      Admin      `key:"admin"`
+	State      State      `key:"state"`
+	Log        Log        `key:"log"`
+
+	// Path is the file that was read; "" if none was.
+	Path string
+	// Warnings are remarks on settings that have no effect.
+	Warnings []string
+}
+
+// Capture says where packets come from.
+type Capture struct {
+	Interfaces []string `key:"interfaces" doc:"interfaces to listen on"`
+	Workers    int      `key:"workers" doc:"rings and workers per interface; 0: one per core"`
+	RingMiB    int      `key:"ring_mib" doc:"size of each ring, MiB"`
+	Record     string   `key:"record" doc:"pcapng file that receives every captured frame; empty: none"`
+	User       string   `key:"user" doc:"user to become once the rings are bound; empty: stay"`
+}
+
+// Reassembly bounds reassembly.
+type Reassembly struct {
+	MemoryMiB int `key:"memory_mib" doc:"limit of buffered octets of all connections together, MiB"`
+}
+
+// Client says who the client of a request is.
+type Client struct {
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" doc:"networks whose forwarding headers are believed"`
+	IgnoreHeaders  []string       `key:"ignore_headers" doc:"header names that your own proxies add: no part of fingerprints"`
+	Allow          []netip.Prefix `key:"allow" doc:"networks that are never acted against"`
+}
+
+// Hash is about the keyed hashes of secrets.
+type Hash struct {
+	Key Secret `key:"key" doc:"site key, file:PATH or env:NAME, 16 octets or more; empty: made once and kept in state.dir"`
+}
+
+// Mitigate is about enforcement.
+type Mitigate struct {
+	Mode    string   `key:"mode" doc:"off, monitor or enforce"`
+	Targets []Target `key:"targets" doc:"load balancers: list of name, type (haproxy), address (unix:PATH or tcp:HOST:PORT)"`
+}
+
+// Target is one load balancer.
+type Target struct {
+	Name    string `key:"name"`
+	Type    string `key:"type"`
+	Address string `key:"address"`
+}
+
+// Stream is about Kafka, for `offpath sensor` and `offpath detect`.
+type Stream struct {
+	Brokers           []string `key:"brokers" doc:"bootstrap addresses, HOST:PORT"`
+	TransactionsTopic string   `key:"transactions_topic" doc:"topic from sensors to detection"`
+	VerdictsTopic     string   `key:"verdicts_topic" doc:"topic that verdicts are published on"`
+	Group             string   `key:"group" doc:"consumer group of detection"`
+}
+
+// Output names files that a running offpath appends to, beside everything
+// else that it does.
+type Output struct {
+	Transactions string `key:"transactions" doc:"JSON Lines file of transactions; empty: none"`
+	Findings     string `key:"findings" doc:"JSON Lines file of findings; empty: none"`
+	Verdicts     string `key:"verdicts" doc:"JSON Lines file of verdicts; empty: none"`
+}
+
+// Admin is about the API.
+type Admin struct {
+	Socket  string `key:"socket" doc:"unix socket of the API, mode 0600; empty: none"`
+	Listen  string `key:"listen" doc:"address of metrics, health and API; beyond loopback it needs token, tls_cert and tls_key; empty: none"`
+	Token   Secret `key:"token" doc:"bearer token of the API on admin.listen, file:PATH or env:NAME; without it the API is read-only there"`
+	TLSCert string `key:"tls_cert" doc:"certificate chain of admin.listen, PEM"`
+	TLSKey  string `key:"tls_key" doc:"its private key, PEM"`
+}
+
+// State is where offpath keeps what must outlive it.
+type State struct {
+	Dir string `key:"dir" doc:"folder for the hash key"`
+}
+
+// Log is about the messages on stderr.
+type Log struct {
+	Level  string `key:"level" doc:"debug, info, warn or error"`
+	Format string `key:"format" doc:"auto (text on a terminal, else JSON), text or json"`
+}
+
+// Default returns the configuration that an empty file gives.
+func Default() *Config {
+	return &Config{
+		Capture:    Capture{RingMiB: 64},
+		Reassembly: Reassembly{MemoryMiB: 1024},
+		Detect:     defaultDetect(),
+		Mitigate:   Mitigate{Mode: "monitor"},
+		Stream: Stream{
+			TransactionsTopic: "offpath.transactions",
+			VerdictsTopic:     "offpath.verdicts",
+			Group:             "offpath-detect",
+		},
+		Admin: Admin{Socket: "/run/offpath/admin.sock", Listen: "127.0.0.1:9321"},
+		State: State{Dir: "/var/lib/offpath"},
+		Log:   Log{Level: "info", Format: "auto"},
+	}
+}
