@@ -1,8 +1,58 @@
 package config
 
+import "time"
+
 // Detect holds the thresholds of detection.
-type Detect struct{}
+type Detect struct {
+	Baseline       float64       `key:"baseline" doc:"share of honest logins that fail, until the traffic has shown its own; 0.01 to 0.6"`
+	FalseAlarm     float64       `key:"false_alarm" doc:"chance of convicting an honest client, per run of the test; 1e-12 to 0.01"`
+	KnownGoodShare float64       `key:"known_good_share" doc:"share of successful logins above which a client is never convicted; above 0 to 1"`
+	VerdictTTL     time.Duration `key:"verdict_ttl" doc:"how long a first verdict lasts; each further conviction doubles it"`
+	VerdictTTLMax  time.Duration `key:"verdict_ttl_max" doc:"the longest that a verdict lasts; at most 24h"`
+	Clients        int           `key:"clients" doc:"clients that are remembered at once"`
+	Verdicts       int           `key:"verdicts" doc:"verdicts that are active at once"`
+}
 
-func defaultDetect() Detect { return Detect{} }
+func defaultDetect() Detect {
+	return Detect{
+		Baseline:       0.08,
+		FalseAlarm:     1e-6,
+		KnownGoodShare: 0.2,
+		VerdictTTL:     10 * time.Minute,
+		VerdictTTLMax:  24 * time.Hour,
+		Clients:        1 << 20,
+		Verdicts:       1 << 17,
+	}
+}
 
-func (l *loader) checkDetect() error { return nil }
+// Limits of the thresholds; they are those of detect/engine.
+const (
+	minBaseline, maxBaseline     = 0.01, 0.6
+	minFalseAlarm, maxFalseAlarm = 1e-12, 0.01
+	minClients, maxClients       = 64, 1 << 26
+	maxVerdicts                  = 1 << 20
+	maxVerdictTTL                = 24 * time.Hour
+)
+
+func (l *loader) checkDetect() error {
+	d := &l.config.Detect
+	if d.Baseline < minBaseline || d.Baseline > maxBaseline {
+		return l.mistake("detect.baseline", "%v is out of range; write a share from %v to %v", d.Baseline, minBaseline, maxBaseline)
+	}
+	if d.FalseAlarm < minFalseAlarm || d.FalseAlarm > maxFalseAlarm {
+		return l.mistake("detect.false_alarm", "%v is out of range; write a chance from %v to %v", d.FalseAlarm, minFalseAlarm, maxFalseAlarm)
+	}
+	if d.KnownGoodShare <= 0 || d.KnownGoodShare > 1 {
+		return l.mistake("detect.known_good_share", "%v is out of range; write a share above 0 and up to 1", d.KnownGoodShare)
+	}
+	if d.VerdictTTLMax < time.Second || d.VerdictTTLMax > maxVerdictTTL {
+		return l.mistake("detect.verdict_ttl_max", "%v is out of range; write a duration from 1s to 24h", d.VerdictTTLMax)
+	}
+	if d.VerdictTTL < time.Second || d.VerdictTTL > d.VerdictTTLMax {
+		return l.mistake("detect.verdict_ttl", "%v is out of range; write a duration from 1s to detect.verdict_ttl_max, %v", d.VerdictTTL, d.VerdictTTLMax)
+	}
+	if err := l.checkRange("detect.clients", d.Clients, minClients, maxClients); err != nil {
+		return err
+	}
+	return l.checkRange("detect.verdicts", d.Verdicts, 1, maxVerdicts)
+}

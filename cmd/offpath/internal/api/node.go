@@ -1,0 +1,106 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Node is what the API shows and steers: one running offpath. Its methods may
+// be called from any goroutine.
+type Node interface {
+	// Ready lists the reasons why the process is not ready; none: it is.
+	Ready() []string
+	// Findings returns up to limit findings, the newest first.
+	Findings(limit int) []json.RawMessage
+	// Verdicts lists the active verdicts and what became of each.
+	Verdicts() []Verdict
+	// Targets says how each load balancer is.
+	Targets() []Target
+	// Audit lists what was done at the load balancers and by whose order,
+	// oldest first.
+	Audit() []AuditEntry
+	// Decide puts an operator's own verdict in force.
+	Decide(order Order, who string) (Verdict, error)
+	// Lift ends a verdict; the error is ErrUnknownVerdict if none is active.
+	Lift(id, who string) error
+	// Off stops all enforcement, On resumes it.
+	Off(who string) error
+	On(who string) error
+}
+
+// The errors of a Node that the API answers with a status of their own.
+var (
+	ErrNoMitigation   = errors.New("this offpath makes no verdicts: it is a sensor alone")
+	ErrUnknownVerdict = errors.New("no active verdict has this id")
+)
+
+// OrderError is an order that can't be carried out as it stands.
+type OrderError struct{ Text string }
+
+func (e *OrderError) Error() string { return e.Text }
+
+// Order is an operator's own verdict.
+type Order struct {
+	Action  string            `json:"action"`
+	Subject map[string]string `json:"subject"` // by the contract's names, such as client.ip
+	TTL     string            `json:"ttl"`     // such as 10m; at most 24h
+	Rate    *Rate             `json:"rate,omitempty"`
+	Reason  string            `json:"reason"`
+}
+
+// Rate is the limit of a rate_limit order.
+type Rate struct {
+	Requests int    `json:"requests"`
+	Per      string `json:"per"` // such as 60s
+}
+
+// Verdict is an active verdict and what became of it.
+type Verdict struct {
+	Verdict     json.RawMessage `json:"verdict"` // as in the JSON Lines
+	Operator    bool            `json:"operator"`
+	Enforcement *Enforcement    `json:"enforcement,omitempty"`
+	Targets     []TargetVerdict `json:"targets"`
+}
+
+// Enforcement is what the mirror shows of a verdict.
+type Enforcement struct {
+	State        string     `json:"state"` // unseen, refused, answered, gone
+	Refused      uint64     `json:"refused"`
+	Answered     uint64     `json:"answered"`
+	FirstRefused *time.Time `json:"first_refused,omitempty"`
+	LastRefused  *time.Time `json:"last_refused,omitempty"`
+	LastAnswered *time.Time `json:"last_answered,omitempty"`
+}
+
+// TargetVerdict is the state of a verdict at one load balancer.
+type TargetVerdict struct {
+	Name    string `json:"name"`
+	State   string `json:"state"`
+	Error   string `json:"error,omitempty"`
+	Refused uint64 `json:"refused"`
+	Passed  uint64 `json:"passed"`
+}
+
+// Target is the state of one load balancer.
+type Target struct {
+	Name    string     `json:"name"`
+	Type    string     `json:"type"`
+	Address string     `json:"address"`
+	Up      bool       `json:"up"`
+	Error   string     `json:"error,omitempty"`
+	Since   *time.Time `json:"since,omitempty"`
+	Mode    string     `json:"mode,omitempty"`
+	Version string     `json:"version,omitempty"`
+	Held    int        `json:"held"`
+}
+
+// AuditEntry is one thing that was done.
+type AuditEntry struct {
+	Time    time.Time `json:"time"`
+	Who     string    `json:"who"`
+	What    string    `json:"what"`
+	Verdict string    `json:"verdict,omitempty"`
+	Target  string    `json:"target,omitempty"`
+	Detail  string    `json:"detail,omitempty"`
+}
