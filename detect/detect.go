@@ -66,7 +66,7 @@ type Expected struct {
 // Verdict is a decision. A later verdict with the same ID replaces it.
 type Verdict struct {
 	Time     int64  // event time of the decision, ns since the epoch
-	ID       string // 16 hex digits; see NewID in detect/engine
+	ID       string // 16 hex digits; see NewID
 	Action   Action
 	Subject  Subject
 	Rate     Rate  // with ActionRateLimit

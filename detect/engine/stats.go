@@ -1,0 +1,33 @@
+package engine
+
+// Stats are the engine's books. All are counts since its start, but for the
+// gauges, which say what is held now.
+type Stats struct {
+	Transactions uint64 // observed
+	SecondLegs   uint64 // of them: the second sight of a request, not counted again
+	Refused      uint64 // of them: carried a refusal's marker
+	RefusedStale uint64 // of them: marker of no active verdict
+	NoClient     uint64 // of them: logins whose effective client is unknown or a trusted proxy
+
+	Logins   map[string]uint64 // login attempts by outcome; "unknown" where it could not be told
+	Repeated uint64            // attempts that had been counted before: same client, account and password
+
+	Findings uint64 // new findings
+	Verdicts uint64 // new verdicts
+	Renewals uint64 // renewal lines
+	Expired  uint64 // verdicts that ran to their end
+	Lifted   uint64 // verdicts that an operator, or a change of the allow-list, ended
+
+	// Convictions that did not become verdicts, by reason.
+	VetoKnownGood  uint64 // the client's logins mostly succeed
+	VetoOutage     uint64 // the application fails for everybody
+	VetoUnanchored uint64 // no login has ever succeeded there, for several clients
+	VetoAllowed    uint64 // on the allow-list: finding only
+	VetoCapacity   uint64 // too many active verdicts: finding only
+
+	EntityEvictions   uint64 // clients forgotten for want of room
+	EndpointEvictions uint64 // endpoints forgotten for want of room
+	DossierEvictions  uint64 // evidence lists forgotten for want of room
+
+	Entities, Endpoints, LoginEndpoints, ActiveVerdicts int // gauges
+}
