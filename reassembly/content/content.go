@@ -1,0 +1,183 @@
+// Package content says what heads and bodies of HTTP messages mean: who the
+// effective client is, what was asked for, which credentials and session
+// tokens were shown and issued, what a body looks like without its values, and
+// whether the load balancer refused the request.
+//
+// Secrets end here. Account names, passwords, tokens, cookies, API keys and
+// card numbers leave as keyed hashes (see [Extractor.Hash]) wherever they
+// appear: in the body, in Authorization and Cookie fields, under credential-like
+// names in request-target, Referer and Location, and in every header value that
+// [Config.DetailHeaders] adds. The names are closed lists in names.go. With
+// [Config.Cleartext] everything stays as it was on the wire.
+//
+// Nothing here fails on the octets of a message: what can't be understood is
+// left unknown.
+//
+// Memory: an [Extractor] copies what it keeps, so heads and bodies may be views
+// into packet memory. Strings that come again and again (header name lists,
+// user agents, domains, paths, the hash of a bearer) are interned in tables of
+// fixed size, which an entry enters only when it is seen a second time: a flood
+// of values seen once costs its own memory and nothing else. A repeated request
+// costs no allocation. One worker owns an Extractor; it is not for concurrent
+// use.
+//
+// It doesn't parse messages (reassembly/http1 does), doesn't compute
+// fingerprints and doesn't judge: what a login is and how it ended is detect's.
+package content
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"offpath/reassembly"
+	"offpath/reassembly/internal/text"
+	"offpath/reassembly/message"
+)
+
+// Config says what to extract. The zero value but for Key is the live default.
+type Config struct {
+	// Key is the site key of the keyed hashes, at least 16 octets. Only with
+	// Cleartext may it be empty.
+	Key []byte
+	// Cleartext leaves secrets as they were on the wire.
+	Cleartext bool
+	// TrustedProxies are the networks whose forwarding headers are believed.
+	TrustedProxies []netip.Prefix
+	// DetailHeaders fills Detail.Fields.
+	DetailHeaders bool
+	// DetailBodies fills Detail.SHA256 and Detail.DecodedBytes.
+	DetailBodies bool
+	// MarkerHeader is the response header by which a load balancer says that it
+	// refused a request, and for which verdict; "" is X-Offpath-Refused.
+	MarkerHeader string
+}
+
+// DefaultMarkerHeader is the response header that marks a refusal.
+const DefaultMarkerHeader = "X-Offpath-Refused"
+
+// MinKey is the least number of octets of a site key.
+const MinKey = 16
+
+// Octets of a body that are looked at: for credentials and signature, and with
+// DetailBodies.
+const (
+	bodyLimit       = 16 << 10
+	detailBodyLimit = 8 << 20
+)
+
+// BodyLimit is how many octets of a body a parser must keep for the Extractor.
+func (c *Config) BodyLimit() int {
+	if c.DetailBodies {
+		return detailBodyLimit
+	}
+	return bodyLimit
+}
+
+func (c *Config) validate() error {
+	if len(c.Key) < MinKey && !c.Cleartext {
+		return fmt.Errorf("hash key of %d octets: at least %d are needed", len(c.Key), MinKey)
+	}
+	for _, p := range c.TrustedProxies {
+		if !p.IsValid() {
+			return errors.New("trusted proxies: a network that is no network")
+		}
+	}
+	for i := range len(c.MarkerHeader) {
+		if !isTokenByte(c.MarkerHeader[i]) {
+			return fmt.Errorf("marker header %q is not a field name", c.MarkerHeader)
+		}
+	}
+	return nil
+}
+
+// Extractor fills the fields of transactions that come from heads and bodies.
+// It belongs to one worker.
+type Extractor struct {
+	detailHeaders, detailBodies bool
+
+	marker  string // lower case
+	trusted []netip.Prefix
+	hash    hasher
+	strings stringTable
+	lists   listTable
+	text    text.Builder // strings of the message at hand that no table holds
+	decoder decoder
+
+	target []byte   // the request-target or another URL, redacted
+	value  []byte   // a value with its encoding undone
+	lower  []byte   // a name or domain in lower case
+	items  [][]byte // elements of a list to be interned
+	arena  []byte   // octets that items refer to
+	keys   keySet   // of the body at hand
+	creds  credentials
+	cookie cookieTokens
+}
+
+// New returns an Extractor; the error says what is wrong with the Config.
+func New(c Config) (*Extractor, error) {
+	if err := c.validate(); err != nil {
+		return nil, fmt.Errorf("content: %w", err)
+	}
+	e := &Extractor{
+		detailHeaders: c.DetailHeaders,
+		detailBodies:  c.DetailBodies,
+		marker:        lowerString(c.MarkerHeader),
+		trusted:       unmapAll(c.TrustedProxies),
+		hash:          newHasher(c.Key, c.Cleartext),
+		strings:       newStringTable(),
+		lists:         newListTable(),
+	}
+	if e.marker == "" {
+		e.marker = lowerString(DefaultMarkerHeader)
+	}
+	return e, nil
+}
+
+// Request fills tx from a request: HTTPVersion, Client, Request and Auth (the
+// session tokens issued aside). What only the flow knows (addresses, times,
+// flags) must be there before: Source, and in Client the address that PROXY
+// protocol gave, if it did. As long as tx has no response, the integers of its
+// Response become reassembly.Unknown.
+func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body message.Body) {
+	tx.HTTPVersion = head.Version
+	if tx.Response.Status == 0 {
+		tx.Response.BodyBytes = reassembly.Unknown
+		tx.Response.Signature.Length = reassembly.Unknown
+		tx.Response.Detail.DecodedBytes = reassembly.Unknown
+	}
+	e.client(tx, head)
+	e.requestHead(&tx.Request, head)
+	e.requestBody(tx, head, body)
+	e.detail(&tx.Request.Detail, head, body)
+	e.text.Commit()
+}
+
+// Response fills tx from the final response: Response, RefusedBy and
+// Auth.SessionIssued. If tx has no request, the integers of its Request become
+// reassembly.Unknown.
+func (e *Extractor) Response(tx *reassembly.Transaction, head *message.Head, body message.Body) {
+	if tx.HTTPVersion == "" {
+		tx.HTTPVersion = head.Version
+	}
+	if tx.Request.Method == "" {
+		tx.Request.BodyBytes = reassembly.Unknown
+		tx.Request.Signature.Length = reassembly.Unknown
+		tx.Request.Detail.DecodedBytes = reassembly.Unknown
+	}
+	tx.Response.Status = head.Status
+	tx.RefusedBy = e.refusedBy(head)
+	e.responseBody(tx, head, body)
+	e.detail(&tx.Response.Detail, head, body)
+	e.text.Commit()
+}
+
+// Hash returns the keyed hash of value under its kind, as it stands in
+// transactions: 16 hex digits, or value itself in cleartext mode.
+//
+// The key of a kind is HMAC-SHA-256(site key, "offpath " + kind); the hash is
+// the first 64 bits of HMAC-SHA-256(key of the kind, value). A load balancer
+// that is to recognise a session gets the key of [KindToken] alone.
+func (e *Extractor) Hash(kind Kind, value []byte) string {
+	return string(e.hash.append(nil, kind, value))
+}
