@@ -1,0 +1,34 @@
+// Package haproxy enforces verdicts at an HAProxy, 2.6 or later, over its
+// Runtime API (unix or TCP socket).
+//
+// What it keeps at the load balancer, all under the prefix offpath:
+//
+//   - the stick table offpath_verdicts, one row per exact subject: gpt0 is the
+//     action, gpc0 the second of expiry, gpc1 the limit of a rate, conn_cnt
+//     and sess_cnt the halves of the verdict's id (2.6 can set only scalars
+//     from its command line). The table belongs to a peers section, so that
+//     its rows outlive a reload. The row "mode" holds the mode; without it
+//     nothing is enforced. The row "off" is for a person at the load balancer:
+//     while it is there nothing is enforced either;
+//   - the map networks.map, one line per network with the same in its value.
+//     Adding to a map never replaces, so it is written anew as a whole
+//     (prepare, add, commit) and kept small;
+//   - the map allow-live.map, networks that are never acted against, beside
+//     allow.map, which is the operator's own and never written;
+//   - the tables offpath_rate_1s, _10s and _60s, the rates per verdict and
+//     client address;
+//   - the table offpath_hits, what was refused and let through per verdict.
+//
+// [Setup] prints the rules that read them. HAProxy compares expiries with its
+// own clock: rows of a dead controller end by themselves.
+//
+// Commands go in batches, each on a connection of its own: a connection kept
+// open would stay with the old process after a reload. A batch stays below
+// half of HAProxy's buffer: 2.6 crashes on a payload that fills it. Every word
+// that is sent is checked against a closed set of characters first; what an
+// attacker can choose (paths) goes as a hash.
+//
+// It does not configure, start or reload HAProxy, and does not speak to a
+// master socket. One controller owns the tables of one HAProxy: rows it does
+// not want are removed at a full comparison.
+package haproxy

@@ -1,0 +1,175 @@
+package haproxy
+
+import (
+	"bytes"
+	"cmp"
+	"embed"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"text/template"
+)
+
+//go:embed setup/*.cfg
+var setupFiles embed.FS
+
+// MaxProxyHops is how many trusted proxies in a row the rules look past.
+const MaxProxyHops = 4
+
+// Setup is what an HAProxy's configuration needs to enforce verdicts. The zero
+// value suits an HAProxy that clients reach directly.
+type Setup struct {
+	// Address is the socket that offpath will use, unix:/PATH or
+	// tcp:HOST:PORT; default unix:/run/haproxy/admin.sock.
+	Address string
+	// MapDir is the folder of the map files; default [DefaultMapDir].
+	MapDir string
+	// PeerName is HAProxy's name for itself; default lb1. PeerAddress is where
+	// an old process hands its rows to the new one; default 127.0.0.1:10077.
+	PeerName, PeerAddress string
+	// TableSize is the number of rows for verdicts, in HAProxy's notation;
+	// default 1m.
+	TableSize string
+	// TrustedProxies are networks whose ClientHeader is believed: proxies and
+	// CDNs in front of the load balancer, as in client.trusted_proxies. Empty:
+	// the client is the peer of the connection.
+	TrustedProxies []netip.Prefix
+	// ClientHeader names clients, the nearest last; default X-Forwarded-For.
+	ClientHeader string
+	// Counters are the sticky counters the rules may use for rates and hits;
+	// HAProxy 2.6 has 0 to 2, and a configuration that uses 1 or 2 itself has
+	// to give others here. Both 0: 1 and 2.
+	Counters [2]int
+}
+
+func (s *Setup) setDefaults() {
+	s.Address = cmp.Or(s.Address, "unix:/run/haproxy/admin.sock")
+	s.MapDir = strings.TrimRight(cmp.Or(s.MapDir, DefaultMapDir), "/")
+	s.PeerName = cmp.Or(s.PeerName, "lb1")
+	s.PeerAddress = cmp.Or(s.PeerAddress, "127.0.0.1:10077")
+	s.TableSize = cmp.Or(s.TableSize, "1m")
+	s.ClientHeader = cmp.Or(s.ClientHeader, "X-Forwarded-For")
+	if s.Counters == [2]int{} {
+		s.Counters = [2]int{1, 2}
+	}
+}
+
+func (s *Setup) validate() error {
+	if _, err := newClient(s.Address, 0); err != nil {
+		return fmt.Errorf("haproxy setup: %w", err)
+	}
+	if _, _, err := net.SplitHostPort(s.PeerAddress); err != nil {
+		return fmt.Errorf("haproxy setup: peer address %q is not HOST:PORT", s.PeerAddress)
+	}
+	_, where, _ := strings.Cut(s.Address, ":")
+	for _, word := range []string{where, s.MapDir, s.PeerName, s.PeerAddress, s.TableSize, s.ClientHeader} {
+		if !plain(strings.NewReplacer("[", "", "]", "").Replace(word)) {
+			return fmt.Errorf("haproxy setup: %q holds what haproxy.cfg may take for syntax", word)
+		}
+	}
+	for _, p := range s.TrustedProxies {
+		if !p.IsValid() {
+			return fmt.Errorf("haproxy setup: trusted proxy %s is no network", p)
+		}
+	}
+	if a, b := s.Counters[0], s.Counters[1]; a == b || min(a, b) < 0 || max(a, b) > 11 {
+		return fmt.Errorf("haproxy setup: sticky counters %d and %d have to be two different ones of 0 to 11", a, b)
+	}
+	return nil
+}
+
+// Config is a [Setup] rendered.
+type Config struct {
+	Header   string   // comments: how to install the rest
+	Global   string   // lines of the global section
+	Sections string   // whole sections
+	Rules    string   // lines that come first in each protected frontend
+	Files    []string // map files that have to exist before HAProxy starts
+}
+
+// Render checks the setup and makes the configuration.
+func (s Setup) Render() (Config, error) {
+	s.setDefaults()
+	if err := s.validate(); err != nil {
+		return Config{}, err
+	}
+	_, where, isUnix := strings.Cut(s.Address, "unix:")
+	view := view{
+		Setup:         s,
+		AllowFile:     s.MapDir + "/" + allowMap,
+		AllowLiveFile: s.MapDir + "/" + allowLiveMap,
+		NetworkFile:   s.MapDir + "/" + networkMap,
+		Trusted:       s.TrustedProxies,
+		RateCounter:   s.Counters[0],
+		HitCounter:    s.Counters[1],
+		StatsSocket:   "stats socket " + where + " mode 600 level admin",
+		SocatAddress:  "UNIX-CONNECT:" + where,
+	}
+	if !isUnix {
+		where = strings.TrimPrefix(s.Address, "tcp:")
+		view.StatsSocket = "stats socket " + socketFamily(where) + where + " level admin"
+		view.SocatAddress = "TCP:" + where
+	}
+	view.Files = []string{view.AllowFile, view.AllowLiveFile, view.NetworkFile}
+	if len(s.TrustedProxies) > 0 {
+		for hop := 1; hop <= MaxProxyHops; hop++ {
+			view.Hops = append(view.Hops, hop)
+		}
+	}
+
+	parts, err := template.ParseFS(setupFiles, "setup/*.cfg")
+	if err != nil {
+		return Config{}, fmt.Errorf("haproxy setup: %w", err)
+	}
+	config := Config{Files: view.Files}
+	for name, text := range map[string]*string{
+		"header.cfg": &config.Header, "global.cfg": &config.Global,
+		"sections.cfg": &config.Sections, "rules.cfg": &config.Rules,
+	} {
+		var b bytes.Buffer
+		if err := parts.ExecuteTemplate(&b, name, view); err != nil {
+			return Config{}, fmt.Errorf("haproxy setup: %w", err)
+		}
+		*text = b.String()
+	}
+	return config, nil
+}
+
+// socketFamily is HAProxy's prefix for the family of a listening address.
+func socketFamily(hostPort string) string {
+	switch a, err := netip.ParseAddrPort(hostPort); {
+	case err != nil:
+		return ""
+	case a.Addr().Is6():
+		return "ipv6@"
+	default:
+		return "ipv4@"
+	}
+}
+
+// view is what the templates see.
+type view struct {
+	Setup
+	AllowFile, AllowLiveFile, NetworkFile string
+	Files                                 []string
+	StatsSocket, SocatAddress             string
+	Trusted                               []netip.Prefix
+	Hops                                  []int // 1 is the nearest name in ClientHeader
+	RateCounter, HitCounter               int
+}
+
+// WriteTo prints everything with its explanation, for a person.
+func (c Config) WriteTo(w io.Writer) (int64, error) {
+	var b strings.Builder
+	b.WriteString(c.Header)
+	b.WriteString("\n# ===== part 1: into your global section =====\n")
+	b.WriteString(c.Global)
+	b.WriteString("\n# ===== part 2: sections of their own =====\n")
+	b.WriteString(c.Sections)
+	b.WriteString("\n# ===== part 3: first in every protected frontend =====\n")
+	b.WriteString(c.Rules)
+	n, err := io.WriteString(w, b.String())
+	return int64(n), err
+}

@@ -1,0 +1,413 @@
+package haproxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"offpath/detect"
+	"offpath/mitigate"
+)
+
+// Kind is the type of this target in the configuration.
+const Kind = "haproxy"
+
+// Defaults of [Options].
+const (
+	DefaultMapDir       = "/etc/haproxy/offpath"
+	DefaultTimeout      = 5 * time.Second
+	DefaultCapacity     = 1_000_000
+	DefaultMaxNetworks  = 4096
+	DefaultCompareLimit = 100_000
+)
+
+// ErrNotPrepared says that the load balancer lacks a table or map: its
+// configuration does not hold what `offpath target-config` prints.
+var ErrNotPrepared = errors.New("load balancer is not prepared: add what `offpath target-config` prints to its configuration")
+
+// Options of a target. Only Address is needed.
+type Options struct {
+	Name    string // of the target; default: the address
+	Address string // unix:/PATH or tcp:HOST:PORT of a stats socket of level admin
+	// MapDir is the folder of the map files as haproxy.cfg names it, here and
+	// in [Setup]; default [DefaultMapDir].
+	MapDir string
+	// Timeout is for connecting and for each read and write; default
+	// [DefaultTimeout].
+	Timeout time.Duration
+	// Capacity is the most verdicts on exact subjects: less than the size of
+	// the table in the configuration. Default [DefaultCapacity].
+	Capacity int
+	// MaxNetworks is the most verdicts on networks: the map is written anew
+	// at each change. Default [DefaultMaxNetworks].
+	MaxNetworks int
+	// CompareLimit is the most rows that a full comparison lists one by one:
+	// a dump of 100,000 takes about a second of one HAProxy thread. Beyond it
+	// rows are written again unseen, and unwanted ones end by their expiry.
+	// Default [DefaultCompareLimit].
+	CompareLimit int
+}
+
+func (o *Options) setDefaults() {
+	o.Name = cmp.Or(o.Name, o.Address)
+	o.MapDir = strings.TrimRight(cmp.Or(o.MapDir, DefaultMapDir), "/")
+	o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
+	o.Capacity = cmp.Or(o.Capacity, DefaultCapacity)
+	o.MaxNetworks = cmp.Or(o.MaxNetworks, DefaultMaxNetworks)
+	o.CompareLimit = cmp.Or(o.CompareLimit, DefaultCompareLimit)
+}
+
+func (o *Options) validate() error {
+	switch {
+	case !plain(o.MapDir) || !strings.HasPrefix(o.MapDir, "/"):
+		return fmt.Errorf("haproxy map folder %q is not an absolute path of plain letters", o.MapDir)
+	case o.Timeout < 0:
+		return fmt.Errorf("haproxy timeout %s is negative", o.Timeout)
+	case o.Capacity < 0 || o.MaxNetworks < 0 || o.CompareLimit < 0:
+		return fmt.Errorf("haproxy capacity %d, networks %d or compare limit %d is negative", o.Capacity, o.MaxNetworks, o.CompareLimit)
+	}
+	return nil
+}
+
+// Target is one HAProxy.
+type Target struct {
+	options Options
+	client  *client
+	bufsize atomic.Int64 // of HAProxy; 0: not yet asked
+
+	// mu is held while the network map is written, and guards the image of it.
+	mu       sync.Mutex
+	networks map[netip.Prefix]record // nil: not known
+}
+
+var _ mitigate.Target = (*Target)(nil)
+
+// New makes a target; it does not connect.
+func New(options Options) (*Target, error) {
+	options.setDefaults()
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
+	c, err := newClient(options.Address, options.Timeout)
+	if err != nil {
+		return nil, fmt.Errorf("haproxy target %q: %w", options.Name, err)
+	}
+	return &Target{options: options, client: c}, nil
+}
+
+// Name implements [mitigate.Target].
+func (t *Target) Name() string { return t.options.Name }
+
+// Kind implements [mitigate.Target].
+func (t *Target) Kind() string { return Kind }
+
+// Capacity implements [mitigate.Target].
+func (t *Target) Capacity() int { return t.options.Capacity }
+
+// Addresses implements [mitigate.Target]: with a TCP socket the address it was
+// last reached at.
+func (t *Target) Addresses() []netip.Addr {
+	if a := t.client.remote.Load(); a != nil {
+		return []netip.Addr{*a}
+	}
+	return nil
+}
+
+// Carries implements [mitigate.Target]: block, tag and rate limits, for a
+// client address, a network, or an address at one literal endpoint.
+func (t *Target) Carries(e *mitigate.Entry) error {
+	_, _, err := t.place(e)
+	return err
+}
+
+func (t *Target) place(e *mitigate.Entry) (place, record, error) {
+	r, reason := encode(e)
+	var p place
+	if reason == "" {
+		p, reason = locate(e.Subject)
+	}
+	if reason != "" {
+		return p, r, &mitigate.UnsupportedError{Target: t.options.Name, Reason: reason}
+	}
+	return p, r, nil
+}
+
+// Identity implements [mitigate.Target]: pid and start time.
+func (t *Target) Identity(ctx context.Context) (mitigate.Identity, error) {
+	text, err := t.client.ask(ctx, "show", "info")
+	if err != nil {
+		return mitigate.Identity{}, err
+	}
+	info := parseInfo(text)
+	start, startErr := strconv.ParseInt(info["Start_time_sec"], 10, 64)
+	uptime, uptimeErr := strconv.ParseInt(info["Uptime_sec"], 10, 64)
+	if info["Pid"] == "" || startErr != nil || uptimeErr != nil {
+		return mitigate.Identity{}, fmt.Errorf("haproxy at %s says nothing of its pid and start: is it a stats socket?", t.options.Address)
+	}
+	return mitigate.Identity{
+		Process: info["Pid"] + "/" + info["Start_time_sec"],
+		Version: info["Version"],
+		Skew:    start + uptime - time.Now().Unix(),
+	}, nil
+}
+
+// sizes are the most octets of a batch and of a payload: less than half of
+// HAProxy's buffer.
+func (t *Target) sizes(ctx context.Context) (batch, payload int, err error) {
+	size := int(t.bufsize.Load())
+	if size == 0 {
+		text, err := t.client.ask(ctx, "show", "pools")
+		if err != nil {
+			return 0, 0, err
+		}
+		if size = parseBufsize(text); size < 1024 {
+			return 0, 0, fmt.Errorf("haproxy at %s has buffers of %d octets", t.options.Address, size)
+		}
+		t.bufsize.Store(int64(size))
+	}
+	return min(maxBatch, size*7/16), min(maxPayload, size/4), nil
+}
+
+// Apply implements [mitigate.Target].
+func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detect.Subject) error {
+	rows := make([]row, 0, len(set)+len(remove))
+	var networks []networkChange
+	for i := range set {
+		p, r, err := t.place(&set[i])
+		switch {
+		case err != nil:
+			return err
+		case p.key == "":
+			networks = append(networks, networkChange{p.network, r})
+		default:
+			rows = append(rows, row{p.key, r})
+		}
+	}
+	for _, s := range remove {
+		p, reason := locate(s)
+		switch {
+		case reason != "": // never set
+		case p.key == "":
+			networks = append(networks, networkChange{prefix: p.network})
+		default:
+			rows = append(rows, row{key: p.key})
+		}
+	}
+	rejections, err := t.writeRows(ctx, rows)
+	if err != nil {
+		return err
+	}
+	rejected, err := t.changeNetworks(ctx, networks)
+	if err != nil {
+		return err
+	}
+	return t.rejected(append(rejections, rejected...))
+}
+
+func (t *Target) rejected(rejections []mitigate.Rejection) error {
+	if len(rejections) == 0 {
+		return nil
+	}
+	return &mitigate.RejectedError{Target: t.options.Name, Rejections: rejections}
+}
+
+// row is what a row of the verdict table is to be; without an id it is to go.
+type row struct {
+	key    string
+	record record
+}
+
+func (t *Target) writeRows(ctx context.Context, rows []row) ([]mitigate.Rejection, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	batch, _, err := t.sizes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	refusals, err := t.client.bulk(ctx, batch, len(rows), func(i int) (string, error) {
+		if rows[i].record.id == 0 {
+			return clearOrder(rows[i].key)
+		}
+		return setOrder(rows[i].key, rows[i].record)
+	})
+	if err != nil {
+		return nil, err
+	}
+	rejections := make([]mitigate.Rejection, len(refusals))
+	for i, r := range refusals {
+		if notPrepared(r.answer) {
+			return nil, fmt.Errorf("%w: %s", ErrNotPrepared, r.answer)
+		}
+		rejections[i] = mitigate.Rejection{ID: rows[r.index].record.id, Answer: r.answer}
+	}
+	return rejections, nil
+}
+
+// notPrepared recognises HAProxy's words for a table, data type or map that
+// its configuration lacks.
+func notPrepared(answer string) bool {
+	for _, words := range []string{"No such table", "Data type not stored", "Unknown map identifier", "Unknown data type"} {
+		if strings.Contains(answer, words) {
+			return true
+		}
+	}
+	return false
+}
+
+// prepared marks an error of a load balancer that lacks a table or map.
+func prepared(err error) error {
+	if err != nil && notPrepared(err.Error()) {
+		return fmt.Errorf("%w: %w", ErrNotPrepared, err)
+	}
+	return err
+}
+
+// Sync implements [mitigate.Target].
+func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.SyncReport, error) {
+	t.bufsize.Store(0) // another process may have another configuration
+	var report mitigate.SyncReport
+
+	rows := make(map[string]record, len(entries))
+	networks := make(map[netip.Prefix]record)
+	for i := range entries {
+		p, r, err := t.place(&entries[i])
+		switch {
+		case err != nil:
+			return report, err
+		case p.key == "":
+			networks[p.network] = r
+		default:
+			rows[p.key] = r
+		}
+	}
+
+	changes, err := t.compareRows(ctx, rows, &report)
+	if err != nil {
+		return report, err
+	}
+	rejections, err := t.writeRows(ctx, changes)
+	if err != nil {
+		return report, err
+	}
+	rejected, err := t.syncNetworks(ctx, networks, &report)
+	if err != nil {
+		return report, err
+	}
+	return report, t.rejected(append(rejections, rejected...))
+}
+
+// compareRows finds what has to be written so that the table holds exactly the
+// wanted rows.
+func (t *Target) compareRows(ctx context.Context, wanted map[string]record, report *mitigate.SyncReport) ([]row, error) {
+	used, err := t.rowsUsed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	report.Held = used
+	if used > t.options.CompareLimit {
+		all := make([]row, 0, len(wanted))
+		for key, r := range wanted {
+			all = append(all, row{key, r})
+		}
+		report.Set = len(all)
+		return all, nil
+	}
+
+	report.Compared = true
+	dump, err := t.client.ask(ctx, "show", "table", verdictTable)
+	if err != nil {
+		return nil, err
+	}
+	var changes []row
+	equal := make(map[string]bool, len(wanted))
+	for line := range strings.Lines(dump) {
+		found, ok := parseTableRow(strings.TrimSuffix(line, "\n"))
+		if !ok || found.key == modeKey || found.key == offKey || !plain(found.key) {
+			continue
+		}
+		switch r, want := wanted[found.key]; {
+		case !want:
+			changes = append(changes, row{key: found.key})
+			report.Removed++
+		case r == recordOfRow(found):
+			equal[found.key] = true
+		}
+	}
+	for key, r := range wanted {
+		if !equal[key] {
+			changes = append(changes, row{key, r})
+			report.Set++
+		}
+	}
+	return changes, nil
+}
+
+// rowsUsed counts the rows of the verdict table without listing them.
+func (t *Target) rowsUsed(ctx context.Context) (int, error) {
+	list, err := t.client.ask(ctx, "show", "table")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(list) {
+		head, ok := parseTableHead(strings.TrimSuffix(line, "\n"))
+		if !ok || head.name != verdictTable {
+			continue
+		}
+		if head.kind != "string" {
+			return 0, fmt.Errorf("%w: table %s has keys of type %s", ErrNotPrepared, verdictTable, head.kind)
+		}
+		return head.used, nil
+	}
+	return 0, fmt.Errorf("%w: no table %s", ErrNotPrepared, verdictTable)
+}
+
+// Sweep implements [mitigate.Target]. Rows without an id (mode and off) stay.
+func (t *Target) Sweep(ctx context.Context) error {
+	// A minute's grace, for clocks that differ: an expired row does nothing.
+	before := strconv.FormatInt(time.Now().Unix()-60, 10)
+	_, err := t.client.ask(ctx, "clear", "table", verdictTable, "data.conn_cnt", "gt", "0", "data.gpc0", "lt", before)
+	return prepared(err)
+}
+
+// Hits implements [mitigate.Target]: the counters of verdicts that were hit in
+// the last minute or two.
+func (t *Target) Hits(ctx context.Context) ([]mitigate.Hits, error) {
+	dump, err := t.client.ask(ctx, "show", "table", hitTable, "data.http_req_rate", "gt", "0")
+	if err != nil {
+		return nil, prepared(err)
+	}
+	at := make(map[mitigate.ID]int)
+	var hits []mitigate.Hits
+	for line := range strings.Lines(dump) {
+		found, ok := parseTableRow(strings.TrimSuffix(line, "\n"))
+		if !ok {
+			continue
+		}
+		kind, text, _ := strings.Cut(found.key, ":")
+		id, err := mitigate.ParseID(text)
+		if err != nil {
+			continue
+		}
+		i, ok := at[id]
+		if !ok {
+			i = len(hits)
+			at[id] = i
+			hits = append(hits, mitigate.Hits{ID: id})
+		}
+		switch n := found.data["http_req_cnt"]; kind {
+		case "r":
+			hits[i].Refused += n
+		case "p":
+			hits[i].Passed += n
+		}
+	}
+	return hits, nil
+}
