@@ -1,0 +1,70 @@
+package endpoint
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestNamesTemplateWhatIsPlainlyAnIdentifier(t *testing.T) {
+	for _, c := range []struct {
+		name, method, host, path, operation, want string
+	}{
+		{"a literal path stays", "POST", "api.bank.example", "/v1/login", "", "POST api.bank.example/v1/login"},
+		{"host names have no case", "GET", "API.Bank.example", "/", "", "GET api.bank.example/"},
+		{"an empty path is the root", "GET", "a", "", "", "GET a/"},
+		{"empty segments do not make another endpoint", "GET", "a", "//v1///login/", "", "GET a/v1/login"},
+		{"session parameters are no part of the name", "POST", "a", "/login;jsessionid=8F3A", "", "POST a/login"},
+		{"integers", "GET", "a", "/accounts/1001/balance", "", "GET a/accounts/{id}/balance"},
+		{"a UUID", "GET", "a", "/x/123e4567-e89b-12d3-a456-426614174000", "", "GET a/x/{id}"},
+		{"an object id in hex", "GET", "a", "/x/507f1f77bcf86cd799439011", "", "GET a/x/{id}"},
+		{"a random token", "GET", "a", "/x/9aXk2LmQ0pRt7VbN", "", "GET a/x/{id}"},
+		{"a date", "GET", "a", "/rates/2026-01-31", "", "GET a/rates/{id}"},
+		{"a version is a word", "GET", "a", "/v2/oauth2/token", "", "GET a/v2/oauth2/token"},
+		{"a hex word without digits is a word", "GET", "a", "/deadbeef/decade", "", "GET a/deadbeef/decade"},
+		{"a long method name is a word", "POST", "a", "/accounts:signInWithPassword2", "", "POST a/accounts:signInWithPassword2"},
+		{"a long slug is a word", "GET", "a", "/terms-and-conditions-2024-edition", "", "GET a/terms-and-conditions-2024-edition"},
+		{"an operation follows the path", "POST", "a", "/ofx", "SIGNONMSGSRQV1", "POST a/ofx#SIGNONMSGSRQV1"},
+		{"the asterisk form", "OPTIONS", "a", "*", "", "OPTIONS a*"},
+		{"too long for a word", "GET", "a", "/" + strings.Repeat("x", 65), "", "GET a/{id}"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			assert.Equal(t, c.want, string(AppendName(nil, c.method, c.host, c.path, c.operation)))
+		})
+	}
+}
+
+func TestNamesAreBoundedWhateverIsSent(t *testing.T) {
+	long := strings.Repeat("a", 1<<16)
+	deep := strings.Repeat("/abc", 1<<12)
+	name := AppendName(nil, long, long, deep, long)
+	assert.LessOrEqual(t, len(name), maxMethod+1+maxHost+maxSegments*(maxSegment+1)+len("/{rest}")+1+maxOperation)
+	assert.Contains(t, string(name), "/{rest}#")
+}
+
+func TestNamingAllocatesNothing(t *testing.T) {
+	buf := make([]byte, 0, 512)
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		buf = AppendName(buf[:0], "GET", "api.bank.example", "/v1/accounts/1001/transactions", "")
+	}))
+}
+
+func FuzzAppendName(f *testing.F) {
+	f.Add("GET", "a", "/v1/accounts/17;x=1/2026-01-31", "op")
+	f.Fuzz(func(t *testing.T, method, host, path, operation string) {
+		name := AppendName(nil, method, host, path, operation)
+		if path != "*" {
+			assert.Equal(t, name, AppendName(nil, method, host, path+"/", operation), "a final slash changes nothing")
+		}
+		assert.LessOrEqual(t, len(name), 2048)
+	})
+}
+
+func BenchmarkAppendName(b *testing.B) {
+	b.ReportAllocs()
+	buf := make([]byte, 0, 512)
+	for b.Loop() {
+		buf = AppendName(buf[:0], "GET", "api.bank.example", "/v1/accounts/1001/transactions", "")
+	}
+}

@@ -1,0 +1,120 @@
+package login
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"offpath/reassembly"
+)
+
+func TestPathKindReadsThePathFromItsEnd(t *testing.T) {
+	for path, want := range map[string]Kind{
+		"/login":                         KindLogin,
+		"/api/v1/login":                  KindLogin,
+		"/users/sign_in":                 KindLogin,
+		"/accounts:signInWithPassword":   KindLogin,
+		"/j_security_check":              KindLogin,
+		"/wp-login.php":                  KindLogin,
+		"/login/password":                KindLogin,
+		"/verifyPassword":                KindLogin,
+		"/connect/token":                 KindToken,
+		"/OAuth2/token":                  KindToken,
+		"/api/sessions":                  KindToken,
+		"/authn":                         KindToken,
+		"/login;jsessionid=1":            KindLogin,
+		"/token/refresh":                 KindRefresh,
+		"/refresh-token":                 KindRefresh,
+		"/users/sign_up":                 KindSignUp,
+		"/auth/register":                 KindSignUp,
+		"/login/forgot":                  KindReset,
+		"/account/change-password":       KindReset,
+		"/login/verify":                  KindOneTime,
+		"/auth/mfa/challenge":            KindOneTime,
+		"/session/logout":                KindLogout,
+		"/login/error":                   KindError,
+		"/loginFailed":                   KindError,
+		"/accounts/17/statement":         KindNone,
+		"/blogging/insight":              KindNone,
+		"/":                              KindNone,
+		"":                               KindNone,
+		"/mfa/login":                     KindLogin,
+		"/login/accounts":                KindLogin,
+		"/authenticationcontext/nothing": KindNone,
+	} {
+		assert.Equal(t, want, PathKind(path), path)
+	}
+}
+
+// request is a POST with what the sensor found in it.
+func request(auth reassembly.Auth, headers ...string) *reassembly.Transaction {
+	tx := &reassembly.Transaction{Auth: auth}
+	tx.Request.Method = "POST"
+	tx.Request.Headers = headers
+	return tx
+}
+
+func TestRolesOfRequests(t *testing.T) {
+	form := reassembly.Auth{Carrier: "form", UserField: "username", PasswordField: "password", PasswordFields: 1, UserHash: "u", PasswordHash: "p"}
+	with := func(change func(*reassembly.Auth)) reassembly.Auth {
+		a := form
+		change(&a)
+		return a
+	}
+	session := []string{"s"}
+	for _, c := range []struct {
+		name    string
+		tx      *reassembly.Transaction
+		kind    Kind
+		learned Evidence
+		want    string
+	}{
+		{"a form with account and password, by the first request", request(form), KindNone, 0, RoleLogin},
+		{"the same under an anonymous session cookie", request(with(func(a *reassembly.Auth) { a.SessionPresented = session }), "cookie"), KindLogin, 0, RoleLogin},
+		{"under an app's own bearer token", request(with(func(a *reassembly.Auth) { a.SessionPresented = session }), "authorization"), KindLogin, 0, RoleLogin},
+		{"a payment confirmed by the password", request(reassembly.Auth{Carrier: "json", PasswordField: "pin", PasswordFields: 1, PasswordHash: "p", SessionPresented: session}, "authorization"), KindNone, 0, ""},
+		{"a password alone, the account being in the session", request(reassembly.Auth{Carrier: "form", PasswordField: "password", PasswordFields: 1, PasswordHash: "p"}), KindNone, 0, RoleLogin},
+		{"Basic credentials", request(reassembly.Auth{Carrier: "basic", UserHash: "u", PasswordHash: "p"}), KindNone, 0, RoleLogin},
+		{"the OAuth password grant", request(with(func(a *reassembly.Auth) { a.GrantType = "password" })), KindToken, 0, RoleLogin},
+		{"client credentials are a machine's", request(reassembly.Auth{Carrier: "basic", UserHash: "u", PasswordHash: "p", GrantType: "client_credentials"}), KindToken, 0, ""},
+		{"a refresh is no login, whatever has been learned", request(reassembly.Auth{GrantType: "refresh_token"}), KindToken, learned, RoleRefresh},
+		{"a sign-up has the password twice", request(with(func(a *reassembly.Auth) { a.PasswordFields = 2 })), KindNone, learned, RoleSignUp},
+		{"a sign-up that asks once and logs the new customer in", request(form), KindSignUp, learned, RoleSignUp},
+		{"a change of password", request(with(func(a *reassembly.Auth) { a.PasswordFields = 3; a.SessionPresented = session }), "cookie"), KindNone, 0, RoleChange},
+		{"a reset", request(reassembly.Auth{UserHash: "u"}), KindReset, 0, RoleReset},
+		{"a second factor", request(reassembly.Auth{Carrier: "json", UserHash: "u", PasswordField: "code", PasswordFields: 1}), KindOneTime, learned, RoleOneTime},
+		{"opaque credentials, before anything is known", request(reassembly.Auth{}), KindLogin, 0, ""},
+		{"opaque credentials, once some answers issue what is used next", request(reassembly.Auth{}), KindLogin, SelectiveIssue | IssuedUsed, RoleLogin},
+		{"an anonymous session that everybody gets is no login", request(reassembly.Auth{}), KindToken, IssuedUsed, ""},
+		{"a search", request(reassembly.Auth{}), KindNone, 0, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			assert.Equal(t, c.want, Role(c.tx, FromRequest(c.tx, c.kind)|c.learned, c.kind))
+		})
+	}
+}
+
+func TestTheLoginPageIsNoLogin(t *testing.T) {
+	tx := request(reassembly.Auth{})
+	tx.Request.Method = "GET"
+	assert.Empty(t, Role(tx, FromRequest(tx, KindLogin)|learned, KindLogin))
+}
+
+func TestTermsAddUpToTheScore(t *testing.T) {
+	for e := Evidence(0); e < endOfEvidence; e++ {
+		var sum float64
+		for _, term := range e.Terms() {
+			sum += term.Value
+		}
+		assert.Equal(t, sum, e.Score())
+	}
+	assert.Len(t, weights, 14)
+	assert.Equal(t, Evidence(1)<<len(weights), endOfEvidence)
+}
+
+func FuzzPathKind(f *testing.F) {
+	f.Add("/a/signInWithPassword;x=1//")
+	f.Fuzz(func(t *testing.T, path string) {
+		assert.LessOrEqual(t, PathKind(path), KindError)
+	})
+}
