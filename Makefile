@@ -1,0 +1,91 @@
+# Verbs that verify: each fails when something is not as it should be, and
+# changes no file of the tree (generate aside, which says what it changed).
+# Each installs what it needs and says so (Debian, as root).
+#
+#   make lab        the main job: a mirror port, a bank, an attack, a real HAProxy
+#   make test       all tests
+#   make build      the binary ./.bin/offpath
+#   make bench      replay beside httpry and tcpflow; Go benchmarks
+#   make fuzz       every fuzz target, FUZZTIME each
+#   make lint fmt generate
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+setup := ./testdata/setup/packages.sh
+bin   := .bin
+
+version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+commit  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+ldflags := -X main.version=$(version) -X main.commit=$(commit)
+
+lab_packages  := haproxy hydra iproute2 ethtool procps
+test_packages := $(lab_packages) gcc libc6-dev default-jre-headless maven curl
+bench_packages := httpry tcpflow
+generate_packages := clang-14 llvm-14 libbpf-dev linux-libc-dev protobuf-compiler
+
+# make lab MINUTES=10 TAP=back
+MINUTES  ?=
+TAP      ?= front
+FUZZTIME ?= 60s
+BENCHTIME ?= 1s
+
+.PHONY: build
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(ldflags)' -o $(bin)/offpath ./cmd/offpath
+
+.PHONY: lab
+lab: build
+	@$(setup) $(lab_packages)
+	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
+	@$(bin)/lab --offpath $(bin)/offpath --tap $(TAP) $(if $(MINUTES),--minutes $(MINUTES))
+
+# The packages that measure themselves against the clock of a live kernel run
+# after the others, one at a time, so that nothing competes with them.
+live := offpath/cmd/lab offpath/capture/afpacket offpath/mitigate/haproxy
+
+.PHONY: test
+test:
+	@$(setup) kafka $(test_packages)
+	go test -race -timeout 20m $$(go list ./... | grep -vxE '$(subst $(eval ) ,|,$(live))')
+	go test -race -timeout 20m -p 1 $(live)
+
+.PHONY: lint
+lint:
+	CGO_ENABLED=0 go vet ./...
+	CGO_ENABLED=0 go tool staticcheck ./...
+	go mod tidy -diff
+	go mod verify >/dev/null
+
+.PHONY: fmt
+fmt:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "not formatted by gofmt:"; echo "$$bad"; exit 1; fi
+
+# Fails if what is committed is not what the sources give.
+.PHONY: generate
+generate:
+	@$(setup) $(generate_packages)
+	go generate ./...
+	@git diff --exit-code --stat -- '*.o' '*.go' || { echo 'generated files differ from the committed ones: commit them'; exit 1; }
+
+# go test -fuzz takes one target of one package at a time.
+.PHONY: fuzz
+fuzz:
+	@go list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do \
+		grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null | sed 's/^func //' | while read -r target; do \
+			echo "fuzz $$package $$target ($(FUZZTIME))"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
+		done || exit 1; \
+	done
+
+.PHONY: bench
+bench: build
+	@$(setup) $(bench_packages)
+	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
+	@$(bin)/lab bench --offpath $(bin)/offpath
+	CGO_ENABLED=0 go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+
+.PHONY: clean
+clean:
+	rm -rf $(bin)
