@@ -1,0 +1,22 @@
+package afpacket
+
+import (
+	"fmt"
+
+	"offpath/capture/afpacket/internal/capability"
+)
+
+// DropPrivileges gives up every capability of the process, on all its threads
+// and for good, programs that it executes included. Open sources go on
+// capturing; Open fails from then on. The user stays the same, so files that
+// belong to it stay accessible, but root is then bound by file modes like
+// anybody else.
+//
+// Call it when everything that needs a privilege is open. It may be called
+// again, and by a process without privileges.
+func DropPrivileges() error {
+	if err := capability.Drop(); err != nil {
+		return fmt.Errorf("drop privileges: %w", err)
+	}
+	return nil
+}
