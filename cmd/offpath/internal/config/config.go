@@ -69,7 +69,7 @@ type Hash struct {
 // Mitigate is about enforcement.
 type Mitigate struct {
 	Mode    string   `key:"mode" doc:"off, monitor or enforce"`
-	Targets []Target `key:"targets" doc:"load balancers: list of name, type (haproxy), address (unix:PATH or tcp:HOST:PORT)"`
+	Targets []Target `key:"targets" doc:"load balancers: list of name, type (haproxy), address (unix:PATH or tcp:HOST:PORT), map_dir (where HAProxy has its map files; empty: /etc/haproxy/offpath)"`
 }
 
 // Target is one load balancer.
@@ -77,6 +77,7 @@ type Target struct {
 	Name    string `key:"name"`
 	Type    string `key:"type"`
 	Address string `key:"address"`
+	MapDir  string `key:"map_dir"` // haproxy: folder of the map files; empty: /etc/haproxy/offpath
 }
 
 // Stream is about Kafka, for `offpath sensor` and `offpath detect`.

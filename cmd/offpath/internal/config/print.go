@@ -39,7 +39,7 @@ func flow(field reflect.Value) string {
 		return list(value, func(p netip.Prefix) string { return strconv.Quote(p.String()) })
 	case []Target:
 		return list(value, func(t Target) string {
-			return fmt.Sprintf("{name: %q, type: %q, address: %q}", t.Name, t.Type, t.Address)
+			return fmt.Sprintf("{name: %q, type: %q, address: %q, map_dir: %q}", t.Name, t.Type, t.Address, t.MapDir)
 		})
 	case string:
 		return strconv.Quote(value)

@@ -115,6 +115,9 @@ func (l *loader) checkTargets() error {
 		if problem := addressProblem(t.Address); problem != "" {
 			return l.mistake(at("address"), "%q %s; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999", t.Address, problem)
 		}
+		if t.MapDir != "" && !filepath.IsAbs(t.MapDir) {
+			return l.mistake(at("map_dir"), "%q is not an absolute path; write one such as /etc/haproxy/offpath", t.MapDir)
+		}
 	}
 	return nil
 }

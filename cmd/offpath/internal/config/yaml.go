@@ -144,7 +144,7 @@ func (l *loader) setFromNode(s setting, n *yaml.Node) error {
 }
 
 // targetKeys are the keys of one element of mitigate.targets.
-var targetKeys = []string{"name", "type", "address"}
+var targetKeys = []string{"name", "type", "address", "map_dir"}
 
 func (l *loader) setTargets(s setting, n *yaml.Node) error {
 	if n.Kind != yaml.SequenceNode {
@@ -164,6 +164,8 @@ func (l *loader) setTargets(s setting, n *yaml.Node) error {
 				field = &targets[i].Type
 			case "address":
 				field = &targets[i].Address
+			case "map_dir":
+				field = &targets[i].MapDir
 			default:
 				return &Error{Where: l.at(name), Text: fmt.Sprintf("unknown key %q; the nearest known key is %q",
 					path+"."+name.Value, nearest(name.Value, targetKeys))}

@@ -8,6 +8,7 @@
 package feed
 
 import (
+	"math"
 	"sync"
 
 	"offpath/reassembly"
@@ -16,8 +17,9 @@ import (
 // Batch is a run of transactions in their order, and the event time below
 // which none will follow any more, ns since the epoch.
 type Batch struct {
+	Call         func() // to be called first; nil in all batches but those of Queue.Call
 	Transactions []*reassembly.Transaction
-	Watermark    int64
+	Watermark    int64 // math.MinInt64: not known
 }
 
 // Stats are the queue's books. All but Queued only grow.
@@ -80,8 +82,20 @@ func (q *Queue) add(txs []*reassembly.Transaction, watermark int64) {
 		q.batches[last].Watermark = watermark
 		return
 	}
-	q.batches = append(q.batches, Batch{append([]*reassembly.Transaction(nil), txs...), watermark})
+	q.batches = append(q.batches, Batch{nil, append([]*reassembly.Transaction(nil), txs...), watermark})
 	q.stats.Queued += len(txs)
+	q.changed.Broadcast()
+}
+
+// Call adds a batch that has do called by whoever takes it. The bound is not
+// for these: there are as many as somebody waits for.
+func (q *Queue) Call(do func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	q.batches = append(q.batches, Batch{Call: do, Watermark: math.MinInt64})
 	q.changed.Broadcast()
 }
 

@@ -52,13 +52,12 @@ func open(path string, appending bool) (*Lines, error) {
 	return &Lines{name: path, path: path, w: f, file: f}, nil
 }
 
-// Add appends what encode appends to the slice it is given: whole lines. A
-// nil Lines drops it.
-func (l *Lines) Add(encode func(dst []byte) []byte) {
+// Add writes a line, which it copies. A nil Lines drops it.
+func (l *Lines) Add(line []byte) {
 	if l == nil || l.err != nil {
 		return
 	}
-	l.buf = encode(l.buf)
+	l.buf = append(l.buf, line...)
 	if len(l.buf) >= bufferSize {
 		l.Flush()
 	}

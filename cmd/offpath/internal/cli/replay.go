@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"offpath/cmd/offpath/internal/config"
+	"offpath/cmd/offpath/internal/logging"
+	"offpath/cmd/offpath/internal/replay"
+)
+
+const replayDetail = `
+INPUT is a pcap or pcapng file (.gz and .zst too), "-" for standard input, a
+folder (its captures in time order), or a file of transactions (.jsonl,
+.jsonl.gz, .jsonl.zst) as --transactions writes them: then detection runs
+without packets.
+
+Without --transactions, --findings and --verdicts it prints a report. In these
+flags "-" is standard output. Nothing is sent to a load balancer unless
+--mitigate is given. The same input and configuration give the same output,
+octet for octet, whatever --workers is.
+`
+
+// replayKey is the key of the keyed hashes of a replay: whoever has the
+// capture has the secrets in it anyway, and output that repeats is worth more.
+const replayKey = "offpath replay: fixed hash key, no secret"
+
+// maxWorkers bounds --workers.
+const maxWorkers = 256
+
+func runReplay(ctx context.Context, std Streams, c *command, args []string) error {
+	f := newFlags(c, std)
+	o := replay.Options{Stdin: std.In, Stdout: std.Out}
+	f.StringVar(&o.Transactions, "transactions", "", "write transactions as JSON Lines to `PATH`")
+	f.StringVar(&o.Findings, "findings", "", "write findings as JSON Lines to `PATH`")
+	f.StringVar(&o.Verdicts, "verdicts", "", "write verdicts as JSON Lines to `PATH`")
+	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies")
+	f.BoolVar(&o.Cleartext, "cleartext", false, "secrets and account names as on the wire instead of keyed hashes")
+	hashKey := f.String("hash-key", "", "key of the keyed hashes, `file:PATH` or env:NAME (default a fixed one)")
+	from := f.String("from", "", "leave out what lies before the time `T`, such as 2026-01-31T09:00:00Z")
+	to := f.String("to", "", "leave out what lies behind the time `T`")
+	f.IntVar(&o.Workers, "workers", 0, "reassemble with `N` workers (default all cores)")
+	f.Float64Var(&o.Speed, "speed", 0, "pace by the capture's own clock times `X` (default 0: as fast as possible)")
+	f.BoolVar(&o.Mitigate, "mitigate", false, "really send verdicts to the configured load balancers")
+	path := f.configFlag()
+	var err error
+	if o.Inputs, err = f.parse(args); err != nil {
+		return err
+	}
+	if len(o.Inputs) == 0 {
+		return wrongUsage("INPUT is missing; name a capture, a folder, or \"-\" for standard input")
+	}
+	if o.Workers < 0 || o.Workers > maxWorkers {
+		return wrongUsage("--workers: %d is out of range; write a number from 1 to %d", o.Workers, maxWorkers)
+	}
+	if o.Workers == 0 {
+		o.Workers = min(runtime.GOMAXPROCS(0), maxWorkers)
+	}
+	if !(o.Speed >= 0 && o.Speed <= 1e9) {
+		return wrongUsage("--speed: %v is out of range; write a factor such as 1 or 60, or 0 for as fast as possible", o.Speed)
+	}
+	if o.DetailHeaders, o.DetailBodies, err = parseDetail(*detail); err != nil {
+		return err
+	}
+	if o.Window.From, err = parseTime("--from", *from); err != nil {
+		return err
+	}
+	if o.Window.To, err = parseTime("--to", *to); err != nil {
+		return err
+	}
+	if o.Window.To != 0 && o.Window.To < o.Window.From {
+		return wrongUsage("--to: %s lies before --from, %s", *to, *from)
+	}
+	if o.Key, err = parseHashKey(*hashKey); err != nil {
+		return err
+	}
+	if o.Config, err = config.Load(*path, os.Environ()); err != nil {
+		return err
+	}
+	o.Log = logging.New(std.Err, o.Config.Log)
+	if term.IsTerminal(int(std.Err.Fd())) {
+		o.Progress = std.Err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	return replay.Run(ctx, o)
+}
+
+func parseDetail(list string) (headers, bodies bool, err error) {
+	for _, name := range strings.Split(list, ",") {
+		switch strings.TrimSpace(name) {
+		case "":
+		case "headers":
+			headers = true
+		case "bodies":
+			bodies = true
+		default:
+			return false, false, wrongUsage("--detail: %q is none of headers, bodies", name)
+		}
+	}
+	return headers, bodies, nil
+}
+
+// timeForms are those that --from and --to may have; without a zone it is UTC.
+var timeForms = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly}
+
+func parseTime(flag, text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	for _, form := range timeForms {
+		if t, err := time.Parse(form, text); err == nil && t.Year() >= 1970 && t.Year() < 2262 {
+			return t.UnixNano(), nil
+		}
+	}
+	return 0, wrongUsage("%s: %q is no time; write it as 2026-01-31T09:00:00Z", flag, text)
+}
+
+func parseHashKey(ref string) ([]byte, error) {
+	if ref == "" {
+		return []byte(replayKey), nil
+	}
+	secret, err := config.NewSecret(ref)
+	if err != nil {
+		return nil, wrongUsage("--hash-key: %v", err)
+	}
+	key, err := secret.ReadKey()
+	if err != nil {
+		return nil, wrongUsage("--hash-key: %v", err)
+	}
+	return key, nil
+}
