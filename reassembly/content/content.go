@@ -104,14 +104,18 @@ type Extractor struct {
 	text    text.Builder // strings of the message at hand that no table holds
 	decoder decoder
 
-	target []byte   // the request-target or another URL, redacted
-	value  []byte   // a value with its encoding undone
-	lower  []byte   // a name or domain in lower case
-	items  [][]byte // elements of a list to be interned
-	arena  []byte   // octets that items refer to
-	keys   keySet   // of the body at hand
-	creds  credentials
-	cookie cookieTokens
+	keys        keySet      // of the query or body at hand
+	query, body credentials // of the request at hand
+	answer      answer      // of the response at hand
+
+	// Scratch, re-used from message to message.
+	target  []byte   // a URL or header value, redacted
+	value   []byte   // a name or value, its encoding undone
+	decoded []byte   // base64 undone
+	lower   []byte   // a name or domain in lower case, the digits of a card
+	hex     []byte   // a hash
+	items   [][]byte // elements of a list to be interned
+	arena   []byte   // octets that items refer to
 }
 
 // New returns an Extractor; the error says what is wrong with the Config.
@@ -146,10 +150,11 @@ func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body
 		tx.Response.Signature.Length = reassembly.Unknown
 		tx.Response.Detail.DecodedBytes = reassembly.Unknown
 	}
+	f := scanFields(head)
 	e.client(tx, head)
-	e.requestHead(&tx.Request, head)
-	e.requestBody(tx, head, body)
-	e.detail(&tx.Request.Detail, head, body)
+	e.requestHead(&tx.Request, head, &f)
+	e.requestBody(tx, head, &f, body)
+	e.detail(&tx.Request.Detail, head, &f, body)
 	e.text.Commit()
 }
 
@@ -166,9 +171,10 @@ func (e *Extractor) Response(tx *reassembly.Transaction, head *message.Head, bod
 		tx.Request.Detail.DecodedBytes = reassembly.Unknown
 	}
 	tx.Response.Status = head.Status
-	tx.RefusedBy = e.refusedBy(head)
-	e.responseBody(tx, head, body)
-	e.detail(&tx.Response.Detail, head, body)
+	f := scanFields(head)
+	e.refusal(tx, head)
+	e.responseBody(tx, head, &f, body)
+	e.detail(&tx.Response.Detail, head, &f, body)
 	e.text.Commit()
 }
 

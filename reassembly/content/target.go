@@ -8,19 +8,15 @@ import (
 )
 
 // requestHead sets what request line and header section say.
-func (e *Extractor) requestHead(r *reassembly.Request, head *message.Head) {
+func (e *Extractor) requestHead(r *reassembly.Request, head *message.Head, f *fields) {
 	e.set(&r.Method, head.Method)
-	e.requestTarget(r, head)
+	e.requestTarget(r, head, f.host)
 	e.headerNames(r, head)
-	if v, ok := head.Get("content-type"); ok {
-		e.setLower(&r.MIMEType, mediaType(v))
-	}
-	if v, ok := head.Get("referer"); ok {
-		e.target = e.appendRedacted(e.target[:0], v)
+	e.setLower(&r.MIMEType, mediaType(f.contentType))
+	e.set(&r.UserAgent, f.userAgent)
+	if len(f.referer) > 0 {
+		e.target = e.appendRedacted(e.target[:0], f.referer)
 		e.set(&r.Referrer, e.target)
-	}
-	if v, ok := head.Get("user-agent"); ok {
-		e.set(&r.UserAgent, v)
 	}
 }
 
@@ -55,20 +51,16 @@ func (e *Extractor) item(b []byte) {
 //	absolute-form   http://host/path domain from the target, which wins over Host
 //	authority-form  host:port        CONNECT; no path
 //	asterisk-form   *                path *
-func (e *Extractor) requestTarget(r *reassembly.Request, head *message.Head) {
+func (e *Extractor) requestTarget(r *reassembly.Request, head *message.Head, host []byte) {
 	connect := string(head.Method) == "CONNECT"
 	at := bytes.LastIndexByte(head.Target, '@')
-	if connect && at >= 0 {
+	if connect && at >= 0 && !e.hash.cleartext {
 		e.target = append(e.appendUserInfo(e.target[:0], head.Target[:at]), head.Target[at:]...)
 	} else {
 		e.target = e.appendRedacted(e.target[:0], head.Target)
 	}
 	target := e.target
 	e.set(&r.Target, target)
-	host, ok := head.Get("host")
-	if !ok {
-		host, _ = head.Get(":authority")
-	}
 	switch {
 	case len(target) > 0 && target[0] == '/', string(target) == "*":
 	case connect:

@@ -1,0 +1,129 @@
+package content
+
+import (
+	"bytes"
+
+	"offpath/reassembly"
+	"offpath/reassembly/message"
+)
+
+// answer is what the body of a response shows, as views.
+type answer struct {
+	code       value
+	codeRank   uint8
+	tokens     [maxSessionTokens]value
+	tokenCount int
+}
+
+// Bounds of what counts as error code and as token in a response.
+const (
+	maxCode      = 40 // octets
+	maxCodeDepth = 3  // of the member that holds it
+	minIssued    = 4  // octets of a token
+)
+
+// visit implements visitor.
+func (a *answer) visit(m *member) {
+	class := m.info.class
+	if class&classIssued != 0 && m.token == jsonString && !m.cut && isToken(m.value.octets) && a.tokenCount < maxSessionTokens {
+		a.tokens[a.tokenCount] = m.value
+		a.tokenCount++
+		return
+	}
+	if class&classCode == 0 || m.depth > maxCodeDepth || a.code.octets != nil && a.codeRank <= m.info.rank {
+		return
+	}
+	code := m.value
+	switch m.token {
+	case jsonTrue:
+		code = value{octets: []byte("true")}
+	case jsonFalse:
+		code = value{octets: []byte("false")}
+	default:
+		if i := bytes.LastIndexByte(code.octets, '/'); i >= 0 && hasPrefixFold(code.octets, "http") {
+			code.octets = code.octets[i+1:] // type of RFC 9457 is a URI
+		}
+	}
+	if isErrorCode(code.octets) {
+		a.code, a.codeRank = code, m.info.rank
+	}
+}
+
+// isToken reports whether a string may be a token: not short, without spaces.
+func isToken(v []byte) bool {
+	return len(v) >= minIssued && bytes.IndexByte(v, ' ') < 0
+}
+
+// isErrorCode reports whether v has the form of an error code and can be no
+// secret: a word of letters with _ - . : between, in one case or in camel case,
+// with at most one run of at most five digits. So no card, account or phone
+// number, no one-time code of six digits, no random token.
+func isErrorCode(v []byte) bool {
+	if !isPlain(v, maxCode) {
+		return false
+	}
+	runs, humps := 0, 0
+	for i := 1; i < len(v); i++ {
+		switch before, c := v[i-1], v[i]; {
+		case isDigit(before) && !isDigit(c):
+			runs++
+		case 'a' <= before && before <= 'z' && 'A' <= c && c <= 'Z':
+			humps++
+		}
+	}
+	if isDigit(v[len(v)-1]) {
+		runs++
+	}
+	return runs <= 1 && 5*humps <= len(v)
+}
+
+// issued sets the session tokens of a response, and the names of the cookies
+// that it sets.
+func (e *Extractor) issued(tx *reassembly.Transaction, f *fields, cookies cookieFields) {
+	if f.cookies > 0 {
+		e.arena, e.items = e.arena[:0], e.items[:0]
+		cookies.each("set-cookie", func(field []byte) {
+			if name, _, deleted := setCookie(field); !deleted && len(name) > 0 && len(e.items) < maxCookieNames {
+				e.item(name[:min(len(name), maxName)])
+			}
+		})
+		tx.Response.Signature.Cookies = e.list(e.items)
+	}
+	e.arena, e.items = e.arena[:0], e.items[:0]
+	cookies.each("set-cookie", func(field []byte) {
+		if name, val, deleted := setCookie(field); !deleted && isSessionCookie(name, val) {
+			e.addToken(val)
+		}
+	})
+	for _, t := range e.answer.tokens[:e.answer.tokenCount] {
+		e.value = t.append(e.value[:0])
+		e.addToken(e.value)
+	}
+	if scheme, rest, ok := bytes.Cut(f.authorization, []byte{' '}); ok && isBearer(scheme) {
+		e.addToken(trim(rest))
+	}
+	e.addToken(f.token)
+	tx.Auth.SessionIssued = e.list(e.items)
+}
+
+// maxCookieNames bounds Signature.Cookies.
+const maxCookieNames = 32
+
+// cookieFields are the Cookie or Set-Cookie fields of a head.
+type cookieFields struct {
+	head  *message.Head
+	count int
+}
+
+// each calls do with the value of each of the fields, whose lower-case name is
+// given.
+func (c cookieFields) each(name string, do func(field []byte)) {
+	for i := range c.head.Fields {
+		if c.count == 0 {
+			return
+		}
+		if message.EqualFold(c.head.Fields[i].Name, name) {
+			do(c.head.Fields[i].Value)
+		}
+	}
+}
