@@ -41,12 +41,14 @@ var pairs = map[[2]string]Kind{
 	{"sign", "out"}: KindLogout, {"log", "out"}: KindLogout, {"sign", "off"}: KindLogout,
 }
 
+// maxWords bounds the words of a segment; the rest says nothing new.
+const maxWords = 16
+
 // PathKind reads a path, or an operation's name, from its end: the last
 // segment with a word that matters decides, so that /login/verify is a second
 // factor and /mfa/login a login. Within a segment a pair outweighs a word, and
 // what speaks against a login outweighs what speaks for one.
 func PathKind(path string) Kind {
-	const maxWords = 16 // of a segment; the rest says nothing new
 	for path != "" {
 		cut := strings.LastIndexByte(path, '/')
 		segment := path[cut+1:]
@@ -79,6 +81,12 @@ func segmentKind(list []string) Kind {
 		}
 	}
 	return kind
+}
+
+// Words are the words of a name in lower case, cut at everything that is no
+// letter or digit and at the humps of camelCase: 16 of them at most.
+func Words(name string) []string {
+	return splitWords(make([]string, 0, maxWords), nil, name)
 }
 
 // splitWords cuts a segment into lower-case words at everything that is no
