@@ -1,0 +1,180 @@
+package controller
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	auditFile = "audit.jsonl"
+	// auditKept is how many logs that were put aside are kept.
+	auditKept = 8
+	// maxAuditPending is the most entries that wait for the disk.
+	maxAuditPending = 1 << 17
+)
+
+// AuditEntry is one thing that was done, or that a target answered.
+type AuditEntry struct {
+	Time    time.Time `json:"time"`
+	Who     string    `json:"who"`  // a person, "detection", or "controller" for what follows from a rule
+	What    string    `json:"what"` // accepted, changed, refused, in_force, lifted, expired, evicted, off, on, mode, allow, restored, connected, disconnected, restarted, synced, rejected, unsupported
+	Verdict string    `json:"verdict,omitempty"`
+	Target  string    `json:"target,omitempty"`
+	Detail  string    `json:"detail,omitempty"` // why, or the answer
+}
+
+// auditLog is a ring in memory and, with a folder, an append-only file of JSON
+// Lines. When the file has reached its size it is put aside under the time of
+// that, and the oldest such file is removed.
+type auditLog struct {
+	mu      sync.Mutex
+	ring    []AuditEntry
+	next    int // of the ring, once it is full
+	pending []AuditEntry
+	lost    uint64
+
+	// The file is the clerk's alone.
+	folder string
+	limit  int64
+	file   *os.File
+	size   int64
+}
+
+func openAudit(folder string, ring int, limit int64) (*auditLog, error) {
+	a := &auditLog{ring: make([]AuditEntry, 0, ring), folder: folder, limit: limit}
+	if folder == "" {
+		return a, nil
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("make state folder: %w", err)
+	}
+	return a, a.open()
+}
+
+func (a *auditLog) open() error {
+	file, err := os.OpenFile(filepath.Join(a.folder, auditFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open audit log: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("open audit log: %w", errors.Join(err, file.Close()))
+	}
+	a.file, a.size = file, info.Size()
+	return nil
+}
+
+func (a *auditLog) add(e AuditEntry) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.ring) < cap(a.ring) {
+		a.ring = append(a.ring, e)
+	} else {
+		a.ring[a.next] = e
+		a.next = (a.next + 1) % len(a.ring)
+	}
+	switch {
+	case a.folder == "":
+	case len(a.pending) >= maxAuditPending:
+		a.lost++
+	default:
+		a.pending = append(a.pending, e)
+	}
+}
+
+func (a *auditLog) entries() []AuditEntry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Concat(a.ring[a.next:], a.ring[:a.next])
+}
+
+func (a *auditLog) lostCount() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.lost
+}
+
+// flush writes what is pending. Entries that fail are lost and counted.
+func (a *auditLog) flush() error {
+	a.mu.Lock()
+	pending := a.pending
+	a.pending = nil
+	a.mu.Unlock()
+	if len(pending) == 0 {
+		return nil
+	}
+	err := a.write(pending)
+	if err != nil {
+		a.mu.Lock()
+		a.lost += uint64(len(pending))
+		a.mu.Unlock()
+	}
+	return err
+}
+
+func (a *auditLog) write(entries []AuditEntry) error {
+	if a.file == nil || a.size >= a.limit {
+		if err := a.rotate(); err != nil {
+			return err
+		}
+	}
+	var lines []byte
+	for i := range entries {
+		line, err := json.Marshal(&entries[i])
+		if err != nil {
+			return fmt.Errorf("encode audit entry: %w", err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	n, err := a.file.Write(lines)
+	a.size += int64(n)
+	if err != nil {
+		return fmt.Errorf("write audit log: %w", err)
+	}
+	return nil
+}
+
+// rotate puts the log aside and begins a new one.
+func (a *auditLog) rotate() error {
+	path := filepath.Join(a.folder, auditFile)
+	if a.file != nil {
+		err := a.file.Close()
+		a.file = nil
+		if err != nil {
+			return fmt.Errorf("close audit log: %w", err)
+		}
+		aside := filepath.Join(a.folder, "audit-"+time.Now().UTC().Format("20060102T150405.000000000Z")+".jsonl")
+		if err := os.Rename(path, aside); err != nil {
+			return fmt.Errorf("put audit log aside: %w", err)
+		}
+		old, err := filepath.Glob(filepath.Join(a.folder, "audit-*.jsonl"))
+		if err != nil {
+			return fmt.Errorf("list audit logs: %w", err)
+		}
+		slices.Sort(old)
+		for ; len(old) > auditKept; old = old[1:] {
+			if err := os.Remove(old[0]); err != nil {
+				return fmt.Errorf("remove old audit log: %w", err)
+			}
+		}
+	}
+	return a.open()
+}
+
+func (a *auditLog) close() error {
+	if a.file == nil {
+		return nil
+	}
+	err := a.file.Close()
+	a.file = nil
+	if err != nil {
+		return fmt.Errorf("close audit log: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"offpath/detect"
+	"offpath/mitigate"
+)
+
+// Defaults of [Config].
+const (
+	DefaultMaxVerdicts     = 1 << 18
+	DefaultCoalesce        = 20 * time.Millisecond
+	DefaultPollInterval    = time.Second
+	DefaultCompareInterval = 5 * time.Minute
+	DefaultHitsInterval    = 5 * time.Second
+	DefaultSweepInterval   = time.Minute
+	DefaultOrderTimeout    = 30 * time.Second
+	DefaultAuditRing       = 4096
+	DefaultAuditFileBytes  = 64 << 20
+)
+
+// The shortest prefixes that a verdict may name.
+const (
+	MinPrefixIPv4 = 24
+	MinPrefixIPv6 = 48
+)
+
+// Config of a [Controller]. The zero value keeps verdicts for no target, in
+// monitor mode.
+type Config struct {
+	Targets []mitigate.Target // names have to differ
+
+	// Mode is what targets are to do with verdicts; default
+	// [detect.ModeMonitor].
+	Mode detect.Mode
+	// Allow are networks that are never acted against; no verdict may overlap
+	// one.
+	Allow []netip.Prefix
+	// Own are addresses of the installation itself (load balancers, trusted
+	// proxies): no verdict may cover one. Those that targets know are added.
+	Own []netip.Prefix
+
+	// StateDir is the folder of the active verdicts, the kill switch and the
+	// audit log; it is made with mode 0700. Without it nothing outlives the
+	// process.
+	StateDir string
+
+	// MaxVerdicts is the most active verdicts; the least important one makes
+	// room. Default [DefaultMaxVerdicts].
+	MaxVerdicts int
+	// MaxLifetime cuts longer verdicts, counted from when they arrive. Default
+	// and at most 24 h.
+	MaxLifetime time.Duration
+
+	// OnHits is told what targets counted. Calls are serial, from goroutines
+	// of the controller; it should return soon.
+	OnHits func([]detect.Hits)
+
+	Coalesce        time.Duration // least time between two deltas to a target, 0 to 100 ms; default [DefaultCoalesce]
+	PollInterval    time.Duration // between looks at identity and mode; default [DefaultPollInterval]
+	CompareInterval time.Duration // between full comparisons; default [DefaultCompareInterval]
+	HitsInterval    time.Duration // between readings of hit counters; default [DefaultHitsInterval]
+	SweepInterval   time.Duration // between removals of expired rows; default [DefaultSweepInterval]
+	OrderTimeout    time.Duration // of one delta, and of a full comparison per 100,000 entries; default [DefaultOrderTimeout]
+	AuditRing       int           // entries kept for Audit; default [DefaultAuditRing]
+	AuditFileBytes  int64         // size at which the audit log is put aside; default [DefaultAuditFileBytes]
+}
+
+func (c *Config) setDefaults() {
+	c.Mode = cmp.Or(c.Mode, detect.ModeMonitor)
+	c.MaxVerdicts = cmp.Or(c.MaxVerdicts, DefaultMaxVerdicts)
+	c.MaxLifetime = cmp.Or(c.MaxLifetime, time.Duration(detect.MaxLifetime))
+	c.Coalesce = cmp.Or(c.Coalesce, DefaultCoalesce)
+	c.PollInterval = cmp.Or(c.PollInterval, DefaultPollInterval)
+	c.CompareInterval = cmp.Or(c.CompareInterval, DefaultCompareInterval)
+	c.HitsInterval = cmp.Or(c.HitsInterval, DefaultHitsInterval)
+	c.SweepInterval = cmp.Or(c.SweepInterval, DefaultSweepInterval)
+	c.OrderTimeout = cmp.Or(c.OrderTimeout, DefaultOrderTimeout)
+	c.AuditRing = cmp.Or(c.AuditRing, DefaultAuditRing)
+	c.AuditFileBytes = cmp.Or(c.AuditFileBytes, DefaultAuditFileBytes)
+}
+
+func (c *Config) validate() error {
+	if !validMode(c.Mode) {
+		return fmt.Errorf("mitigate mode %q is none of off, monitor, enforce", c.Mode)
+	}
+	names := make(map[string]bool)
+	for _, t := range c.Targets {
+		if names[t.Name()] {
+			return fmt.Errorf("two mitigate targets are named %q", t.Name())
+		}
+		names[t.Name()] = true
+	}
+	for _, p := range c.Allow {
+		if !p.IsValid() {
+			return fmt.Errorf("allow-list holds %q, which is no network", p)
+		}
+	}
+	for _, p := range c.Own {
+		if !p.IsValid() {
+			return fmt.Errorf("own addresses hold %q, which is no network", p)
+		}
+	}
+	if c.MaxVerdicts < 1 || c.AuditRing < 1 || c.AuditFileBytes < 1 {
+		return fmt.Errorf("verdicts %d, audit ring %d or audit file %d is less than 1", c.MaxVerdicts, c.AuditRing, c.AuditFileBytes)
+	}
+	if c.MaxLifetime < time.Second || c.MaxLifetime > time.Duration(detect.MaxLifetime) {
+		return fmt.Errorf("longest lifetime %s is not between 1s and 24h", c.MaxLifetime)
+	}
+	if c.Coalesce < 0 || c.Coalesce > 100*time.Millisecond {
+		return fmt.Errorf("coalescing time %s is not between 0 and 100ms", c.Coalesce)
+	}
+	for _, d := range []time.Duration{c.PollInterval, c.CompareInterval, c.HitsInterval, c.SweepInterval, c.OrderTimeout} {
+		if d <= 0 {
+			return fmt.Errorf("interval or timeout %s is not positive", d)
+		}
+	}
+	return nil
+}
+
+func validMode(m detect.Mode) bool {
+	return m == detect.ModeOff || m == detect.ModeMonitor || m == detect.ModeEnforce
+}

@@ -1,0 +1,110 @@
+package controller
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+
+	"offpath/detect"
+	"offpath/mitigate"
+)
+
+// rails check a verdict before it is accepted.
+type rails struct {
+	allow       []netip.Prefix
+	own         []netip.Prefix
+	targets     []mitigate.Target
+	maxLifetime time.Duration
+}
+
+// check makes the entry of a verdict, or says by a [*RailError] why there is
+// none. The verdict's subject is brought to its canonical form and its
+// lifetime cut.
+func (r *rails) check(v *detect.Verdict, now time.Time) (e mitigate.Entry, shortened bool, err error) {
+	id, err := mitigate.ParseID(v.ID)
+	if err != nil {
+		return e, false, &RailError{RailMalformed, err.Error()}
+	}
+	switch v.Action {
+	case detect.ActionBlock, detect.ActionRateLimit, detect.ActionChallenge,
+		detect.ActionDeceive, detect.ActionTag, detect.ActionHold:
+	default:
+		return e, false, &RailError{RailMalformed, fmt.Sprintf("unknown action %q", v.Action)}
+	}
+	if v.Action == detect.ActionRateLimit {
+		if v.Rate.Requests < 1 || v.Rate.Requests > math.MaxInt32 || v.Rate.Per < int64(time.Second) {
+			return e, false, &RailError{RailMalformed, fmt.Sprintf("rate of %d requests per %s", v.Rate.Requests, time.Duration(v.Rate.Per))}
+		}
+	} else {
+		v.Rate = detect.Rate{}
+	}
+	switch v.Mode {
+	case detect.ModeMonitor, detect.ModeEnforce:
+	default:
+		return e, false, &RailError{RailMalformed, fmt.Sprintf("mode %q is neither monitor nor enforce", v.Mode)}
+	}
+	if err := r.checkSubject(&v.Subject); err != nil {
+		return e, false, err
+	}
+
+	if v.Expires <= now.UnixNano() {
+		return e, false, &RailError{RailExpired, "it ended at " + time.Unix(0, v.Expires).UTC().Format(time.RFC3339)}
+	}
+	if latest := now.Add(r.maxLifetime).UnixNano(); v.Expires > latest {
+		v.Expires, shortened = latest, true
+	}
+	return mitigate.Entry{
+		ID:      id,
+		Action:  v.Action,
+		Subject: v.Subject,
+		Rate:    v.Rate,
+		Monitor: v.Mode == detect.ModeMonitor,
+		Expires: (v.Expires + int64(time.Second) - 1) / int64(time.Second),
+	}, shortened, nil
+}
+
+func (r *rails) checkSubject(s *detect.Subject) error {
+	if *s == (detect.Subject{}) {
+		return &RailError{RailMalformed, "the subject is empty and would match every request"}
+	}
+	if s.Client == (netip.Prefix{}) {
+		return nil
+	}
+	if !s.Client.IsValid() {
+		return &RailError{RailMalformed, "client.ip is no network"}
+	}
+	addr, bits := s.Client.Addr().WithZone(""), s.Client.Bits()
+	if addr.Is4In6() && bits >= 96 {
+		addr, bits = addr.Unmap(), bits-96
+	}
+	s.Client = netip.PrefixFrom(addr, bits).Masked()
+	least := MinPrefixIPv6
+	if addr.Is4() {
+		least = MinPrefixIPv4
+	}
+	if bits < least {
+		return &RailError{RailPrefix, fmt.Sprintf("network %s is wider than /%d", s.Client, least)}
+	}
+	if addr.IsUnspecified() || addr.IsMulticast() {
+		return &RailError{RailMalformed, fmt.Sprintf("%s is not the address of a client", s.Client)}
+	}
+	for _, p := range r.allow {
+		if p.Overlaps(s.Client) {
+			return &RailError{RailAllowed, fmt.Sprintf("%s overlaps %s of the allow-list", s.Client, p)}
+		}
+	}
+	for _, p := range r.own {
+		if p.Overlaps(s.Client) {
+			return &RailError{RailOwn, fmt.Sprintf("%s covers %s of this installation", s.Client, p)}
+		}
+	}
+	for _, t := range r.targets {
+		for _, a := range t.Addresses() {
+			if s.Client.Contains(a) {
+				return &RailError{RailOwn, fmt.Sprintf("%s covers %s, the address of target %s", s.Client, a, t.Name())}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,526 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"offpath/detect"
+	"offpath/mitigate"
+)
+
+// maxDelta is the most orders of one delta: what a lift may have to wait for.
+const maxDelta = 4096
+
+// fullInterval is the least time between two choices of what a target that has
+// no room for all is to hold.
+const fullInterval = time.Second
+
+// worker makes one target agree with the desired state. Two goroutines work for
+// it: run and keepMode. Only run touches the fields marked as its own without
+// the lock.
+type worker struct {
+	controller *Controller
+	target     mitigate.Target
+
+	wake   chan struct{} // verdicts changed
+	wakeup chan struct{} // the mode changed
+
+	mu sync.Mutex
+	// dirty are the subjects whose desired state changed, and when that began.
+	dirty map[detect.Subject]time.Time
+	// applied is what the target has confirmed.
+	applied map[detect.Subject]mitigate.Entry
+	// unsupported and rejected say why a verdict is not in force here.
+	unsupported map[mitigate.ID]string
+	rejected    map[mitigate.ID]string
+	// full says that there is no room for all: each delta chooses anew.
+	full  bool
+	allow bool // the allow-list changed
+	hits  map[mitigate.ID]*hitCount
+	state Target // what status shows, the counts of the tables above aside
+
+	process string // of the last full comparison; run's own
+}
+
+// hitCount follows the counters of one verdict.
+type hitCount struct {
+	last  mitigate.Hits // as last read
+	total mitigate.Hits // over all lives of the counters
+}
+
+func newWorker(c *Controller, t mitigate.Target) *worker {
+	return &worker{
+		controller:  c,
+		target:      t,
+		wake:        make(chan struct{}, 1),
+		wakeup:      make(chan struct{}, 1),
+		dirty:       make(map[detect.Subject]time.Time),
+		applied:     make(map[detect.Subject]mitigate.Entry),
+		unsupported: make(map[mitigate.ID]string),
+		rejected:    make(map[mitigate.ID]string),
+		hits:        make(map[mitigate.ID]*hitCount),
+		state:       Target{Name: t.Name(), Kind: t.Kind(), Since: time.Now()},
+	}
+}
+
+// touch notes that the desired state of a subject changed.
+func (w *worker) touch(s detect.Subject) {
+	w.mu.Lock()
+	if _, ok := w.dirty[s]; !ok {
+		w.dirty[s] = time.Now()
+	}
+	w.mu.Unlock()
+	poke(w.wake)
+}
+
+func (w *worker) touchAllow() {
+	w.mu.Lock()
+	w.allow = true
+	w.mu.Unlock()
+	poke(w.wake)
+}
+
+func (w *worker) wakeKeeper() { poke(w.wakeup) }
+
+// poke wakes whoever waits on c; one poke is as good as many.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run reconciles verdicts, allow-list and hits until the context ends.
+func (w *worker) run(ctx context.Context) {
+	config := &w.controller.config
+	poll := time.NewTicker(config.PollInterval)
+	defer poll.Stop()
+	compare := time.NewTicker(config.CompareInterval)
+	defer compare.Stop()
+	hits := time.NewTicker(config.HitsInterval)
+	defer hits.Stop()
+	sweep := time.NewTicker(config.SweepInterval)
+	defer sweep.Stop()
+
+	w.look(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.wake:
+			if w.connected() {
+				w.delta(ctx)
+				// What comes in meanwhile goes with the next delta.
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(config.Coalesce):
+				}
+			}
+		case <-poll.C:
+			w.look(ctx)
+			if w.connected() {
+				w.delta(ctx) // what an earlier one had to put off
+			}
+		case <-compare.C:
+			if w.connected() {
+				w.sync(ctx)
+			}
+		case <-hits.C:
+			if w.connected() {
+				w.readHits(ctx)
+			}
+		case <-sweep.C:
+			if w.connected() {
+				w.order(ctx, w.target.Sweep)
+			}
+		}
+	}
+}
+
+func (w *worker) connected() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state.Connected
+}
+
+// look asks the target who it is. After a failure, and when it is not who it
+// was, everything is compared.
+func (w *worker) look(ctx context.Context) {
+	var id mitigate.Identity
+	err := w.order(ctx, func(ctx context.Context) (err error) {
+		id, err = w.target.Identity(ctx)
+		return err
+	})
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	w.state.Identity = id
+	connected := w.state.Connected
+	restarted := w.process != "" && w.process != id.Process
+	if restarted {
+		w.state.Restarts++
+	}
+	w.mu.Unlock()
+	if restarted {
+		w.record("restarted", "", id.Process)
+		w.wakeKeeper()
+	}
+	if !connected || restarted {
+		w.process = id.Process
+		w.sync(ctx)
+	}
+}
+
+// order runs one exchange with the target within the timeout. If it fails,
+// the target counts as disconnected until a full comparison succeeds.
+func (w *worker) order(ctx context.Context, f func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, w.controller.config.OrderTimeout)
+	defer cancel()
+	err := f(limited)
+	if err == nil || ctx.Err() != nil || isRejection(err) {
+		return err
+	}
+	w.fail(err)
+	return err
+}
+
+func isRejection(err error) bool {
+	var rejected *mitigate.RejectedError
+	return errors.As(err, &rejected)
+}
+
+func (w *worker) fail(err error) {
+	w.mu.Lock()
+	w.state.Errors++
+	news := w.state.Connected || w.state.LastError == ""
+	w.state.LastError = err.Error()
+	w.setConnected(false)
+	w.mu.Unlock()
+	if news {
+		w.record("disconnected", "", err.Error())
+	}
+}
+
+// setConnected needs the lock.
+func (w *worker) setConnected(connected bool) {
+	if w.state.Connected != connected {
+		w.state.Connected = connected
+		w.state.Since = time.Now()
+	}
+}
+
+func (w *worker) record(what, verdict, detail string) {
+	w.controller.record(AuditEntry{Who: whoController, What: what, Verdict: verdict, Target: w.target.Name(), Detail: detail})
+}
+
+// choose makes the entries that this target is to hold: per subject the verdict
+// in force, those it can carry, the most important first as far as there is
+// room. It takes over all changes noted so far.
+func (w *worker) choose() (entries []mitigate.Entry, since map[detect.Subject]time.Time) {
+	w.controller.mu.Lock()
+	defer w.controller.mu.Unlock()
+	items := make([]*item, 0, len(w.controller.desired.bySubject))
+	now := time.Now().Unix()
+	for _, group := range w.controller.desired.bySubject {
+		if group[0].entry.Expires > now {
+			items = append(items, group[0])
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	since, w.dirty = w.dirty, make(map[detect.Subject]time.Time)
+	clear(w.unsupported)
+	clear(w.rejected)
+	items = slices.DeleteFunc(items, func(it *item) bool {
+		err := w.target.Carries(&it.entry)
+		if err != nil {
+			w.unsupported[it.entry.ID] = err.Error()
+		}
+		return err != nil
+	})
+	w.full = len(items) > w.target.Capacity()
+	if w.full {
+		slices.SortFunc(items, func(a, b *item) int { return compareImportance(b, a) })
+		for _, it := range items[w.target.Capacity():] {
+			w.rejected[it.entry.ID] = fmt.Sprintf("the target has room for %d verdicts", w.target.Capacity())
+		}
+		items = items[:w.target.Capacity()]
+	}
+	entries = make([]mitigate.Entry, len(items))
+	for i, it := range items {
+		entries[i] = it.entry
+	}
+	return entries, since
+}
+
+// sync is the full comparison.
+func (w *worker) sync(ctx context.Context) {
+	entries, since := w.choose()
+	w.mu.Lock()
+	w.allow = false
+	steady := w.state.Connected
+	w.mu.Unlock()
+	allow := w.controller.allowList()
+
+	var report mitigate.SyncReport
+	// A full load takes its time.
+	timeout := w.controller.config.OrderTimeout * time.Duration(1+len(entries)/100_000)
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := w.target.SetAllow(limited, allow)
+	if err == nil {
+		report, err = w.target.Sync(limited, entries)
+	}
+	if err != nil && !isRejection(err) {
+		w.undo(since)
+		if ctx.Err() == nil {
+			w.fail(err)
+		}
+		return
+	}
+
+	w.mu.Lock()
+	w.applied = make(map[detect.Subject]mitigate.Entry, len(entries))
+	for _, e := range entries {
+		w.applied[e.Subject] = e
+	}
+	w.reject(err)
+	w.setConnected(true)
+	w.state.LastError = ""
+	w.state.LastSync = time.Now()
+	w.state.Syncs++
+	if steady {
+		w.state.Drift += uint64(report.Set + report.Removed)
+	}
+	w.confirm(since)
+	w.mu.Unlock()
+	if !steady {
+		w.record("connected", "", fmt.Sprintf("%d in force, %d set, %d removed", len(entries), report.Set, report.Removed))
+	} else if report.Set+report.Removed > 0 && report.Compared {
+		w.record("synced", "", fmt.Sprintf("%d set, %d removed", report.Set, report.Removed))
+	}
+	// The networks of a restarted load balancer are back only now; the mode
+	// may have waited for nothing else.
+	w.wakeKeeper()
+}
+
+// undo puts changes back that could not be sent.
+func (w *worker) undo(since map[detect.Subject]time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for s, t := range since {
+		if later, ok := w.dirty[s]; !ok || t.Before(later) {
+			w.dirty[s] = t
+		}
+	}
+}
+
+// reject notes what the target refused; it needs the lock.
+func (w *worker) reject(err error) {
+	var rejected *mitigate.RejectedError
+	if !errors.As(err, &rejected) {
+		return
+	}
+	w.state.Errors++
+	refused := make(map[mitigate.ID]bool)
+	for i, r := range rejected.Rejections {
+		refused[r.ID] = true
+		w.rejected[r.ID] = r.Answer
+		if i < 10 {
+			w.record("rejected", r.ID.String(), r.Answer)
+		}
+	}
+	maps.DeleteFunc(w.applied, func(_ detect.Subject, e mitigate.Entry) bool { return refused[e.ID] })
+}
+
+// confirm measures how long changes took; it needs the lock.
+func (w *worker) confirm(since map[detect.Subject]time.Time) {
+	now := time.Now()
+	var last time.Duration
+	for _, t := range since {
+		last = max(last, now.Sub(t))
+	}
+	if len(since) > 0 {
+		w.state.LastLatency = last
+		w.state.MaxLatency = max(w.state.MaxLatency, last)
+	}
+}
+
+// delta sends what changed.
+func (w *worker) delta(ctx context.Context) {
+	w.mu.Lock()
+	allow, full, synced := w.allow, w.full, w.state.LastSync
+	w.allow = false
+	w.mu.Unlock()
+	if allow {
+		list := w.controller.allowList()
+		if err := w.order(ctx, func(ctx context.Context) error { return w.target.SetAllow(ctx, list) }); err != nil {
+			w.touchAllow()
+			return
+		}
+	}
+	for ctx.Err() == nil {
+		d := w.changes(maxDelta)
+		if len(d.since) == 0 {
+			return
+		}
+		if full || d.full {
+			w.undo(d.since)
+			if time.Since(synced) >= fullInterval {
+				w.sync(ctx)
+			}
+			return
+		}
+		if !w.send(ctx, d) {
+			return
+		}
+	}
+}
+
+// change is a delta.
+type change struct {
+	set    []mitigate.Entry
+	remove []detect.Subject
+	since  map[detect.Subject]time.Time
+	full   bool // there is no room for all
+}
+
+// changes takes up to limit subjects that changed and compares what they should
+// be with what the target holds.
+func (w *worker) changes(limit int) change {
+	w.controller.mu.Lock()
+	defer w.controller.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now().Unix()
+	d := change{since: make(map[detect.Subject]time.Time)}
+	room := w.target.Capacity() - len(w.applied)
+	for s, since := range w.dirty {
+		if len(d.since) >= limit {
+			break
+		}
+		d.since[s] = since
+		delete(w.dirty, s)
+
+		held, holds := w.applied[s]
+		it := w.controller.desired.inForce(s)
+		if it != nil {
+			if err := w.target.Carries(&it.entry); err != nil {
+				if _, known := w.unsupported[it.entry.ID]; !known {
+					w.record("unsupported", it.verdict.ID, err.Error())
+				}
+				w.unsupported[it.entry.ID] = err.Error()
+				it = nil
+			}
+		}
+		switch {
+		case it != nil && it.entry.Expires <= now:
+		case it != nil && (!holds || held != it.entry):
+			d.set = append(d.set, it.entry)
+			if !holds {
+				room--
+			}
+		case it == nil && holds && held.Expires <= now:
+			delete(w.applied, s) // it has ended by the target's clock
+			room++
+		case it == nil && holds:
+			d.remove = append(d.remove, s)
+			room++
+		}
+	}
+	d.full = room < 0
+	return d
+}
+
+// send brings a delta to the target and says whether it arrived.
+func (w *worker) send(ctx context.Context, d change) bool {
+	if len(d.set)+len(d.remove) == 0 {
+		return true
+	}
+	// Always in the same order, for whoever reads what was sent.
+	slices.SortFunc(d.set, func(a, b mitigate.Entry) int { return cmp.Compare(a.ID, b.ID) })
+	err := w.order(ctx, func(ctx context.Context) error { return w.target.Apply(ctx, d.set, d.remove) })
+	if err != nil && !isRejection(err) {
+		w.undo(d.since)
+		return false
+	}
+	w.mu.Lock()
+	var fresh []mitigate.ID
+	for _, e := range d.set {
+		if held, ok := w.applied[e.Subject]; !ok || held.ID != e.ID {
+			fresh = append(fresh, e.ID)
+		}
+		w.applied[e.Subject] = e
+		delete(w.rejected, e.ID)
+	}
+	for _, s := range d.remove {
+		delete(w.applied, s)
+	}
+	w.reject(err)
+	w.confirm(d.since)
+	latency := w.state.LastLatency
+	w.mu.Unlock()
+	if err == nil {
+		for _, id := range fresh {
+			w.record("in_force", id.String(), "after "+latency.Round(time.Microsecond).String())
+		}
+	}
+	return true
+}
+
+// allowList is the allow-list as targets are to hold it.
+func (c *Controller) allowList() []netip.Prefix {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.rails.allow)
+}
+
+// status is the target's state now.
+func (w *worker) status() Target {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.state
+	s.InForce = len(w.applied)
+	s.Pending = len(w.dirty)
+	s.Unsupported = len(w.unsupported)
+	s.Rejected = len(w.rejected)
+	now := time.Now()
+	for _, t := range w.dirty {
+		s.Lag = max(s.Lag, now.Sub(t))
+	}
+	return s
+}
+
+// verdictState is what became of a verdict here.
+func (w *worker) verdictState(it *item, inForce bool) TargetVerdict {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v := TargetVerdict{Target: w.target.Name(), State: StatePending}
+	unsupported, isUnsupported := w.unsupported[it.entry.ID]
+	rejected, isRejected := w.rejected[it.entry.ID]
+	switch held := w.applied[it.entry.Subject]; {
+	case !inForce:
+		v.State = StateShadowed
+	case isUnsupported:
+		v.State, v.Detail = StateUnsupported, unsupported
+	case isRejected:
+		v.State, v.Detail = StateRejected, rejected
+	case held == it.entry:
+		v.State = StateInForce
+	case held.ID == it.entry.ID && sameOrder(held, it.entry):
+		v.State = StateInForce // its later end is on its way
+	}
+	if h := w.hits[it.entry.ID]; h != nil {
+		v.Refused, v.Passed = h.total.Refused, h.total.Passed
+	}
+	return v
+}
