@@ -1,0 +1,143 @@
+package balancer
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"offpath/cmd/lab/internal/internet"
+)
+
+// Entry is one request as the load balancer saw it.
+type Entry struct {
+	Time   time.Time // when its rules were evaluated, ms
+	Client netip.Addr
+	Status int
+}
+
+// Refused reports whether the load balancer refused it: the bank answers
+// neither status.
+func (e Entry) Refused() bool { return e.Status == 403 || e.Status == 429 }
+
+// Counts are requests and those of them that were refused.
+type Counts struct{ Requests, Refused int64 }
+
+// Journal is the load balancer's log. It keeps every request of an attacker
+// and counts those of all others. It may be read at any time from any
+// goroutine.
+type Journal struct {
+	socket *net.UnixConn
+	done   chan struct{}
+
+	mu        sync.Mutex
+	attack    []Entry
+	customers Counts
+	refusals  map[netip.Addr]int64 // of customers
+	first     time.Time            // first request of an attacker
+	refused   time.Time            // first refusal of an attacker
+	malformed int
+}
+
+// format is the journal's log-format: milliseconds, client, status.
+const format = `%[var(txn.lab_ms)] %ci %ST`
+
+func openJournal(path string) (*Journal, error) {
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		return nil, fmt.Errorf("open the load balancer's journal: %w", err)
+	}
+	// Best effort: a smaller buffer shows as dropped logs.
+	_ = socket.SetReadBuffer(4 << 20)
+	j := &Journal{socket: socket, done: make(chan struct{}), refusals: map[netip.Addr]int64{}}
+	go j.read()
+	return j, nil
+}
+
+func (j *Journal) read() {
+	defer close(j.done)
+	line := make([]byte, 2048)
+	for {
+		n, err := j.socket.Read(line)
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil {
+			j.enter(string(line[:n]))
+		}
+	}
+}
+
+func (j *Journal) enter(line string) {
+	var ms int64
+	var client string
+	var e Entry
+	_, err := fmt.Sscan(line, &ms, &client, &e.Status)
+	if err == nil {
+		e.Client, err = netip.ParseAddr(client)
+	}
+	e.Client = e.Client.Unmap()
+	e.Time = time.UnixMilli(ms)
+
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case err != nil:
+		j.malformed++
+		return
+	case internet.Attacker(e.Client):
+		j.attack = append(j.attack, e)
+		if j.first.IsZero() || e.Time.Before(j.first) {
+			j.first = e.Time
+		}
+		if e.Refused() && (j.refused.IsZero() || e.Time.Before(j.refused)) {
+			j.refused = e.Time
+		}
+		return
+	}
+	j.customers.Requests++
+	if e.Refused() {
+		j.customers.Refused++
+		j.refusals[e.Client]++
+	}
+}
+
+// Attack returns every request of the attackers so far, in no strict order.
+func (j *Journal) Attack() []Entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append([]Entry(nil), j.attack...)
+}
+
+// First returns when the first request of an attacker came and when the first
+// was refused; zero: not yet.
+func (j *Journal) First() (request, refusal time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.first, j.refused
+}
+
+// Customers counts the requests of everybody but the attackers and the one
+// client given.
+func (j *Journal) Customers(except netip.Addr) Counts {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.customers
+	c.Refused -= j.refusals[except]
+	return c
+}
+
+// Malformed is the number of lines that were not understood: requests that
+// were none, which no client here sends.
+func (j *Journal) Malformed() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.malformed
+}
+
+func (j *Journal) close() {
+	j.socket.Close()
+	<-j.done
+}

@@ -1,0 +1,194 @@
+// Package bench measures replay on a generated capture, beside other programs
+// on the same file in the same run.
+package bench
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+)
+
+// Shape is what the generated capture looks like: small API calls on
+// kept-alive connections, which is what mobile apps send.
+type Shape struct {
+	Transactions  int
+	Connections   int // open at the same time
+	PerConnection int // transactions on one connection before it is closed
+	Seed          uint64
+}
+
+// API is the shape that `make bench` uses.
+var API = Shape{Transactions: 200_000, Connections: 500, PerConnection: 50, Seed: 1}
+
+// connection is the state of one TCP connection of the generator.
+type connection struct {
+	client, server     netip.AddrPort
+	clientSeq, servSeq uint32
+	left               int
+	agent, token       string
+}
+
+// Generate writes the frames of a capture in time order: Ethernet, IPv4, TCP
+// port 80, each request and each response in one segment, every one
+// acknowledged by the next or by a bare ACK. It returns the number of
+// transactions.
+func Generate(s Shape, write func(ns int64, frame []byte) error) (int, error) {
+	g := &generator{
+		rand: rand.New(rand.NewPCG(s.Seed, 0)), shape: s, write: write,
+		now: 1_700_000_000_000_000_000,
+	}
+	open := make([]*connection, s.Connections)
+	for made := 0; made < s.Transactions; made++ {
+		i := g.rand.IntN(len(open))
+		if open[i] == nil {
+			open[i] = g.connect()
+		}
+		g.transaction(open[i])
+		if open[i].left == 0 {
+			g.close(open[i])
+			open[i] = nil
+		}
+		if g.err != nil {
+			return made, g.err
+		}
+	}
+	for _, c := range open {
+		if c != nil {
+			g.close(c)
+		}
+	}
+	return s.Transactions, g.err
+}
+
+type generator struct {
+	rand  *rand.Rand
+	shape Shape
+	write func(int64, []byte) error
+	now   int64
+	ports uint32
+	frame []byte
+	body  []byte
+	err   error
+}
+
+var agents = []string{
+	"ExampleBank/5.12.1 (iPhone; iOS 17.5.1; Scale/3.00)",
+	"ExampleBank/5.12.0 (Android 14; Pixel 8; okhttp/4.12.0)",
+	"ExampleBank/5.11.3 (Android 13; SM-A546B; okhttp/4.12.0)",
+	"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
+}
+
+const (
+	flagFIN, flagSYN, flagPSH, flagACK = 0x01, 0x02, 0x08, 0x10
+)
+
+func (g *generator) connect() *connection {
+	g.ports++
+	client := netip.AddrFrom4([4]byte{198, 18, byte(g.ports >> 12), byte(g.ports>>4) | 1})
+	c := &connection{
+		client: netip.AddrPortFrom(client, uint16(20000+g.ports%40000)),
+		server: netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 19, 0, 10}), 80),
+		agent:  agents[g.rand.IntN(len(agents))],
+		token:  fmt.Sprintf("%016x%016x%016x", g.rand.Uint64(), g.rand.Uint64(), g.rand.Uint64()),
+		left:   g.shape.PerConnection, clientSeq: g.rand.Uint32(), servSeq: g.rand.Uint32(),
+	}
+	g.segment(c, true, flagSYN, nil)
+	c.clientSeq++
+	g.segment(c, false, flagSYN|flagACK, nil)
+	c.servSeq++
+	g.segment(c, true, flagACK, nil)
+	return c
+}
+
+func (g *generator) close(c *connection) {
+	g.segment(c, true, flagFIN|flagACK, nil)
+	c.clientSeq++
+	g.segment(c, false, flagFIN|flagACK, nil)
+	c.servSeq++
+	g.segment(c, true, flagACK, nil)
+}
+
+// transaction is a login now and then and an authenticated call otherwise.
+func (g *generator) transaction(c *connection) {
+	c.left--
+	var request, response string
+	if g.rand.IntN(40) == 0 {
+		form := fmt.Sprintf(`{"username":"customer%06d","password":"%08x","device":{"id":"%016x","os":"ios"}}`,
+			g.rand.IntN(1_000_000), g.rand.Uint32(), g.rand.Uint64())
+		request = fmt.Sprintf("POST /api/v2/mobile/login HTTP/1.1\r\nHost: api.bank.example\r\nUser-Agent: %s\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\nX-App-Version: 5.12.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", c.agent, len(form), form)
+		if g.rand.IntN(12) == 0 {
+			response = jsonResponse("401 Unauthorized", `{"error":"invalid_credentials","message":"Wrong user name or password."}`)
+		} else {
+			response = jsonResponse("200 OK", fmt.Sprintf(`{"access_token":"%s","token_type":"Bearer","expires_in":900}`, c.token))
+		}
+	} else {
+		request = fmt.Sprintf("GET /api/v2/accounts/%d/transactions?page=%d&size=20 HTTP/1.1\r\nHost: api.bank.example\r\nUser-Agent: %s\r\nAccept: application/json\r\nAccept-Language: en-GB,en;q=0.9\r\nAccept-Encoding: gzip\r\nAuthorization: Bearer %s\r\nX-App-Version: 5.12.1\r\nX-Request-ID: %016x%016x\r\n\r\n",
+			10_000_000+g.rand.IntN(1000), g.rand.IntN(9), c.agent, c.token, g.rand.Uint64(), g.rand.Uint64())
+		response = jsonResponse("200 OK", fmt.Sprintf(`{"page":1,"items":[{"id":"%08x","amount":"%d.%02d","currency":"EUR","date":"2026-03-%02d","text":"Card payment"},{"id":"%08x","amount":"-17.20","currency":"EUR","date":"2026-03-02","text":"Direct debit"}],"total":412}`,
+			g.rand.Uint32(), g.rand.IntN(5000), g.rand.IntN(100), 1+g.rand.IntN(28), g.rand.Uint32()))
+	}
+	g.segment(c, true, flagPSH|flagACK, []byte(request))
+	c.clientSeq += uint32(len(request))
+	g.segment(c, false, flagPSH|flagACK, []byte(response))
+	c.servSeq += uint32(len(response))
+	if g.rand.IntN(2) == 0 { // the other half is acknowledged by the next request
+		g.segment(c, true, flagACK, nil)
+	}
+}
+
+func jsonResponse(status, body string) string {
+	return fmt.Sprintf("HTTP/1.1 %s\r\nDate: Mon, 02 Mar 2026 10:00:00 GMT\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nStrict-Transport-Security: max-age=31536000\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
+}
+
+// segment writes one frame from the client, or from the server.
+func (g *generator) segment(c *connection, fromClient bool, flags byte, payload []byte) {
+	src, dst, seq, ack := c.client, c.server, c.clientSeq, c.servSeq
+	if !fromClient {
+		src, dst, seq, ack = dst, src, ack, seq
+	}
+	if flags&flagACK == 0 {
+		ack = 0
+	}
+	f := append(g.frame[:0], 0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x08, 0x00)
+	f = append(f, 0x45, 0)
+	f = binary.BigEndian.AppendUint16(f, uint16(40+len(payload)))
+	f = append(f, 0, 0, 0x40, 0, 64, 6, 0, 0)
+	f = append(f, src.Addr().AsSlice()...)
+	f = append(f, dst.Addr().AsSlice()...)
+	binary.BigEndian.PutUint16(f[24:], checksum(0, f[14:34]))
+	tcp := len(f)
+	f = binary.BigEndian.AppendUint16(f, src.Port())
+	f = binary.BigEndian.AppendUint16(f, dst.Port())
+	f = binary.BigEndian.AppendUint32(f, seq)
+	f = binary.BigEndian.AppendUint32(f, ack)
+	f = append(f, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0)
+	f = append(f, payload...)
+	pseudo := sum(0, f[26:34]) + 6 + uint32(len(f)-tcp)
+	binary.BigEndian.PutUint16(f[tcp+16:], checksum(pseudo, f[tcp:]))
+	g.frame = f
+	g.now += 1000 + g.rand.Int64N(9000)
+	if g.err == nil {
+		g.err = g.write(g.now, f)
+	}
+}
+
+// checksum is the Internet checksum (RFC 1071).
+func checksum(start uint32, b []byte) uint16 {
+	s := sum(start, b)
+	for s > 0xffff {
+		s = s>>16 + s&0xffff
+	}
+	return ^uint16(s)
+}
+
+func sum(s uint32, b []byte) uint32 {
+	for len(b) >= 2 {
+		s += uint32(b[0])<<8 | uint32(b[1])
+		b = b[2:]
+	}
+	if len(b) == 1 {
+		s += uint32(b[0]) << 8
+	}
+	return s
+}

@@ -1,0 +1,278 @@
+// Package scenario is the play that the laboratory performs: ordinary life at a
+// bank, an attack, the product's answer to it, and what came of it, measured
+// at the load balancer, the bank, the clients and the product itself.
+//
+// [Run] owns everything it starts: goroutines have ended and processes,
+// namespaces and files are gone when it returns.
+package scenario
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"offpath/cmd/lab/internal/attack"
+	"offpath/cmd/lab/internal/balancer"
+	"offpath/cmd/lab/internal/bank"
+	"offpath/cmd/lab/internal/child"
+	"offpath/cmd/lab/internal/crowd"
+	"offpath/cmd/lab/internal/internet"
+	"offpath/cmd/lab/internal/lease"
+	"offpath/cmd/lab/internal/netns"
+	"offpath/cmd/lab/internal/report"
+	"offpath/cmd/lab/internal/sensor"
+	"offpath/cmd/lab/internal/software"
+)
+
+// ErrNotAccepted says that the play ended but a condition of the acceptance
+// does not hold.
+var ErrNotAccepted = errors.New("the acceptance does not hold")
+
+// stage is the laboratory while it stands.
+type stage struct {
+	options Options
+	pace    pace
+	time    *report.Timeline
+
+	lease    *lease.Lease
+	nursery  *child.Nursery
+	net      *internet.Internet
+	balancer *balancer.Balancer
+	sensor   *sensor.Sensor
+	config   sensor.Config
+
+	crowd      *crowd.Crowd
+	books      attack.Books
+	mirrorZero uint64 // frames mirrored before offpath was ready
+}
+
+// Run performs the play and prints it to w.
+func Run(ctx context.Context, o Options, w io.Writer) (err error) {
+	o = o.withDefaults()
+	if err := errors.Join(o.Validate(), Prepared()); err != nil {
+		return err
+	}
+	s := &stage{options: o, pace: o.pace(), time: report.NewTimeline(w)}
+	if s.lease, err = lease.Take(o.Self, o.Janitor...); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	s.nursery = child.Open(s.lease.Dir)
+	defer func() { err = errors.Join(err, s.strike()) }()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if err := s.build(ctx); err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case err := <-s.nursery.Failed():
+			cancel(err)
+		case <-ctx.Done():
+		}
+	}()
+	result, err := s.play(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		// What failed, failed by this.
+		return cause
+	}
+	if err != nil {
+		return err
+	}
+	table, checks := result.tabulate(s)
+	fmt.Fprintln(w)
+	table.Write(w)
+	fmt.Fprintln(w)
+	checks.Write(w)
+	if !checks.OK() {
+		return ErrNotAccepted
+	}
+	return nil
+}
+
+// build makes the Internet, opens the bank and the load balancer, and starts
+// offpath.
+func (s *stage) build(ctx context.Context) error {
+	var err error
+	if s.net, err = internet.Build(internet.Config{Namespace: s.lease.Namespace, Tap: s.options.Tap}); err != nil {
+		return err
+	}
+	inside := netip.AddrPortFrom(internet.Bank, 8080)
+	_, err = s.nursery.Start(child.Spec{Name: "bank", Namespace: s.net.Name("bank"), Path: s.options.Self,
+		Args: append(s.options.Bank, "--listen", inside.String(), "--books", s.bankBooks(), "--customers", fmt.Sprint(customers))})
+	if err != nil {
+		return err
+	}
+	outside := balancer.Config{Dir: s.lease.Dir, Namespace: s.net.Name("balancer"), Bank: inside,
+		TLS: s.options.Tap == internet.Back, Hosts: software.Hosts[:]}
+
+	s.config = sensor.Config{Dir: filepath.Join(s.lease.Dir, "sensor"), Namespace: s.net.Name("tap"), Interface: internet.TapInterface,
+		BalancerSocket: outside.Socket(), Mode: s.options.Mode, VerdictTTL: verdictTTL, Record: s.options.Record}
+	if s.options.Tap != internet.Front {
+		s.config.TrustedProxies = []netip.Prefix{netip.PrefixFrom(internet.BalancerInside, 32)}
+	}
+	if err := os.Mkdir(s.config.Dir, 0o755); err != nil {
+		return err
+	}
+	if s.config.Binary, err = s.binary(ctx); err != nil {
+		return err
+	}
+	if err := s.config.Install(); err != nil {
+		return fmt.Errorf("install offpath: %w", err)
+	}
+	setup, err := s.config.TargetConfig(ctx)
+	if err != nil {
+		return err
+	}
+	if s.balancer, err = balancer.Start(ctx, s.nursery, outside, setup); err != nil {
+		return err
+	}
+	if s.sensor, err = sensor.Start(ctx, s.nursery, s.config); err != nil {
+		return err
+	}
+	s.mirrorZero, _, err = s.net.Mirrored()
+	return err
+}
+
+func (s *stage) bankBooks() string { return filepath.Join(s.lease.Dir, "bank.sock") }
+
+// binary returns the path of offpath, which is built if none was given.
+func (s *stage) binary(ctx context.Context) (string, error) {
+	if s.options.Offpath != "" {
+		return filepath.Abs(s.options.Offpath)
+	}
+	s.time.Say("building offpath")
+	path := filepath.Join(s.lease.Dir, "offpath")
+	build := exec.CommandContext(ctx, "go", "build", "-o", path, "offpath/cmd/offpath")
+	build.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build offpath: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// strike takes the stage down.
+func (s *stage) strike() error {
+	s.nursery.Close()
+	if s.balancer != nil {
+		s.balancer.Close()
+	}
+	if s.net != nil {
+		s.net.Close()
+	}
+	return s.lease.Release()
+}
+
+// dialler opens connections from a namespace to the bank's public address.
+func (s *stage) dialler(space *netns.Space) func(ctx context.Context, from netip.Addr, host string) (net.Conn, error) {
+	port := balancer.Config{TLS: s.options.Tap == internet.Back}.Port()
+	roots := s.balancer.Roots
+	return func(ctx context.Context, from netip.Addr, host string) (net.Conn, error) {
+		to := internet.Service
+		if from.Is6() {
+			to = internet.Service6
+		}
+		conn, err := space.Dial(ctx, from, netip.AddrPortFrom(to, port))
+		if err != nil || roots == nil {
+			return conn, err
+		}
+		secure := tls.Client(conn, &tls.Config{RootCAs: roots, ServerName: host, NextProtos: []string{"http/1.1"}})
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return secure, nil
+	}
+}
+
+// play is the play itself.
+func (s *stage) play(ctx context.Context) (*result, error) {
+	dialIn := s.dialler(s.net.Customers)
+	var err error
+	s.crowd, err = crowd.New(crowd.Config{Directory: s.directory(), Except: probeCustomer, Rate: s.pace.visits, Dial: dialIn})
+	if err != nil {
+		return nil, err
+	}
+	var extras sync.WaitGroup
+	life, closing := context.WithCancel(ctx)
+	defer extras.Wait()
+	defer closing()
+
+	observer := newObserver(s)
+	watching, blind := context.WithCancel(ctx)
+	defer blind()
+	extras.Go(func() { observer.run(watching) })
+
+	s.time.Say("tap %s, mode %s: %d customers; ordinary time for %v", s.options.Tap, s.options.Mode, customers, s.pace.leadIn)
+	extras.Go(func() { s.crowd.Run(life) })
+	if !pause(ctx, s.pace.leadIn) {
+		return nil, ctx.Err()
+	}
+	s.time.Say("the attack begins: hydra, and %d addresses with a list of stolen passwords within %v", bots, s.pace.rampUp)
+	observer.attackBegins()
+	under, ceasefire := context.WithCancel(life)
+	defer ceasefire()
+	hydra, err := attack.Hydra{Directory: s.directory(), Target: netip.AddrPortFrom(internet.Service, balancer.Config{TLS: s.options.Tap == internet.Back}.Port()),
+		TLS: s.options.Tap == internet.Back, Dir: s.lease.Dir, Namespace: s.net.Name("attackers")}.Start(s.nursery)
+	if err != nil {
+		return nil, err
+	}
+	var stuffing sync.WaitGroup
+	var stuffingErr error
+	stuffing.Go(func() {
+		stuffingErr = attack.Stuffing{Directory: s.directory(), Addresses: bots, Rate: s.pace.rate, RampUp: s.pace.rampUp,
+			Dial: s.dialler(s.net.Attackers)}.Run(under, &s.books)
+	})
+	ends := time.Now().Add(s.pace.attack)
+	if !pause(ctx, s.pace.manual) {
+		return nil, ctx.Err()
+	}
+	probe := newProbe(s, dialIn)
+	if s.options.Mode == "enforce" {
+		if err := probe.perform(ctx); err != nil {
+			return nil, fmt.Errorf("refuse a customer by hand: %w", err)
+		}
+		extras.Go(func() { probe.goOn(life) })
+	}
+	if !pause(ctx, time.Until(ends)) {
+		return nil, ctx.Err()
+	}
+	observer.attackEnds()
+	ceasefire()
+	err = hydra.Stop(syscall.SIGKILL, 0)
+	stuffing.Wait()
+	if err := errors.Join(err, stuffingErr); err != nil {
+		return nil, err
+	}
+	s.time.Say("the attack ends")
+	closing()
+	blind()
+	extras.Wait()
+	return s.settle(ctx, observer, probe)
+}
+
+func (s *stage) directory() bank.Directory { return bank.Directory{Customers: customers} }
+
+// pause waits; it reports false if ctx was done first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
