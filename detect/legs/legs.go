@@ -1,0 +1,150 @@
+// Package legs recognises the two sights that a mirror may have of one
+// request, in front of and behind a load balancer, so that it is counted once.
+//
+// Two transactions are legs of one request if they agree in effective client,
+// method, path, query, request body size, account, password, API key and
+// status, came from different source addresses on different connections, one
+// of them at least by forwarding (its effective client is not its source), and
+// if one happened within the other. A load balancer that rewrites the path
+// hides that; then both are counted.
+//
+// The first sight counts, whichever it is: normally the one behind, which ends
+// first. What the load balancer refuses has no leg behind it, and an
+// unanswered request is never matched.
+//
+// A [Matcher] remembers the latest [Capacity] requests, in a ring; it belongs
+// to one goroutine. Its hashes are seeded per process, against requests made
+// to collide; the results don't depend on the seed.
+package legs
+
+import (
+	"hash/maphash"
+	"net/netip"
+
+	"offpath/reassembly"
+)
+
+const (
+	// Capacity is how many requests wait for their second sight.
+	Capacity = 16384
+	// slack is how far one leg may reach out of the other, ns: the mirror's
+	// two taps and a load balancer's last octets are not quite in step.
+	slack = 50e6
+	// maxAge is how long after its end a request waits, ns.
+	maxAge = 30e9
+	// forwardedFor is how long after a forwarded request the other kind waits
+	// too, ns: where nothing is forwarded there are no legs.
+	forwardedFor = 60e9
+	// maxChain is how many waiting requests of the same looks are compared.
+	maxChain = 32
+)
+
+// Matcher finds second legs.
+type Matcher struct {
+	seed      maphash.Seed
+	ring      []waiting
+	next      uint64            // serial of the next entry; its place is serial % Capacity
+	newest    map[uint64]uint64 // by key: serial + 1 of the latest entry
+	forwarded int64             // end of the latest forwarded request
+	any       bool              // there was one
+}
+
+// waiting is a request that was seen once.
+type waiting struct {
+	key        uint64
+	older      uint64 // serial + 1 of the entry before it with the same key; 0: none
+	start, end int64
+	source     netip.Addr
+	connection uint64
+	forwarded  bool
+	matched    bool
+	annotation reassembly.Annotation
+}
+
+// New makes a Matcher.
+func New() *Matcher {
+	return &Matcher{seed: maphash.MakeSeed(), newest: make(map[uint64]uint64)}
+}
+
+// Second reports whether tx is the second sight of a request, and returns what
+// the first was annotated with.
+func (m *Matcher) Second(tx *reassembly.Transaction) (reassembly.Annotation, bool) {
+	if !m.eligible(tx) || len(m.newest) == 0 {
+		return reassembly.Annotation{}, false
+	}
+	forwarded := isForwarded(tx)
+	var connection uint64
+	serial := m.newest[m.key(tx)]
+	for range maxChain {
+		if serial == 0 || serial+Capacity <= m.next {
+			break
+		}
+		w := &m.ring[(serial-1)%Capacity]
+		if w.end < tx.End-maxAge {
+			break
+		}
+		if !w.matched && (forwarded || w.forwarded) && w.source != tx.Source.Addr() && within(w, tx) {
+			if connection == 0 {
+				connection = maphash.String(m.seed, tx.CommunityID)
+			}
+			if w.connection != connection {
+				w.matched = true
+				return w.annotation, true
+			}
+		}
+		serial = w.older
+	}
+	return reassembly.Annotation{}, false
+}
+
+// First remembers an annotated request until its second sight.
+func (m *Matcher) First(tx *reassembly.Transaction) {
+	if !m.eligible(tx) {
+		return
+	}
+	forwarded := isForwarded(tx)
+	if forwarded {
+		m.forwarded, m.any = tx.End, true
+	} else if !m.any || tx.End-m.forwarded > forwardedFor {
+		return
+	}
+	if len(m.ring) < Capacity {
+		m.ring = append(m.ring, waiting{})
+	}
+	w := &m.ring[m.next%Capacity]
+	if m.next >= Capacity && m.newest[w.key] == m.next-Capacity+1 {
+		delete(m.newest, w.key)
+	}
+	key := m.key(tx)
+	*w = waiting{
+		key: key, older: m.newest[key], start: tx.Start, end: tx.End, source: tx.Source.Addr(),
+		connection: maphash.String(m.seed, tx.CommunityID), forwarded: forwarded, annotation: tx.Annotation,
+	}
+	m.next++
+	m.newest[key] = m.next
+}
+
+func (m *Matcher) eligible(tx *reassembly.Transaction) bool {
+	return tx.Response.Status != 0 && tx.RefusedBy == "" && tx.Client.IsValid()
+}
+
+func isForwarded(tx *reassembly.Transaction) bool { return tx.Client != tx.Source.Addr() }
+
+// within reports whether one of the two happened within the other.
+func within(w *waiting, tx *reassembly.Transaction) bool {
+	inside := w.start >= tx.Start-slack && w.end <= tx.End+slack
+	around := tx.Start >= w.start-slack && tx.End <= w.end+slack
+	return inside || around
+}
+
+// key hashes what both legs agree in.
+func (m *Matcher) key(tx *reassembly.Transaction) uint64 {
+	client := tx.Client.As16()
+	h := maphash.Bytes(m.seed, client[:])
+	for _, s := range [...]string{
+		tx.Request.Method, tx.Request.Path, tx.Request.Query, tx.Auth.UserHash, tx.Auth.PasswordHash, tx.Auth.APIKeyHash,
+	} {
+		h = h*0x9e3779b97f4a7c15 ^ maphash.String(m.seed, s)
+	}
+	return h*0x9e3779b97f4a7c15 ^ uint64(tx.Response.Status)<<40 ^ uint64(tx.Request.BodyBytes)
+}

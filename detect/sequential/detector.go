@@ -1,0 +1,350 @@
+// Package sequential is the sequential test of failed logins: per client
+// address, and per IPv6 /64 network, a sum of log-likelihood ratios of "tries
+// stolen or guessed passwords" against "honest" (Wald's test, as used on
+// network scans by Jung et al., S&P 2004), with a floor at 0 and a half-life.
+//
+// What an honest client's failures look like is learned per endpoint, from
+// clients that succeed in the end; no client contributes much, suspects
+// contribute nothing. The expectation to begin with is the configured one.
+//
+// The test would rather be late than wrong. It does not count the same client,
+// account and password twice; discounts further passwords for the same account;
+// never convicts clients whose logins mostly succeed (a company behind one
+// address); and convicts nobody while an endpoint fails for everybody.
+//
+// A Detector belongs to one goroutine. Its memory is bounded; what it forgets
+// for want of room it counts. It decides by the times of the attempts alone.
+package sequential
+
+import (
+	"net/netip"
+)
+
+// Config configures a Detector. All fields must be set; detect/engine
+// validates them.
+type Config struct {
+	Entities       int     // addresses and networks remembered
+	Dossiers       int     // entities whose evidence is remembered
+	Repeats        int     // attempts remembered to tell repeated ones
+	Baseline       float64 // expected share of honest logins that fail
+	FalseAlarm     float64 // chance of convicting an honest client
+	KnownGoodShare float64 // share of successes above which nobody is convicted
+}
+
+// Attempt is one login whose outcome is known.
+type Attempt struct {
+	Time     int64  // event time, ns since the epoch
+	Event    string // id of the transaction
+	Client   netip.Addr
+	Account  uint64 // hash; 0 where unknown
+	Password uint64 // hash; 0 where unknown
+	Right    bool   // the password was right
+	Stratum  *Stratum
+}
+
+// Veto is why a subject whose score convicts is not convicted.
+type Veto uint8
+
+// The vetoes.
+const (
+	VetoNone       Veto = iota
+	VetoKnownGood       // its logins mostly succeed
+	VetoOutage          // the endpoint fails for everybody
+	VetoUnanchored      // no login has ever succeeded, for several clients
+)
+
+// Signal is what an attempt says about one subject.
+type Signal struct {
+	Subject  netip.Prefix // a full-length prefix is an address
+	Guilty   bool         // the score convicts, and this failure is part of it
+	Cracking bool         // few accounts, many passwords
+	Veto     Veto         // why it is not guilty all the same
+}
+
+// Result is what an attempt says.
+type Result struct {
+	Repeated bool   // counted before; says nothing
+	Address  Signal // of the client's address
+	Network  Signal // of its /64; no subject for IPv4
+}
+
+// Detector holds the test's state.
+type Detector struct {
+	cfg       Config
+	threshold float64
+	entities  *table
+	dossiers  dossiers
+	counted   *generations[uint32] // attempts by entity, account and password: when a success was counted last
+	tries     *generations[uint16] // wrong passwords by entity and account
+	site      rate
+	good      float64 // successes of everybody, with the half-life of the entities'
+	goodAt    uint32
+}
+
+// New makes a Detector.
+func New(cfg Config) *Detector {
+	d := &Detector{
+		cfg: cfg, threshold: Threshold(cfg.FalseAlarm),
+		counted: newGenerations[uint32](cfg.Repeats), tries: newGenerations[uint16](cfg.Repeats),
+	}
+	d.dossiers.limit = cfg.Dossiers
+	d.entities = newTable(cfg.Entities, d.closeDossier)
+	return d
+}
+
+// Answer records that a login endpoint answered; down if with a server error
+// or not at all.
+func (d *Detector) Answer(s *Stratum, down bool) { s.guard.answer(down) }
+
+// Observe takes an attempt into account. Attempts come in the order of time.
+func (d *Detector) Observe(a *Attempt) Result {
+	now := seconds(a.Time)
+	p0 := a.Stratum.baseline(d.site.shrunk(d.cfg.Baseline), now)
+	outage := a.Stratum.guard.outage(now)
+
+	var network *entity
+	if a.Client.Is6() && !a.Client.Is4In6() {
+		network = d.entities.get(networkKey(a.Client), now, nil)
+	}
+	address := d.entities.get(addressKey(a.Client), now, network)
+	if network != nil {
+		if network.pardoned > 0 && network.pardoned >= address.last {
+			d.reset(address)
+		}
+		network.decay(now)
+	}
+	address.decay(now)
+	d.vouch(address, a, now)
+	if a.Right {
+		a.Stratum.accepted = true
+	} else {
+		a.Stratum.failed(a.Client)
+	}
+
+	var r Result
+	step := step{attempt: a, now: now, p0: p0, outage: outage}
+	r.Address, r.Repeated = d.step(address, &step)
+	if a.Right && !r.Repeated {
+		d.contribute(address, a.Stratum, now)
+	}
+	if network != nil {
+		step.several = !a.Right && network.distinctFailing(uint32(address.key.hash())) > 2
+		r.Network, _ = d.step(network, &step)
+	}
+	return r
+}
+
+// step is what an attempt means for one entity.
+type step struct {
+	attempt *Attempt
+	now     uint32
+	p0      float64
+	outage  bool
+	several bool // networks: several of the addresses failed
+}
+
+func (d *Detector) step(e *entity, s *step) (signal Signal, repeated bool) {
+	a := s.attempt
+	signal.Subject = e.key.subject()
+	byAccount := mix(e.key.hash(), a.Account)
+	byPair := mix(byAccount, a.Password)
+	at, seen := d.counted.get(byPair)
+	if a.Right {
+		// The same account counts again after a while: customers come back.
+		// Faster, it would let an attacker with one account pay off the score.
+		if seen && s.now < at+vouchWindow {
+			return signal, true
+		}
+		d.counted.put(byPair, s.now)
+		d.succeed(e, s)
+		return signal, false
+	}
+	if seen {
+		return signal, true
+	}
+	d.counted.put(byPair, 0)
+	if s.outage {
+		signal.Veto = d.vetoIfOver(e, VetoOutage)
+		return signal, false
+	}
+	tries, _ := d.tries.get(byAccount)
+	tries = max(tries+1, tries)
+	d.tries.put(byAccount, tries)
+	d.fail(e, s, int(tries))
+
+	few := e.accounts < minAccounts
+	signal.Cracking = few && int(tries) >= minTries
+	if float64(e.score) < d.threshold || few && !signal.Cracking || e.key.network && !s.several {
+		return signal, false
+	}
+	switch {
+	case e.share() > d.cfg.KnownGoodShare:
+		signal.Veto = VetoKnownGood
+	case a.Stratum.unanchored() && d.good == 0:
+		signal.Veto = VetoUnanchored
+	default:
+		signal.Guilty = true
+	}
+	return signal, false
+}
+
+func (d *Detector) vetoIfOver(e *entity, v Veto) Veto {
+	if float64(e.score) < d.threshold {
+		return VetoNone
+	}
+	return v
+}
+
+func (d *Detector) fail(e *entity, s *step, tries int) {
+	e.bad++
+	if tries == 1 {
+		e.accounts++
+	}
+	if !e.key.network {
+		e.pending = min(e.pending+1, maxPending)
+	}
+	term := failureTerm(s.p0) * tryWeight(tries)
+	e.score = float32(min(float64(e.score)+term, 2*d.threshold))
+	dossier := d.dossier(e)
+	if dossier.attempts == 0 {
+		dossier.first = s.attempt.Time
+	}
+	dossier.note(s.attempt.Event, s.attempt.Time)
+	dossier.failures++
+	dossier.failed += term
+	dossier.baseline = s.p0
+}
+
+func (d *Detector) succeed(e *entity, s *step) {
+	e.good++
+	if !e.key.network {
+		d.good = d.good*decay(d.goodAt, s.now) + 1
+		d.goodAt = max(d.goodAt, s.now)
+	}
+	term := successTerm(s.p0)
+	e.score = float32(max(float64(e.score)+term, 0))
+	switch {
+	case e.score == 0 && !e.pinned:
+		d.closeDossier(e)
+	case e.dossier != 0:
+		dossier := d.dossier(e)
+		dossier.note(s.attempt.Event, s.attempt.Time)
+		dossier.successes++
+		dossier.succeeded += term
+		dossier.baseline = s.p0
+	}
+}
+
+// vouch lets a client known to be good tell how it fares. Known good are
+// clients with several successes and clearly fewer failures; each tells once
+// in a while.
+func (d *Detector) vouch(e *entity, a *Attempt, now uint32) {
+	good := e.good >= 1.5 && e.bad <= e.good/2 && float64(e.score) < d.threshold/4
+	if !good || e.vouched != 0 && now < e.vouched+vouchWindow {
+		return
+	}
+	e.vouched = now
+	a.Stratum.guard.vouch(now, !a.Right)
+}
+
+// contribute gives a success and the failures before it to the baseline.
+func (d *Detector) contribute(e *entity, s *Stratum, now uint32) {
+	failures := int(e.pending)
+	e.pending = 0
+	if day := uint16(now / 86400); day != e.day {
+		e.day, e.given = day, 0
+	}
+	if e.pinned || e.strikes > 0 || float64(e.score) > d.threshold/2 || int(e.given)+failures >= maxGiven {
+		return
+	}
+	e.given += uint8(failures + 1)
+	s.learned.add(failures)
+	d.site.add(failures)
+}
+
+// Begin says that a verdict against a subject has been made: until End it is
+// not forgotten. It returns how often the subject had been convicted before;
+// that is forgotten a day after its last verdict's end.
+func (d *Detector) Begin(subject netip.Prefix, time int64) (strikes int) {
+	e := d.entities.find(subjectKey(subject))
+	if e == nil {
+		return 0
+	}
+	if e.strikes > 0 && seconds(time) > e.struck+uint32(halfLife.Seconds()) {
+		e.strikes = 0
+	}
+	strikes = int(e.strikes)
+	e.strikes = max(e.strikes, min(e.strikes+1, 32))
+	e.pinned = true
+	return strikes
+}
+
+// End says that a subject's verdict has run out. What is left of the score
+// takes several more failures to convict again: the address may be somebody
+// else's by now.
+func (d *Detector) End(subject netip.Prefix, time int64) {
+	e := d.entities.find(subjectKey(subject))
+	if e == nil {
+		return
+	}
+	e.decay(seconds(time))
+	e.pinned = false
+	e.struck = seconds(time)
+	e.score = min(e.score, float32(d.threshold/2))
+	d.closeDossier(e)
+}
+
+// Pardon says that a subject's verdict was lifted: it starts anew, and so do
+// the network it is in and the addresses in it.
+func (d *Detector) Pardon(subject netip.Prefix, time int64) {
+	now := seconds(time)
+	if e := d.entities.find(subjectKey(subject)); e != nil {
+		d.reset(e)
+		e.last = max(e.last, now)
+		if e.key.network {
+			e.pardoned = max(now, 1)
+		}
+	}
+	if a := subject.Addr(); a.Is6() && subject.IsSingleIP() {
+		if e := d.entities.find(networkKey(a)); e != nil && !e.pinned {
+			d.reset(e)
+		}
+	}
+}
+
+func (d *Detector) reset(e *entity) {
+	d.closeDossier(e)
+	*e = entity{key: e.key, good: e.good, last: e.last, pardoned: e.pardoned}
+}
+
+func (d *Detector) dossier(e *entity) *dossier {
+	if e.dossier == 0 {
+		index, loser, lost := d.dossiers.open(e.key)
+		if lost {
+			if l := d.entities.find(loser); l != nil {
+				l.dossier = 0
+			}
+		}
+		e.dossier = index + 1
+	}
+	return &d.dossiers.list[e.dossier-1]
+}
+
+func (d *Detector) closeDossier(e *entity) {
+	if e.dossier != 0 {
+		d.dossiers.close(e.dossier - 1)
+		e.dossier = 0
+	}
+}
+
+// Stats are a Detector's books.
+type Stats struct {
+	Entities         int // held now
+	EntityEvictions  uint64
+	DossierEvictions uint64
+}
+
+// Stats returns the books as they stand.
+func (d *Detector) Stats() Stats {
+	return Stats{Entities: d.entities.count, EntityEvictions: d.entities.evictions, DossierEvictions: d.dossiers.evictions}
+}
