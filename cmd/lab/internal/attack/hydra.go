@@ -56,6 +56,6 @@ func (h Hydra) Start(nursery *child.Nursery) (*child.Child, error) {
 			"-s", fmt.Sprint(h.Target.Port()), h.Target.Addr().String(), service,
 			// Success has to be recognised, not failure: a refusal must not
 			// look like a right password, or hydra would be content.
-			"/login:username=^USER^&password=^PASS^:S=" + bank.Welcome + ":H=Host\\: " + software.Hosts[bank.Web]},
+			"/login:username=^USER^&password=^PASS^:H=Host\\: " + software.Hosts[bank.Web] + ":S=" + bank.Welcome},
 	})
 }

@@ -191,16 +191,17 @@ func (v *visit) web() {
 	}
 }
 
-// logIn logs in as people do: 8 % mistype the password and correct it, one in
-// a hundred has forgotten it and gives up after three tries.
+// logIn logs in as people do: 7 % mistype the password and correct it, a few of
+// them at the second try, and a few have forgotten it and give up after three:
+// 8 failures in 100 sessions.
 func (v *visit) logIn() (software.Session, bool) {
 	wrong := 0
 	switch n := rand.IntN(1000); {
-	case n < 10:
+	case n < 5:
 		wrong = 3
-	case n < 20:
+	case n < 10:
 		wrong = 2
-	case n < 80:
+	case n < 70:
 		wrong = 1
 	}
 	for try := 0; ; try++ {

@@ -90,7 +90,7 @@ func (s *stage) settle(ctx context.Context, o *observer, p *probe) (*result, err
 // The product's metrics that the acceptance is about.
 const (
 	metricFrames = "offpath_capture_frames_total"
-	metricDrops  = "offpath_capture_drops_total"
+	metricDrops  = "offpath_capture_dropped_total"
 	metricLogins = "offpath_detect_logins_total"
 	metricLegs   = "offpath_detect_second_legs_total"
 )

@@ -190,11 +190,17 @@ func (s *Sensor) Metrics(ctx context.Context) (Metrics, error) {
 	if err := s.get(ctx, "/metrics", &text); err != nil {
 		return nil, err
 	}
+	return parseMetrics(text)
+}
+
+// parseMetrics reads the Prometheus text format, as far as offpath writes it:
+// no time stamps, no blanks in label values.
+func parseMetrics(text string) (Metrics, error) {
 	m := Metrics{}
 	for row := range strings.Lines(text) {
 		row = strings.TrimSpace(row)
 		at := strings.LastIndexByte(row, ' ')
-		if at < 0 || row[0] == '#' {
+		if at < 0 || row[0] == '#' { // empty, or a comment
 			continue
 		}
 		value, err := strconv.ParseFloat(row[at+1:], 64)
