@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"offpath/reassembly"
+	"offpath/reassembly/internal/jsonscan"
 	"offpath/reassembly/message"
 )
 
@@ -22,10 +23,12 @@ const (
 	minIssued    = 4  // octets of a token
 )
 
+var trueCode, falseCode = []byte("true"), []byte("false")
+
 // visit implements visitor.
 func (a *answer) visit(m *member) {
 	class := m.info.class
-	if class&classIssued != 0 && m.token == jsonString && !m.cut && isToken(m.value.octets) && a.tokenCount < maxSessionTokens {
+	if class&classIssued != 0 && m.token == jsonscan.String && !m.cut && isToken(m.value.octets) && a.tokenCount < maxSessionTokens {
 		a.tokens[a.tokenCount] = m.value
 		a.tokenCount++
 		return
@@ -35,10 +38,10 @@ func (a *answer) visit(m *member) {
 	}
 	code := m.value
 	switch m.token {
-	case jsonTrue:
-		code = value{octets: []byte("true")}
-	case jsonFalse:
-		code = value{octets: []byte("false")}
+	case jsonscan.True:
+		code = value{octets: trueCode}
+	case jsonscan.False:
+		code = value{octets: falseCode}
 	default:
 		if i := bytes.LastIndexByte(code.octets, '/'); i >= 0 && hasPrefixFold(code.octets, "http") {
 			code.octets = code.octets[i+1:] // type of RFC 9457 is a URI

@@ -107,6 +107,7 @@ type Extractor struct {
 	keys        keySet      // of the query or body at hand
 	query, body credentials // of the request at hand
 	answer      answer      // of the response at hand
+	member      member      // what a visitor is shown
 
 	// Scratch, re-used from message to message.
 	target  []byte   // a URL or header value, redacted

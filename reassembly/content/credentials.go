@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 
 	"offpath/reassembly"
+	"offpath/reassembly/internal/jsonscan"
 )
 
 // credentials are what one part of a request (its query, its body) shows, as
@@ -27,7 +28,7 @@ type credentials struct {
 
 // visit implements visitor.
 func (c *credentials) visit(m *member) {
-	if m.info.class == 0 || m.token != jsonString && m.token != jsonNumber {
+	if m.info.class == 0 || m.token != jsonscan.String && m.token != jsonscan.Number {
 		return
 	}
 	empty := len(m.value.octets) == 0 || m.cut

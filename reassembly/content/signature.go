@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"offpath/reassembly"
+	"offpath/reassembly/internal/jsonscan"
 	"offpath/reassembly/message"
 )
 
@@ -56,7 +57,7 @@ func sniffed(media string, data []byte) string {
 		return media
 	}
 	b := bytes.TrimLeft(data, " \t\r\n")
-	if len(b) > 1 && b[0] == '{' && (b[1] == '"' || b[1] == '}' || isJSONSpace(b[1])) {
+	if len(b) > 1 && b[0] == '{' && (b[1] == '"' || b[1] == '}' || jsonscan.IsSpace(b[1])) {
 		return mediaJSON
 	}
 	if media == "" && looksLikeForm(b) {

@@ -1,5 +1,11 @@
 package content
 
+import (
+	"bytes"
+
+	"offpath/reassembly/internal/jsonscan"
+)
+
 // encoding is how a name or value stands in a body.
 type encoding uint8
 
@@ -22,7 +28,7 @@ func (v value) append(dst []byte) []byte {
 	case encodingPercent:
 		return appendUnescaped(dst, v.octets)
 	case encodingJSON:
-		return appendJSONUnescaped(dst, v.octets)
+		return jsonscan.AppendUnescaped(dst, v.octets)
 	}
 	return append(dst, v.octets...)
 }
@@ -35,54 +41,66 @@ type member struct {
 	info   nameInfo
 	first  bool // this path is seen for the first time
 	value  value
-	token  jsonToken // jsonString, jsonNumber, jsonTrue or jsonFalse
-	cut    bool      // the value may go on beyond what was seen
+	token  jsonscan.Token // jsonscan.String, jsonscan.Number, jsonscan.True or jsonscan.False
+	cut    bool           // the value may go on beyond what was seen
 }
 
-// visitor takes the members of a body in order.
+// newMember returns the Extractor's member, empty.
+func (e *Extractor) newMember() *member {
+	e.member = member{depth: 1, token: jsonscan.String}
+	return &e.member
+}
+
+// visitor takes the members of a body in order; they are valid during the call.
 type visitor interface{ visit(m *member) }
 
 // walkJSON visits every scalar member (and scalar element of an array that is a
 // member) of a JSON text, noting all keys.
 func (e *Extractor) walkJSON(data []byte, v visitor) {
-	var paths [maxJSONDepth + 1]uint64
-	s := newJSONScanner(data)
-	m := member{}
+	var paths [jsonscan.MaxDepth + 1]uint64
+	s := jsonscan.New(afterGuard(data))
+	m := e.newMember()
 	path := rootPath // of the last key
 	named := false   // scalars are its value
 	for {
-		t, raw := s.next()
+		t, raw := s.Next()
 		switch t {
-		case jsonEnd:
+		case jsonscan.End:
 			return
-		case jsonObject, jsonArray:
-			paths[s.depth] = path
-		case jsonClose:
-			path, named = paths[s.depth], false
-		case jsonKey:
+		case jsonscan.Object, jsonscan.Array:
+			paths[s.Depth()] = path
+		case jsonscan.Close:
+			path, named = paths[s.Depth()], false
+		case jsonscan.Key:
 			m.name = value{raw, encodingJSON}
-			m.parent, m.depth = paths[s.depth], s.depth
+			m.parent, m.depth = paths[s.Depth()], s.Depth()
 			e.value = m.name.append(e.value[:0])
 			path, m.info, m.first = e.keys.add(m.parent, e.value)
 			named = true
-		case jsonString, jsonNumber, jsonTrue, jsonFalse:
+		case jsonscan.String, jsonscan.Number, jsonscan.True, jsonscan.False:
 			if !named {
 				continue
 			}
 			m.token, m.value = t, value{raw, encodingNone}
-			if t == jsonString {
+			if t == jsonscan.String {
 				m.value.enc = encodingJSON
 			}
-			v.visit(&m)
+			v.visit(m)
 			m.first = false
 		}
 	}
 }
 
+// afterGuard returns data without a byte order mark and without the prefix that
+// guards JSON against inclusion as a script.
+func afterGuard(data []byte) []byte {
+	return bytes.TrimPrefix(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), []byte(")]}',"))
+}
+
 // walkForm visits the pairs of a form or query.
 func (e *Extractor) walkForm(data []byte, whole bool, v visitor) {
 	s := formScanner{data, whole}
-	m := member{depth: 1, token: jsonString}
+	m := e.newMember()
 	for {
 		name, val, cut, ok := s.next()
 		if !ok {
@@ -91,14 +109,14 @@ func (e *Extractor) walkForm(data []byte, whole bool, v visitor) {
 		m.name, m.value, m.cut = value{name, encodingPercent}, value{val, encodingPercent}, cut
 		e.value = m.name.append(e.value[:0])
 		_, m.info, m.first = e.keys.add(rootPath, e.value)
-		v.visit(&m)
+		v.visit(m)
 	}
 }
 
 // walkMultipart visits the parts of a multipart/form-data body.
 func (e *Extractor) walkMultipart(data, contentType []byte, whole bool, v visitor) {
 	s := newMultipartScanner(data, contentType, whole)
-	m := member{depth: 1, token: jsonString}
+	m := e.newMember()
 	for {
 		name, val, cut, ok := s.next()
 		if !ok {
@@ -106,6 +124,6 @@ func (e *Extractor) walkMultipart(data, contentType []byte, whole bool, v visito
 		}
 		m.name, m.value, m.cut = value{name, encodingNone}, value{val, encodingNone}, cut
 		_, m.info, m.first = e.keys.add(rootPath, name)
-		v.visit(&m)
+		v.visit(m)
 	}
 }

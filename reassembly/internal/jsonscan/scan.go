@@ -1,0 +1,326 @@
+// Package jsonscan goes through a JSON text (RFC 8259) token by token, without
+// allocating. It is for texts that others wrote: they may end anywhere, and what
+// was complete before is found. Of every valid text not deeper than [MaxDepth]
+// it finds what encoding/json finds; of an invalid one all before the fault.
+// Control characters, invalid UTF-8 and undefined escapes in strings and the
+// exact form of numbers are not checked, as servers are lenient with these too.
+package jsonscan
+
+import (
+	"bytes"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Token is what the scanner found.
+type Token uint8
+
+const (
+	End    Token = iota // the value is over, or what follows is none; see Scanner.Whole
+	Object              // {
+	Array               // [
+	Close               // } or ]
+	Key                 // a member's name
+	String
+	Number
+	True
+	False
+	Null
+)
+
+// MaxDepth bounds nesting; deeper is not looked at, nor what comes after.
+const MaxDepth = 64
+
+// Scanner is the state of a walk through one text; New makes it.
+type Scanner struct {
+	data  []byte
+	pos   int
+	depth int    // open objects and arrays
+	array uint64 // bit n: the container at depth n+1 is an array
+	state state
+}
+
+type state uint8
+
+const (
+	wantValue state = iota
+	wantValueOrClose
+	wantKey
+	wantKeyOrClose
+	wantCommaOrClose
+	done   // the text is one whole value
+	failed // the text ended early, is no JSON or too deep
+)
+
+// New returns a Scanner at the beginning of data, which it doesn't change.
+func New(data []byte) Scanner { return Scanner{data: data} }
+
+// Depth is the number of objects and arrays that are open.
+func (s *Scanner) Depth() int { return s.depth }
+
+// Pos is how much of the text was read, octets.
+func (s *Scanner) Pos() int { return s.pos }
+
+// Failed reports whether the text turned out to be cut short, no JSON or too
+// deep.
+func (s *Scanner) Failed() bool { return s.state == failed }
+
+// Whole reports whether the text was read to its end and was one value, with
+// nothing but white space behind it.
+func (s *Scanner) Whole() bool {
+	if s.state != done {
+		return false
+	}
+	for _, c := range s.data[s.pos:] {
+		if !IsSpace(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// Next returns the next token; for Key and String raw is what stands between the
+// quotes ([AppendUnescaped] undoes its escapes), for Number the number.
+func (s *Scanner) Next() (t Token, raw []byte) {
+	for s.state < done {
+		for s.pos < len(s.data) && IsSpace(s.data[s.pos]) {
+			s.pos++
+		}
+		if s.pos == len(s.data) {
+			break
+		}
+		c := s.data[s.pos]
+		switch s.state {
+		case wantCommaOrClose:
+			if c == ',' {
+				s.pos++
+				s.state = wantValue
+				if !s.inArray() {
+					s.state = wantKey
+				}
+				continue
+			}
+			return s.close(c)
+		case wantKeyOrClose, wantKey:
+			if c == '"' {
+				return s.key()
+			}
+			if s.state == wantKey {
+				return s.fail()
+			}
+			return s.close(c)
+		case wantValueOrClose:
+			if c == ']' {
+				return s.close(c)
+			}
+		}
+		return s.value(c)
+	}
+	return s.fail()
+}
+
+func (s *Scanner) inArray() bool { return s.array>>(s.depth-1)&1 != 0 }
+
+func (s *Scanner) fail() (Token, []byte) {
+	if s.state != done {
+		s.state = failed
+	}
+	return End, nil
+}
+
+// after is the state behind a value.
+func (s *Scanner) after() {
+	s.state = wantCommaOrClose
+	if s.depth == 0 {
+		s.state = done
+	}
+}
+
+func (s *Scanner) close(c byte) (Token, []byte) {
+	if c != '}' && c != ']' || (c == ']') != s.inArray() {
+		return s.fail()
+	}
+	s.pos++
+	s.depth--
+	s.after()
+	return Close, nil
+}
+
+func (s *Scanner) key() (Token, []byte) {
+	raw, ok := s.str()
+	if !ok {
+		return s.fail()
+	}
+	for s.pos < len(s.data) && IsSpace(s.data[s.pos]) {
+		s.pos++
+	}
+	if s.pos == len(s.data) || s.data[s.pos] != ':' {
+		return s.fail()
+	}
+	s.pos++
+	s.state = wantValue
+	return Key, raw
+}
+
+func (s *Scanner) value(c byte) (Token, []byte) {
+	switch {
+	case c == '"':
+		raw, ok := s.str()
+		if !ok {
+			return s.fail()
+		}
+		s.after()
+		return String, raw
+	case c == '{' || c == '[':
+		if s.depth == MaxDepth {
+			return s.fail()
+		}
+		s.pos++
+		bit := uint64(1) << s.depth
+		s.depth++
+		if c == '{' {
+			s.array &^= bit
+			s.state = wantKeyOrClose
+			return Object, nil
+		}
+		s.array |= bit
+		s.state = wantValueOrClose
+		return Array, nil
+	case c == '-' || isDigit(c):
+		return s.number()
+	case c == 't':
+		return s.literal("true", True)
+	case c == 'f':
+		return s.literal("false", False)
+	case c == 'n':
+		return s.literal("null", Null)
+	}
+	return s.fail()
+}
+
+// str reads a string and returns what stands between its quotes; not ok if it
+// has no end.
+func (s *Scanner) str() (raw []byte, ok bool) {
+	start := s.pos + 1
+	for i := start; ; {
+		n := bytes.IndexByte(s.data[i:], '"')
+		if n < 0 {
+			return nil, false
+		}
+		i += n
+		slashes := 0
+		for s.data[i-1-slashes] == '\\' {
+			slashes++
+		}
+		if slashes%2 == 0 {
+			s.pos = i + 1
+			return s.data[start:i], true
+		}
+		i++
+	}
+}
+
+func (s *Scanner) number() (Token, []byte) {
+	start := s.pos
+	for s.pos++; s.pos < len(s.data); s.pos++ {
+		switch c := s.data[s.pos]; {
+		case isDigit(c), c == '.', c == 'e', c == 'E', c == '+', c == '-':
+			continue
+		}
+		break
+	}
+	if s.pos == len(s.data) && s.depth > 0 {
+		return s.fail() // it may go on
+	}
+	raw := s.data[start:s.pos]
+	s.after()
+	return Number, raw
+}
+
+func (s *Scanner) literal(word string, t Token) (Token, []byte) {
+	if rest := s.data[s.pos:]; len(rest) < len(word) || string(rest[:len(word)]) != word {
+		return s.fail()
+	}
+	s.pos += len(word)
+	s.after()
+	return t, nil
+}
+
+// IsSpace reports whether c is white space between tokens.
+func IsSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
+
+// AppendUnescaped appends what stands between the quotes of a JSON string
+// with its escapes undone, as encoding/json does; an escape that is none stays
+// as it is.
+func AppendUnescaped(dst, raw []byte) []byte {
+	for {
+		i := bytes.IndexByte(raw, '\\')
+		if i < 0 || i+1 == len(raw) {
+			return append(dst, raw...)
+		}
+		dst = append(dst, raw[:i]...)
+		width := 2
+		switch c := raw[i+1]; c {
+		case '"', '\\', '/':
+			dst = append(dst, c)
+		case 'b':
+			dst = append(dst, '\b')
+		case 'f':
+			dst = append(dst, '\f')
+		case 'n':
+			dst = append(dst, '\n')
+		case 'r':
+			dst = append(dst, '\r')
+		case 't':
+			dst = append(dst, '\t')
+		case 'u':
+			r, ok := unicodeEscape(raw[i:])
+			if !ok {
+				dst = append(dst, '\\', 'u')
+				break
+			}
+			width = 6
+			if utf16.IsSurrogate(r) {
+				low, _ := unicodeEscape(raw[i+6:])
+				if r = utf16.DecodeRune(r, low); r != utf8.RuneError {
+					width = 12
+				}
+			}
+			dst = utf8.AppendRune(dst, r)
+		default:
+			dst = append(dst, '\\', c)
+		}
+		raw = raw[i+width:]
+	}
+}
+
+// unicodeEscape returns the code unit of the \uXXXX that b begins with.
+func unicodeEscape(b []byte) (rune, bool) {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return 0, false
+	}
+	var r rune
+	for _, c := range b[2:6] {
+		d := unhex(c)
+		if d < 0 {
+			return 0, false
+		}
+		r = r<<4 | rune(d)
+	}
+	return r, true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// unhex returns the value of a hex digit, or -1.
+func unhex(c byte) int {
+	switch {
+	case isDigit(c):
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
+	}
+	return -1
+}

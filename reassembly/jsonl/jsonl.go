@@ -1,0 +1,43 @@
+// Package jsonl writes transactions as the contract's JSON Lines and reads them
+// back: [AppendTransaction] and [Reader] are exact inverses.
+//
+// A line is one object of nested objects, named as in the Elastic Common
+// Schema. Keys stand in one fixed order, that of their first appearance in the
+// contract's table, grouped by object:
+//
+//	@timestamp
+//	event        id duration end outcome
+//	source       ip port
+//	destination  ip port
+//	client       ip
+//	network      community_id protocol vlan{id}
+//	http         version
+//	             request{method body{bytes hash{sha256}} mime_type referrer}
+//	             response{body{bytes hash{sha256}} mime_type status_code}
+//	url          original domain path query
+//	user_agent   original
+//	tls          client{ja4 server_name}
+//	user         hash
+//	offpath      sequence fingerprint fingerprint_loose fingerprint_wire
+//	             request{headers signature header_fields decoded_bytes}
+//	             response{signature header_fields decoded_bytes}
+//	             auth ofx operation informational refused_by flags encapsulation
+//	             gap_bytes complete anomalies outcome endpoint role
+//
+// with signature{media keys order cookies location code length},
+// auth{carrier user_field password_field password_fields grant_type
+// password_hash session_presented session_issued api_key_hash} and
+// ofx{message_sets status_codes source_hash destination_hash amount currency}.
+//
+// An absent key means unknown; 0 and false are written. gap_bytes is absent if
+// there is no gap. event.end is the time by which lines are sorted; a line of
+// another tool may lack it, then it is @timestamp plus event.duration.
+//
+// Strings of the wire may hold any octets. In every string a backslash is
+// doubled and an octet that is no valid UTF-8 appears as \xNN; that is then
+// written as JSON (so a backslash of the wire is four in the file). See
+// [AppendString].
+//
+// Nothing here keeps state between lines but a Reader's buffers; a Reader is
+// for one goroutine. Compressed files are the caller's to open.
+package jsonl

@@ -1,0 +1,444 @@
+package jsonl
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"offpath/reassembly"
+)
+
+// full is a transaction in which everything is known.
+func full() *reassembly.Transaction {
+	return &reassembly.Transaction{
+		Start: 1704067200_000000001, End: 1704067200_250000000, Duration: 249_999_999, ID: "0011223344556677",
+		Source: netip.MustParseAddrPort("203.0.113.7:51000"), Destination: netip.MustParseAddrPort("[2001:db8::1]:80"),
+		Client: netip.MustParseAddr("198.51.100.9"), CommunityID: "1:abc=", Sequence: 3,
+		VLAN: []uint16{100, 7}, Encapsulation: []string{"qinq", "vlan"}, HTTPVersion: "1.1",
+		Request: reassembly.Request{
+			Method: "POST", Target: "/login?a=b", Domain: "bank.example", Path: "/login", Query: "a=b", BodyBytes: 42,
+			MIMEType: "application/json", Referrer: "https://bank.example/", UserAgent: "App/1", Headers: []string{"host", "accept"},
+			Signature: reassembly.Signature{Media: "json", Keys: "00000000000000aa", Order: "00000000000000bb", Length: 6},
+			Detail:    reassembly.Detail{Fields: [][2]string{{"Host", "bank.example"}, {"Accept", ""}}, SHA256: "ab12", DecodedBytes: 42},
+		},
+		Response: reassembly.Response{
+			Status: 401, BodyBytes: 0, MIMEType: "text/html",
+			Signature: reassembly.Signature{Media: "none", Cookies: []string{"SID"}, Location: "/login", Code: "AUTH_1", Length: 0},
+			Detail:    reassembly.Detail{Fields: [][2]string{}, SHA256: "cd34", DecodedBytes: 0},
+		},
+		Auth: reassembly.Auth{
+			Carrier: "json", UserField: "user", PasswordField: "password", PasswordFields: 1, GrantType: "password",
+			UserHash: "00000000000000cc", PasswordHash: "00000000000000dd", SessionPresented: []string{"01", "02"},
+			SessionIssued: []string{"03"}, APIKeyHash: "04",
+		},
+		OFX: &reassembly.OFX{
+			MessageSets: []string{"SIGNONMSGSRQV1"}, StatusCodes: []string{"0"}, SourceHash: "05", DestinationHash: "06",
+			Amount: "12.50", Currency: "EUR",
+		},
+		Operation: "login", JA4: "t13d", ServerName: "bank.example",
+		Fingerprint: "f1", FingerprintLoose: "f2", FingerprintWire: "f3", Informational: []int{100, 103}, RefusedBy: "0000000100000002",
+		Flags: reassembly.FlagGap | reassembly.FlagOneWay, Anomalies: reassembly.AnomalyBareLF | reassembly.AnomalyNULInHead,
+		GapBytes: 17, Complete: true,
+		Annotation: reassembly.Annotation{EventOutcome: "failure", Outcome: "rejected", Endpoint: "POST bank.example/login", Role: "login"},
+	}
+}
+
+func TestTheOrderOfKeysIsTheContracts(t *testing.T) {
+	want, err := os.ReadFile("testdata/full.jsonl")
+	require.NoError(t, err)
+	assert.Equal(t, string(want), string(AppendTransaction(nil, full())))
+}
+
+func TestWhatIsUnknownHasNoKey(t *testing.T) {
+	assert.Equal(t,
+		`{"@timestamp":"1970-01-01T00:00:00.000000000Z","event":{"end":"1970-01-01T00:00:00.000000000Z"},`+
+			`"network":{"protocol":"http"},"offpath":{"sequence":0,"complete":false}}`+"\n",
+		string(AppendTransaction(nil, blank())))
+}
+
+func TestZeroAndFalseAreWritten(t *testing.T) {
+	line := string(AppendTransaction(nil, &reassembly.Transaction{Source: netip.MustParseAddrPort("10.0.0.1:0")}))
+	for _, want := range []string{
+		`"duration":0`, `"port":0`, `"request":{"body":{"bytes":0}}`, `"sequence":0`, `"complete":false`, `"length":0`, `"decoded_bytes":0`,
+	} {
+		assert.Contains(t, line, want)
+	}
+	assert.NotContains(t, line, "gap_bytes")
+}
+
+func TestStringsOfTheWire(t *testing.T) {
+	for _, c := range []struct{ name, wire, want string }{
+		{"plain text stands for itself", "a/b <c>&'d'", `"a/b <c>&'d'"`},
+		{"a backslash is doubled, then escaped", `a\b`, `"a\\\\b"`},
+		{"what looks like an escape stays apart from one", `\xff`, `"\\\\xff"`},
+		{"an octet that is no UTF-8 becomes an escape", "a\xffb", `"a\\xffb"`},
+		{"a truncated character becomes escapes", "\xe2\x82", `"\\xe2\\x82"`},
+		{"an encoded surrogate is no UTF-8", "\xed\xa0\x80", `"\\xed\\xa0\\x80"`},
+		{"the replacement character itself is UTF-8", "\ufffd", "\"\ufffd\""},
+		{"controls are escaped", "\x00\n\r\t\x1f", `"\u0000\n\r\t\u001f"`},
+		{"a quote is escaped", `"`, `"\""`},
+		{"other characters stay", "grüße 🏦", `"grüße 🏦"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := AppendString(nil, c.wire)
+			assert.Equal(t, c.want, string(got))
+			var s string
+			require.NoError(t, json.Unmarshal(got, &s))
+			assert.Equal(t, c.wire, string(appendWire(nil, []byte(s))))
+		})
+	}
+}
+
+func TestForeignBackslashesStay(t *testing.T) {
+	assert.Equal(t, `a\b\xZZ\`, string(appendWire(nil, []byte(`a\b\xZZ\`))))
+}
+
+func TestTimesAgreeWithTheStandardLibrary(t *testing.T) {
+	check := func(ns int64) {
+		want := time.Unix(0, ns).UTC()
+		got := string(appendTime(nil, ns))
+		require.Equal(t, want.Format(`"2006-01-02T15:04:05.000000000Z"`), got)
+		back, ok := parseTime([]byte(strings.Trim(got, `"`)))
+		require.True(t, ok, got)
+		require.Equal(t, ns, back)
+	}
+	for _, ns := range []int64{0, -1, 1, math.MinInt64, math.MaxInt64, 951782400e9, -2208988800e9} {
+		check(ns)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 20000 {
+		check(int64(rng.Uint64()))
+	}
+}
+
+func TestTimesOfOtherTools(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		ok   bool
+	}{
+		{"2024-01-02T03:04:05Z", true},
+		{"2024-01-02t03:04:05.5z", true},
+		{"2024-01-02T03:04:05.123456789012Z", true},
+		{"2024-01-02T03:04:05.25+05:30", true},
+		{"2024-02-29T23:59:59-12:00", true},
+		{"2023-02-29T00:00:00Z", false},
+		{"2024-13-01T00:00:00Z", false},
+		{"2024-01-02T24:00:00Z", false},
+		{"2024-01-02 03:04:05Z", false},
+		{"2024-01-02T03:04:05", false},
+		{"2024-01-02T03:04:05.Z+", false},
+		{"2400-01-02T03:04:05Z", false},
+		{"1600-01-02T03:04:05Z", false},
+		{"", false},
+	} {
+		got, ok := parseTime([]byte(c.text))
+		assert.Equal(t, c.ok, ok, c.text)
+		if c.ok {
+			want, err := time.Parse(time.RFC3339Nano, strings.ToUpper(c.text))
+			require.NoError(t, err)
+			assert.Equal(t, want.UnixNano(), got, c.text)
+		}
+	}
+}
+
+// randomTransaction has arbitrary octets in its strings.
+func randomTransaction(rng *rand.Rand) *reassembly.Transaction {
+	str := func() string {
+		if rng.IntN(3) == 0 {
+			return ""
+		}
+		b := make([]byte, 1+rng.IntN(12))
+		for i := range b {
+			switch rng.IntN(4) {
+			case 0:
+				b[i] = byte(rng.Uint32())
+			case 1:
+				b[i] = `\x"fF0{}[],:`[rng.IntN(12)]
+			default:
+				b[i] = byte(' ' + rng.IntN(95))
+			}
+		}
+		return string(b)
+	}
+	list := func() []string {
+		var l []string
+		for range rng.IntN(3) {
+			l = append(l, str())
+		}
+		return l
+	}
+	number := func() int64 {
+		return []int64{reassembly.Unknown, 0, 1, math.MaxInt64, math.MinInt64, int64(rng.Uint64())}[rng.IntN(6)]
+	}
+	addr := func() netip.Addr {
+		switch rng.IntN(3) {
+		case 0:
+			return netip.AddrFrom4([4]byte{10, byte(rng.Uint32()), 0, 1})
+		case 1:
+			return netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(rng.Uint32())})
+		}
+		return netip.Addr{}
+	}
+	endpoint := func() netip.AddrPort {
+		if a := addr(); a.IsValid() {
+			return netip.AddrPortFrom(a, uint16(rng.Uint32()))
+		}
+		return netip.AddrPort{}
+	}
+	signature := func() reassembly.Signature {
+		return reassembly.Signature{Media: str(), Keys: str(), Order: str(), Cookies: list(), Location: str(), Code: str(), Length: int(number())}
+	}
+	detail := func() reassembly.Detail {
+		d := reassembly.Detail{SHA256: str(), DecodedBytes: number()}
+		if rng.IntN(2) == 0 {
+			d.Fields = make([][2]string, rng.IntN(3))
+			for i := range d.Fields {
+				d.Fields[i] = [2]string{str(), str()}
+			}
+		}
+		return d
+	}
+	tx := &reassembly.Transaction{
+		Start: int64(rng.Uint64()), End: int64(rng.Uint64()), Duration: number(), ID: str(),
+		Source: endpoint(), Destination: endpoint(), Client: addr(), CommunityID: str(), Sequence: int(number()),
+		Encapsulation: list(), HTTPVersion: str(),
+		Request: reassembly.Request{
+			Method: str(), Target: str(), Domain: str(), Path: str(), Query: str(), BodyBytes: number(), MIMEType: str(),
+			Referrer: str(), UserAgent: str(), Headers: list(), Signature: signature(), Detail: detail(),
+		},
+		Response: reassembly.Response{
+			Status: int(int32(rng.Uint32())), BodyBytes: number(), MIMEType: str(), Signature: signature(), Detail: detail(),
+		},
+		Auth: reassembly.Auth{
+			Carrier: str(), UserField: str(), PasswordField: str(), PasswordFields: int(number()), GrantType: str(), UserHash: str(),
+			PasswordHash: str(), SessionPresented: list(), SessionIssued: list(), APIKeyHash: str(),
+		},
+		Operation: str(), JA4: str(), ServerName: str(), Fingerprint: str(), FingerprintLoose: str(), FingerprintWire: str(),
+		RefusedBy: str(), Flags: reassembly.Flags(rng.IntN(64)), Anomalies: reassembly.Anomalies(rng.IntN(1 << 22)),
+		GapBytes: number(), Complete: rng.IntN(2) == 0,
+		Annotation: reassembly.Annotation{EventOutcome: str(), Outcome: str(), Endpoint: str(), Role: str()},
+	}
+	for range rng.IntN(3) {
+		tx.VLAN = append(tx.VLAN, uint16(rng.Uint32()))
+		tx.Informational = append(tx.Informational, 100+rng.IntN(100))
+	}
+	if rng.IntN(2) == 0 {
+		tx.OFX = &reassembly.OFX{MessageSets: list(), StatusCodes: list(), SourceHash: str(), DestinationHash: str(), Amount: str(), Currency: str()}
+	}
+	return tx
+}
+
+func TestReadingIsTheInverseOfWriting(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var file []byte
+	var want []*reassembly.Transaction
+	for range 5000 {
+		tx := randomTransaction(rng)
+		want = append(want, tx)
+		from := len(file)
+		file = AppendTransaction(file, tx)
+		line := file[from:]
+		require.True(t, json.Valid(line), "%s", line)
+		require.True(t, utf8.Valid(line))
+		require.Equal(t, len(line)-1, bytes.IndexByte(line, '\n'))
+	}
+	r := NewReader(iotest.HalfReader(bytes.NewReader(file)))
+	for _, tx := range want {
+		require.True(t, r.Next(), "%v", r.Err())
+		require.Equal(t, tx, r.Transaction())
+	}
+	assert.False(t, r.Next())
+	assert.NoError(t, r.Err())
+	assert.False(t, r.Next(), "the end stays the end")
+	assert.NoError(t, r.Err())
+}
+
+func read(t *testing.T, text string) *reassembly.Transaction {
+	t.Helper()
+	r := NewReader(strings.NewReader(text))
+	require.True(t, r.Next(), "%v", r.Err())
+	return r.Transaction()
+}
+
+func TestWhatOtherToolsWrite(t *testing.T) {
+	t.Run("keys that are not known are skipped, whatever their value", func(t *testing.T) {
+		tx := read(t, `{"tags":["a",{"b":[]}],"@timestamp":"1970-01-01T00:00:01Z","http":{"extra":{"x":1},"version":"1.1"},"x":null}`)
+		assert.Equal(t, "1.1", tx.HTTPVersion)
+	})
+	t.Run("without event.end the end is start plus duration", func(t *testing.T) {
+		assert.EqualValues(t, 1_000_000_500, read(t, `{"@timestamp":"1970-01-01T00:00:01Z","event":{"duration":500}}`).End)
+	})
+	t.Run("without either the end is the start", func(t *testing.T) {
+		assert.EqualValues(t, 1_000_000_000, read(t, `{"@timestamp":"1970-01-01T00:00:01Z"}`).End)
+	})
+	t.Run("null is unknown", func(t *testing.T) {
+		want := blank()
+		want.Start, want.End = 1e9, 1e9
+		assert.Equal(t, want, read(t, `{"@timestamp":"1970-01-01T00:00:01Z","event":{"id":null,"duration":null},"source":null,"client":{"ip":null},"network":{"vlan":{"id":null}},"offpath":{"complete":null,"flags":null,"ofx":null,"request":{"headers":null,"header_fields":null}}}`))
+	})
+	t.Run("keys in any order, escaped, with white space, and CR LF", func(t *testing.T) {
+		tx := read(t, " { \"ev\\u0065nt\" : { \"id\" : \"a\" } , \"@timestamp\" : \"1970-01-01T00:00:01Z\" } \r\n")
+		assert.Equal(t, "a", tx.ID)
+	})
+	t.Run("integers in floating point", func(t *testing.T) {
+		assert.EqualValues(t, 1500, read(t, `{"@timestamp":"1970-01-01T00:00:01Z","event":{"duration":1.5e3}}`).Duration)
+	})
+	t.Run("flags that are not known are left out", func(t *testing.T) {
+		assert.Equal(t, reassembly.FlagGap, read(t, `{"@timestamp":"1970-01-01T00:00:01Z","offpath":{"flags":["new","gap"]}}`).Flags)
+	})
+	t.Run("empty lines and lines of another kind are skipped", func(t *testing.T) {
+		tx := read(t, "\n  \n"+`{"@timestamp":"1970-01-01T00:00:01Z","event":{"action":"tls-client-hello","id":"a"}}`+"\n"+
+			`{"@timestamp":"1970-01-01T00:00:01Z","event":{"id":"b"}}`)
+		assert.Equal(t, "b", tx.ID)
+	})
+}
+
+func TestBadLinesAreReportedWithTheirPlace(t *testing.T) {
+	const good = `{"@timestamp":"1970-01-01T00:00:01Z"}` + "\n"
+	for _, c := range []struct{ name, line, want string }{
+		{"no JSON", `hello`, "line 2: not a JSON object"},
+		{"a list", `[1]`, "line 2: not a JSON object"},
+		{"cut off", `{"@timestamp":"1970-01-01T00:00:01Z","event":{"id":"a`, "line 2: not a JSON object"},
+		{"two objects", `{"@timestamp":"1970-01-01T00:00:01Z"}{}`, "line 2: something behind the JSON object"},
+		{"no time", `{"event":{"id":"a"}}`, "line 2: no @timestamp"},
+		{"a time that is none", `{"@timestamp":"yesterday"}`, "line 2: @timestamp: not an RFC 3339 time"},
+		{"an address that is none", `{"source":{"ip":"10.0.0"}}`, "line 2: ip: not an IP address"},
+		{"a port too large", `{"source":{"port":65536}}`, "line 2: port: not an integer from 0 to 65535"},
+		{"a string for an object", `{"http":"1.1"}`, "line 2: http: not an object"},
+		{"a number for a string", `{"event":{"id":5}}`, "line 2: id: not a string"},
+		{"a string for a list", `{"offpath":{"request":{"headers":"host"}}}`, "line 2: headers: not a list"},
+		{"a list of numbers", `{"offpath":{"request":{"headers":[1]}}}`, "line 2: headers: not a list of strings"},
+		{"a field of three", `{"offpath":{"request":{"header_fields":[["a","b","c"]]}}}`, "line 2: header_fields: not a list of [name, value]"},
+		{"a field of one", `{"offpath":{"request":{"header_fields":[["a"]]}}}`, "line 2: header_fields: not a list of [name, value]"},
+		{"a fraction", `{"event":{"duration":1.5}}`, "line 2: duration: not an integer"},
+		{"text for a truth value", `{"offpath":{"complete":"yes"}}`, "line 2: complete: not true or false"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := NewReader(strings.NewReader(good + c.line + "\n" + good))
+			require.True(t, r.Next())
+			require.False(t, r.Next())
+			assert.Nil(t, r.Transaction())
+			var bad *LineError
+			require.ErrorAs(t, r.Err(), &bad)
+			assert.Contains(t, bad.Error(), c.want)
+			assert.Equal(t, 2, bad.Line)
+			assert.EqualValues(t, len(good), bad.Offset)
+			assert.True(t, r.Next(), "the line behind it is read")
+			assert.False(t, r.Next())
+			assert.NoError(t, r.Err())
+		})
+	}
+}
+
+func TestALineIsBounded(t *testing.T) {
+	const good = `{"@timestamp":"1970-01-01T00:00:01Z"}` + "\n"
+	long := io.MultiReader(strings.NewReader(good+`{"x":"`), io.LimitReader(zeros{}, MaxLine), strings.NewReader("\"}\n"+good))
+	r := NewReader(long)
+	require.True(t, r.Next())
+	require.False(t, r.Next())
+	assert.ErrorIs(t, r.Err(), ErrLineTooLong)
+	assert.EqualError(t, r.Err(), fmt.Sprintf("line 2: longer than %d octets", MaxLine))
+	assert.True(t, r.Next())
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '0'
+	}
+	return len(p), nil
+}
+
+func TestAFailingInputIsReported(t *testing.T) {
+	broken := errors.New("broken")
+	r := NewReader(io.MultiReader(strings.NewReader(`{"@timestamp":"1970-01-01T00:00:01Z"}`+"\n{"), iotest.ErrReader(broken)))
+	require.True(t, r.Next())
+	for range 2 {
+		assert.False(t, r.Next())
+		assert.ErrorIs(t, r.Err(), broken)
+		assert.EqualError(t, r.Err(), "line 2: broken")
+	}
+}
+
+func FuzzString(f *testing.F) {
+	for _, s := range []string{"", "plain", `a\b`, "\xff", `\xff`, "\x00\"", "grüße", "\xed\xa0\x80"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, wire string) {
+		got := AppendString(nil, wire)
+		var s string
+		require.NoError(t, json.Unmarshal(got, &s))
+		require.True(t, utf8.Valid(got))
+		require.Equal(t, wire, string(appendWire(nil, []byte(s))))
+	})
+}
+
+func FuzzReader(f *testing.F) {
+	f.Add([]byte(`{"@timestamp":"1970-01-01T00:00:01Z"}`))
+	f.Add(AppendTransaction(nil, full()))
+	f.Add([]byte(`{"@timestamp":"1970-01-01T00:00:01Z","offpath":{"ofx":{},"request":{"header_fields":[[]]}}}`))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		r := NewReader(bytes.NewReader(file))
+		for r.Next() {
+			line := AppendTransaction(nil, r.Transaction())
+			require.True(t, json.Valid(line), "%s", line)
+			again := NewReader(bytes.NewReader(line))
+			require.True(t, again.Next(), "%v in %s", again.Err(), line)
+			require.Equal(t, r.Transaction(), again.Transaction())
+		}
+	})
+}
+
+func TestWritingDoesNotAllocate(t *testing.T) {
+	tx := full()
+	tx.Flags, tx.Anomalies = 0, 0
+	buf := make([]byte, 0, 8<<10)
+	assert.Zero(t, testing.AllocsPerRun(1000, func() { buf = AppendTransaction(buf[:0], tx) }))
+}
+
+// typical is a transaction as an API makes them, without details.
+func typical() *reassembly.Transaction {
+	tx := full()
+	tx.Request.Detail = reassembly.Detail{DecodedBytes: reassembly.Unknown}
+	tx.Response.Detail = reassembly.Detail{DecodedBytes: reassembly.Unknown}
+	tx.OFX, tx.Flags, tx.Anomalies, tx.Informational, tx.GapBytes = nil, 0, 0, nil, 0
+	return tx
+}
+
+func BenchmarkAppendTransaction(b *testing.B) {
+	tx := typical()
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = AppendTransaction(buf[:0], tx)
+	}
+	b.SetBytes(int64(len(buf)))
+}
+
+func BenchmarkReader(b *testing.B) {
+	line := AppendTransaction(nil, typical())
+	file := bytes.Repeat(line, 1000)
+	b.SetBytes(int64(len(line)))
+	b.ReportAllocs()
+	r := NewReader(bytes.NewReader(file))
+	for b.Loop() {
+		if !r.Next() {
+			r = NewReader(bytes.NewReader(file))
+		}
+	}
+}

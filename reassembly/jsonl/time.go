@@ -1,0 +1,138 @@
+package jsonl
+
+import "math"
+
+const (
+	second    = 1_000_000_000
+	daySecond = 24 * 60 * 60
+)
+
+// appendTime appends an instant, ns since the epoch, as RFC 3339 in UTC with
+// nine digits of fraction, so that lines sort as text.
+func appendTime(dst []byte, ns int64) []byte {
+	sec, frac := floorDiv(ns, second)
+	day, sec := floorDiv(sec, daySecond)
+	year, month, mday := civil(day)
+	dst = append(dst, '"')
+	dst = appendDigits(dst, year, 4)
+	dst = append(dst, '-')
+	dst = appendDigits(dst, month, 2)
+	dst = append(dst, '-')
+	dst = appendDigits(dst, mday, 2)
+	dst = append(dst, 'T')
+	dst = appendDigits(dst, sec/3600, 2)
+	dst = append(dst, ':')
+	dst = appendDigits(dst, sec/60%60, 2)
+	dst = append(dst, ':')
+	dst = appendDigits(dst, sec%60, 2)
+	dst = append(dst, '.')
+	dst = appendDigits(dst, frac, 9)
+	return append(dst, 'Z', '"')
+}
+
+func floorDiv(a, b int64) (q, r int64) {
+	q, r = a/b, a%b
+	if r < 0 {
+		q, r = q-1, r+b
+	}
+	return q, r
+}
+
+func appendDigits(dst []byte, v int64, n int) []byte {
+	var buf [9]byte
+	for i := n - 1; i >= 0; i-- {
+		buf[i] = byte('0' + v%10)
+		v /= 10
+	}
+	return append(dst, buf[:n]...)
+}
+
+// civil returns the Gregorian date of a day counted from 1970-01-01. The year
+// of the calculation begins in March, so that the leap day is its last; 400
+// years are 146097 days.
+func civil(day int64) (year, month, mday int64) {
+	era, d := floorDiv(day+719468, 146097)
+	y := (d - d/1460 + d/36524 - d/146096) / 365
+	d -= 365*y + y/4 - y/100
+	m := (5*d + 2) / 153
+	mday = d - (153*m+2)/5 + 1
+	year = 400*era + y
+	if month = m + 3; month > 12 {
+		month -= 12
+		year++
+	}
+	return year, month, mday
+}
+
+// days is the inverse of civil.
+func days(year, month, mday int64) int64 {
+	if month -= 3; month < 0 {
+		month += 12
+		year--
+	}
+	era, y := floorDiv(year, 400)
+	return 146097*era + 365*y + y/4 - y/100 + (153*month+2)/5 + mday - 1 - 719468
+}
+
+// parseTime parses an RFC 3339 instant; not ok if it is none or lies outside of
+// what ns since the epoch can hold (the years 1677 to 2262).
+func parseTime(s []byte) (ns int64, ok bool) {
+	if len(s) < len("2006-01-02T15:04:05Z") || s[4] != '-' || s[7] != '-' || s[10]|0x20 != 't' || s[13] != ':' || s[16] != ':' {
+		return 0, false
+	}
+	var v [6]int64
+	for i, at := range [...]struct{ from, to int }{{0, 4}, {5, 7}, {8, 10}, {11, 13}, {14, 16}, {17, 19}} {
+		for _, c := range s[at.from:at.to] {
+			if c < '0' || c > '9' {
+				return 0, false
+			}
+			v[i] = v[i]*10 + int64(c-'0')
+		}
+	}
+	day := days(v[0], v[1], v[2])
+	if y, m, d := civil(day); y != v[0] || m != v[1] || d != v[2] || v[3] > 23 || v[4] > 59 || v[5] > 60 {
+		return 0, false
+	}
+	s = s[19:]
+	frac := int64(0)
+	if s[0] == '.' {
+		s = s[1:]
+		unit := int64(second / 10)
+		for ; len(s) > 0 && '0' <= s[0] && s[0] <= '9'; s = s[1:] {
+			frac += unit * int64(s[0]-'0') // digits beyond the ninth count nothing
+			unit /= 10
+		}
+	}
+	offset, ok := parseZone(s)
+	if !ok {
+		return 0, false
+	}
+	sec := day*daySecond + v[3]*3600 + v[4]*60 + v[5] - offset
+	switch {
+	case sec > math.MaxInt64/second || sec < math.MinInt64/second-1:
+		return 0, false
+	case sec < 0: // added to the second after it, for the first instant there is
+		return (sec+1)*second + (frac - second), (sec+1)*second >= math.MinInt64+(second-frac)
+	}
+	return sec*second + frac, sec*second <= math.MaxInt64-frac
+}
+
+// parseZone parses Z or an offset from UTC, in seconds.
+func parseZone(s []byte) (offset int64, ok bool) {
+	if len(s) == 1 && s[0]|0x20 == 'z' {
+		return 0, true
+	}
+	if len(s) != 6 || s[0] != '+' && s[0] != '-' || s[3] != ':' {
+		return 0, false
+	}
+	for _, i := range [...]int{1, 2, 4, 5} {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+	}
+	h, m := int64(s[1]-'0')*10+int64(s[2]-'0'), int64(s[4]-'0')*10+int64(s[5]-'0')
+	if offset = h*3600 + m*60; s[0] == '-' {
+		offset = -offset
+	}
+	return offset, h < 24 && m < 60
+}
