@@ -245,8 +245,8 @@ func (in *input) firstTime() (int64, error) {
 	defer r.Close()
 	s := newScanner(in.path, r, func(string, capture.LinkType) uint16 { return 0 })
 	s.refill(make([]byte, 0, 64<<10))
+	var rec record
 	for {
-		var rec record
 		switch s.next(&rec) {
 		case scanRecord:
 			if rec.kind == recordPacket {

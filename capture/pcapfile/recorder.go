@@ -285,10 +285,10 @@ func (r *Recorder) merge(horizon int64, all bool) (written uint64, err error) {
 		if run.next > 0 {
 			start = run.frames[run.next-1].end
 		}
-		run.next++
 		if err := r.w.WriteInterfacePacket(first.iface, first.time, run.octets[start:first.end], first.wireLen); err != nil {
 			return written, err
 		}
+		run.next++
 		written++
 	}
 }

@@ -201,8 +201,8 @@ func (s *Source) read(ctx context.Context, in *input, crew crew) error {
 	if err := out.renew(ctx, scan, true); err != nil {
 		return err
 	}
+	var rec record // escapes through the parser, so there is one for all
 	for {
-		var rec record
 		before := scan.pos
 		switch scan.next(&rec) {
 		case scanRecord:
