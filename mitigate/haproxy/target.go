@@ -25,7 +25,7 @@ const (
 	DefaultTimeout      = 5 * time.Second
 	DefaultCapacity     = 1_000_000
 	DefaultMaxNetworks  = 4096
-	DefaultCompareLimit = 100_000
+	DefaultCompareLimit = 200_000
 )
 
 // ErrNotPrepared says that the load balancer lacks a table or map: its

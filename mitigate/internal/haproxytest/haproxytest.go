@@ -1,0 +1,309 @@
+// Package haproxytest runs a real HAProxy with offpath's rules in front of a
+// small backend, for tests: what counts is what a client is answered.
+//
+// A test is skipped where the program is absent. Everything a Server starts
+// ends with its test.
+package haproxytest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"offpath/mitigate/haproxy"
+)
+
+// wait is how long anything may take that a test waits for.
+const wait = 20 * time.Second
+
+// SpoofedMarker is what the backend sends as X-Offpath-Refused, which only the
+// load balancer may.
+const SpoofedMarker = "spoofed by the backend"
+
+// Server is an HAProxy, its configuration and its backend.
+type Server struct {
+	Dir    string
+	Socket string // of the Runtime API, as a target's address
+	TCP    string // the same over TCP
+	URL    string // of the frontend
+	MapDir string
+
+	t       testing.TB
+	program string
+	config  string
+	process *process
+	served  atomic.Int64
+}
+
+// process is one life of HAProxy.
+type process struct {
+	cmd    *exec.Cmd
+	output *bytes.Buffer
+	done   chan struct{}
+}
+
+// Start runs HAProxy with the setup, of which the addresses and folders are
+// filled in.
+func Start(t testing.TB, setup haproxy.Setup) *Server {
+	t.Helper()
+	s := New(t, setup)
+	s.Up()
+	return s
+}
+
+// New writes the configuration without starting HAProxy.
+func New(t testing.TB, setup haproxy.Setup) *Server {
+	t.Helper()
+	program := Program(t)
+	// A unix socket's path has to be short, which t.TempDir's is not.
+	dir, err := os.MkdirTemp("", "offpath-haproxy-")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+
+	s := &Server{Dir: dir, MapDir: dir, t: t, program: program, config: filepath.Join(dir, "haproxy.cfg")}
+	ports := freePorts(t, 3)
+	s.Socket = "unix:" + filepath.Join(dir, "admin.sock")
+	s.TCP = fmt.Sprintf("tcp:127.0.0.1:%d", ports[0])
+	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[1])
+	setup.Address = s.Socket
+	setup.MapDir = dir
+	setup.PeerAddress = fmt.Sprintf("127.0.0.1:%d", ports[2])
+	config, err := setup.Render()
+	require.NoError(t, err)
+	for _, file := range config.Files {
+		require.NoError(t, os.WriteFile(file, nil, 0o600))
+	}
+
+	backend := httptest.NewServer(http.HandlerFunc(s.serve))
+	t.Cleanup(backend.Close)
+	text := "global\n" + config.Global +
+		fmt.Sprintf("    stats socket ipv4@127.0.0.1:%d level admin\n", ports[0]) +
+		"defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n" +
+		config.Sections +
+		fmt.Sprintf("frontend bank\n    bind 127.0.0.1:%d\n", ports[1]) +
+		config.Rules +
+		"    default_backend bank\nbackend bank\n    server bank " + backend.Listener.Addr().String() + "\n"
+	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))
+	t.Cleanup(s.Down)
+	return s
+}
+
+// Program is the path of HAProxy; without it the test is skipped.
+func Program(t testing.TB) string {
+	t.Helper()
+	for _, name := range []string{"haproxy", "/usr/sbin/haproxy"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Skip("no haproxy on this machine")
+	return ""
+}
+
+// serve is the backend: it says what tag it was handed.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.served.Add(1)
+	w.Header().Set("X-Offpath-Refused", SpoofedMarker)
+	w.Header().Set("Seen-Verdict", r.Header.Get("X-Offpath-Verdict"))
+	io.WriteString(w, "ok\n")
+}
+
+// Served counts the requests that reached the backend.
+func (s *Server) Served() int64 { return s.served.Load() }
+
+// Check runs HAProxy's own check of the configuration.
+func (s *Server) Check() (string, error) {
+	out, err := exec.Command(s.program, "-c", "-f", s.config).CombinedOutput()
+	return string(out), err
+}
+
+// Up starts HAProxy and waits until it answers.
+func (s *Server) Up() {
+	s.t.Helper()
+	s.process = s.start()
+	s.await(s.process)
+}
+
+// Down kills HAProxy.
+func (s *Server) Down() {
+	if s.process != nil {
+		s.process.cmd.Process.Kill()
+		<-s.process.done
+		s.process = nil
+	}
+}
+
+// Reload starts a new process that takes over from the old one, as a service
+// manager does, and waits until the old one has gone.
+func (s *Server) Reload() {
+	s.t.Helper()
+	s.awaitPeers()
+	old := s.process
+	s.process = s.start("-sf", fmt.Sprint(old.cmd.Process.Pid))
+	select {
+	case <-old.done:
+	case <-time.After(wait):
+		require.FailNow(s.t, "the old haproxy stays")
+	}
+	s.await(s.process)
+}
+
+// Pause stops HAProxy from running without ending it, Resume goes on.
+func (s *Server) Pause()  { s.process.cmd.Process.Signal(syscall.SIGSTOP) }
+func (s *Server) Resume() { s.process.cmd.Process.Signal(syscall.SIGCONT) }
+
+func (s *Server) start(arguments ...string) *process {
+	s.t.Helper()
+	p := &process{output: new(bytes.Buffer), done: make(chan struct{})}
+	p.cmd = exec.Command(s.program, append([]string{"-db", "-f", s.config}, arguments...)...)
+	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
+	require.NoError(s.t, p.cmd.Start())
+	go func() {
+		p.cmd.Wait()
+		close(p.done)
+	}()
+	return p
+}
+
+// await waits until the process answers on its socket and its frontend.
+func (s *Server) await(p *process) {
+	s.t.Helper()
+	target, err := haproxy.New(haproxy.Options{Address: s.Socket, MapDir: s.MapDir, Timeout: time.Second})
+	require.NoError(s.t, err)
+	deadline := time.Now().Add(wait)
+	for {
+		identity, err := target.Identity(context.Background())
+		if err == nil && strings.HasPrefix(identity.Process, fmt.Sprintf("%d/", p.cmd.Process.Pid)) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+			if err == nil {
+				conn.Close()
+				return
+			}
+		}
+		select {
+		case <-p.done:
+			require.FailNow(s.t, "haproxy ended", p.output.String())
+		case <-time.After(5 * time.Millisecond):
+		}
+		require.True(s.t, time.Now().Before(deadline), "haproxy does not answer: %v", err)
+	}
+}
+
+// awaitPeers waits until the process has given up looking for an elder that
+// teaches it, ten seconds after a cold start: only then does it teach its rows
+// to a successor.
+func (s *Server) awaitPeers() {
+	s.t.Helper()
+	const resyncFinished = 0x3 // PEERS_F_RESYNC_LOCAL|PEERS_F_RESYNC_REMOTE in HAProxy's peers.h
+	require.Eventually(s.t, func() bool {
+		_, rest, _ := strings.Cut(s.Command("show peers"), "id=offpath ")
+		_, rest, _ = strings.Cut(rest, "flags=")
+		text, _, _ := strings.Cut(rest, " ")
+		flags, err := strconv.ParseUint(text, 0, 64)
+		return err == nil && flags&resyncFinished == resyncFinished
+	}, wait, 50*time.Millisecond, "haproxy still looks for its elder")
+}
+
+// Answer is what a client got.
+type Answer struct {
+	Status  int
+	Marker  string // X-Offpath-Refused
+	Tag     string // X-Offpath-Verdict, as the backend saw it
+	Retry   string // Retry-After
+	Elapsed time.Duration
+}
+
+// Get asks as a client with the source address from, on a connection of its
+// own. Headers are name and value in turn.
+func (s *Server) Get(from, path string, headers ...string) Answer {
+	s.t.Helper()
+	answer, err := s.TryGet(from, path, headers...)
+	require.NoError(s.t, err)
+	return answer
+}
+
+// TryGet is Get with the error.
+func (s *Server) TryGet(from, path string, headers ...string) (Answer, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: wait}
+	client := http.Client{
+		Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true},
+		Timeout:   wait,
+	}
+	request, err := http.NewRequest(http.MethodGet, s.URL+path, nil)
+	if err != nil {
+		return Answer{}, err
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			request.Host = headers[i+1]
+		}
+		request.Header.Add(headers[i], headers[i+1])
+	}
+	began := time.Now()
+	response, err := client.Do(request)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	return Answer{
+		Status:  response.StatusCode,
+		Marker:  response.Header.Get("X-Offpath-Refused"),
+		Tag:     response.Header.Get("Seen-Verdict"),
+		Retry:   response.Header.Get("Retry-After"),
+		Elapsed: time.Since(began),
+	}, err
+}
+
+// freePorts finds TCP ports of 127.0.0.1 that nobody listens on.
+func freePorts(t testing.TB, n int) []int {
+	t.Helper()
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+// Command sends a line to the Runtime API, as an operator would, and returns
+// the answer without the empty line at its end.
+func (s *Server) Command(line string) string {
+	s.t.Helper()
+	conn, err := net.Dial("unix", strings.TrimPrefix(s.Socket, "unix:"))
+	require.NoError(s.t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, line+"\n")
+	require.NoError(s.t, err)
+	answer, err := io.ReadAll(conn)
+	require.NoError(s.t, err)
+	return strings.TrimRight(string(answer), "\n")
+}
+
+// NewBare is a Server whose HAProxy has none of offpath's configuration.
+func NewBare(t testing.TB) *Server {
+	t.Helper()
+	s := New(t, haproxy.Setup{})
+	text := "global\n    stats socket " + strings.TrimPrefix(s.Socket, "unix:") + " level admin\n" +
+		"defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n" +
+		"frontend bank\n    bind " + strings.TrimPrefix(s.URL, "http://") + "\n    http-request return status 200\n"
+	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))
+	return s
+}
