@@ -1,0 +1,342 @@
+package controller_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"offpath/detect"
+	"offpath/mitigate"
+	"offpath/mitigate/controller"
+	"offpath/mitigate/haproxy"
+	"offpath/mitigate/internal/haproxytest"
+)
+
+// These tests let the controller and a real HAProxy work together and look at
+// what clients are answered.
+
+const (
+	attacker = "127.1.2.3"
+	customer = "127.1.2.4"
+)
+
+// waiting is how long a test waits for what has to happen.
+const waiting = 20 * time.Second
+
+func targetOf(t testing.TB, name, address string, s *haproxytest.Server) mitigate.Target {
+	t.Helper()
+	target, err := haproxy.New(haproxy.Options{Name: name, Address: address, MapDir: s.MapDir})
+	require.NoError(t, err)
+	return target
+}
+
+// running is a controller that runs until the test ends, or stop is called.
+func running(t testing.TB, config controller.Config) (c *controller.Controller, stop func()) {
+	t.Helper()
+	if config.PollInterval == 0 {
+		config.PollInterval = 50 * time.Millisecond
+	}
+	c, err := controller.New(config)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			assert.NoError(t, <-done)
+		})
+	}
+	t.Cleanup(stop)
+	return c, stop
+}
+
+func eventually(t testing.TB, condition func() bool, message string) {
+	t.Helper()
+	require.Eventually(t, condition, waiting, 5*time.Millisecond, message)
+}
+
+// block is a verdict against an address or network, for an hour.
+func block(id uint32, client string) detect.Verdict {
+	now := time.Now()
+	return detect.Verdict{
+		Time:    now.UnixNano(),
+		ID:      mitigate.ID(uint64(0xabcd)<<32 | uint64(id)).String(),
+		Action:  detect.ActionBlock,
+		Subject: detect.Subject{Client: network(client)},
+		Mode:    detect.ModeEnforce,
+		Expires: now.Add(time.Hour).UnixNano(),
+		Message: "too many failed logins",
+	}
+}
+
+func network(text string) netip.Prefix {
+	if a, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(a, a.BitLen())
+	}
+	return netip.MustParsePrefix(text)
+}
+
+func status(s *haproxytest.Server, from string) int { return s.Get(from, "/").Status }
+
+func TestVerdictIsInForceWithinATenthOfASecondAndLiftedAgain(t *testing.T) {
+	s := haproxytest.Start(t, haproxy.Setup{})
+	c, _ := running(t, controller.Config{
+		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:    detect.ModeEnforce,
+	})
+	eventually(t, func() bool { return c.Targets()[0].Mode == detect.ModeEnforce && c.Targets()[0].Connected }, "connected")
+
+	var took []time.Duration
+	for i := range uint32(20) {
+		from := fmt.Sprintf("127.1.5.%d", i+1)
+		began := time.Now()
+		require.NoError(t, c.Apply(block(i+1, from)))
+		eventually(t, func() bool { return status(s, from) == 403 }, "refused")
+		took = append(took, time.Since(began))
+	}
+	var sum, slowest time.Duration
+	for _, d := range took {
+		sum += d
+		slowest = max(slowest, d)
+	}
+	t.Logf("verdict to first 403: mean %s, slowest %s (asked every 5 ms)", sum/time.Duration(len(took)), slowest)
+	assert.Equal(t, 200, status(s, customer))
+
+	v := block(1, "127.1.5.1")
+	assert.Equal(t, v.ID, s.Get("127.1.5.1", "/").Marker)
+	require.NoError(t, c.Lift(v.ID, "alice"))
+	eventually(t, func() bool { return status(s, "127.1.5.1") == 200 }, "lifted")
+	assert.ErrorIs(t, c.Lift(v.ID, "alice"), controller.ErrUnknownVerdict)
+	assert.ErrorIs(t, c.Apply(v), controller.ErrStale, "a late copy does not bring it back")
+}
+
+func TestMonitorIsTheDefaultAndRefusesNobody(t *testing.T) {
+	s := haproxytest.Start(t, haproxy.Setup{})
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)}})
+	v := block(1, attacker)
+	require.NoError(t, c.Apply(v))
+	eventually(t, func() bool { return s.Get(attacker, "/").Tag == v.ID }, "tagged")
+	assert.Equal(t, 200, status(s, attacker))
+
+	require.NoError(t, c.SetMode(detect.ModeEnforce, "alice"))
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "enforced")
+	require.NoError(t, c.SetMode(detect.ModeMonitor, "alice"))
+	eventually(t, func() bool { return status(s, attacker) == 200 }, "monitored again")
+}
+
+func TestKillSwitchHoldsThroughRestartsOfEveryone(t *testing.T) {
+	s := haproxytest.Start(t, haproxy.Setup{})
+	config := controller.Config{
+		Targets:  []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:     detect.ModeEnforce,
+		StateDir: t.TempDir(),
+	}
+	c, stop := running(t, config)
+	require.NoError(t, c.Apply(block(1, attacker)))
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
+
+	began := time.Now()
+	require.NoError(t, c.Off("alice"))
+	eventually(t, func() bool { return status(s, attacker) == 200 }, "off")
+	t.Logf("off after %s", time.Since(began).Round(time.Millisecond))
+
+	stop()
+	s.Down()
+	s.Up()
+	c, _ = running(t, config)
+	assert.True(t, c.Stats().Off)
+	eventually(t, func() bool { return c.Targets()[0].InForce == 1 }, "the verdict is remembered")
+	eventually(t, func() bool { return c.Targets()[0].Mode == detect.ModeOff }, "still off")
+	assert.Equal(t, 200, status(s, attacker))
+
+	require.NoError(t, c.On("alice"))
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "on")
+}
+
+func TestOffByHandAtTheLoadBalancerIsSeenAndStandsUntilOn(t *testing.T) {
+	s := haproxytest.Start(t, haproxy.Setup{})
+	c, _ := running(t, controller.Config{
+		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:    detect.ModeEnforce,
+	})
+	require.NoError(t, c.Apply(block(1, attacker)))
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
+	require.Empty(t, s.Command("set table offpath_verdicts key off data.gpt0 1"))
+	eventually(t, func() bool { return c.Targets()[0].LocalOff }, "noticed")
+	assert.Equal(t, 200, status(s, attacker))
+	require.NoError(t, c.On("alice"))
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "on")
+}
+
+func TestVerdictsEndByHAProxysClockWithTheControllerStopped(t *testing.T) {
+	t.Parallel()
+	s := haproxytest.Start(t, haproxy.Setup{})
+	c, stop := running(t, controller.Config{
+		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:    detect.ModeEnforce,
+	})
+	v := block(1, attacker)
+	v.Expires = time.Now().Add(3 * time.Second).UnixNano()
+	require.NoError(t, c.Apply(v))
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
+	stop()
+	assert.Equal(t, 403, status(s, attacker), "the controller's end ends no verdict")
+	eventually(t, func() bool { return status(s, attacker) == 200 }, "expired")
+	assert.GreaterOrEqual(t, time.Now().UnixNano(), v.Expires)
+}
+
+func TestRestartedHAProxyGetsEverythingBack(t *testing.T) {
+	s := haproxytest.Start(t, haproxy.Setup{TrustedProxies: []netip.Prefix{network("127.0.0.1")}})
+	c, _ := running(t, controller.Config{
+		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:    detect.ModeEnforce,
+		Allow:   []netip.Prefix{network("192.0.2.0/24")},
+	})
+	require.NoError(t, c.Apply(block(1, attacker)))
+	require.NoError(t, c.Apply(block(2, "2001:db8:1:2::/64")))
+	all := func() bool {
+		return status(s, attacker) == 403 &&
+			s.Get("127.0.0.1", "/", "X-Forwarded-For", "2001:db8:1:2::9").Status == 403 &&
+			s.Command("show map "+s.MapDir+"/allow-live.map") != ""
+	}
+	eventually(t, all, "in force")
+	s.Down()
+	eventually(t, func() bool { return !c.Targets()[0].Connected }, "noticed")
+	require.NoError(t, c.Apply(block(3, customer)))
+	s.Up()
+	began := time.Now()
+	eventually(t, all, "put back")
+	t.Logf("put back %s after HAProxy answered (looked at each 50 ms)", time.Since(began).Round(time.Millisecond))
+	eventually(t, func() bool { return status(s, customer) == 403 }, "what came meanwhile too")
+	assert.EqualValues(t, 1, c.Targets()[0].Restarts)
+}
+
+func TestReloadedHAProxyIsNoticedAndCompared(t *testing.T) {
+	t.Parallel()
+	s := haproxytest.Start(t, haproxy.Setup{TrustedProxies: []netip.Prefix{network("127.0.0.1")}})
+	c, _ := running(t, controller.Config{
+		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:    detect.ModeEnforce,
+	})
+	require.NoError(t, c.Apply(block(1, attacker)))
+	require.NoError(t, c.Apply(block(2, "2001:db8:1:2::/64")))
+	all := func() bool {
+		return status(s, attacker) == 403 &&
+			s.Get("127.0.0.1", "/", "X-Forwarded-For", "2001:db8:1:2::9").Status == 403
+	}
+	eventually(t, all, "in force")
+	s.Reload()
+	eventually(t, all, "still in force, the map that a reload empties too")
+	eventually(t, func() bool { return c.Targets()[0].Restarts == 1 }, "noticed")
+}
+
+func TestAbsentSocketDelaysNobodyAndVerdictsArriveWhenItComesBack(t *testing.T) {
+	up := haproxytest.Start(t, haproxy.Setup{})
+	down := haproxytest.New(t, haproxy.Setup{})
+	c, _ := running(t, controller.Config{
+		Targets: []mitigate.Target{targetOf(t, "down", down.Socket, down), targetOf(t, "up", up.TCP, up)},
+		Mode:    detect.ModeEnforce,
+	})
+	require.NoError(t, c.Apply(block(1, attacker)))
+	eventually(t, func() bool { return status(up, attacker) == 403 }, "at the one that is up")
+	eventually(t, func() bool { return c.Targets()[0].LastError != "" }, "the other says why")
+	assert.False(t, c.Targets()[0].Connected)
+	assert.Equal(t, controller.StatePending, c.Verdicts()[0].Targets[0].State)
+	assert.Equal(t, controller.StateInForce, c.Verdicts()[0].Targets[1].State)
+
+	down.Up()
+	eventually(t, func() bool { return status(down, attacker) == 403 }, "it has come back")
+	assert.Empty(t, c.Targets()[0].LastError)
+	assert.Equal(t, controller.StateInForce, c.Verdicts()[0].Targets[0].State)
+}
+
+func TestHungHAProxyDelaysNobody(t *testing.T) {
+	well := haproxytest.Start(t, haproxy.Setup{})
+	hung := haproxytest.Start(t, haproxy.Setup{})
+	target, err := haproxy.New(haproxy.Options{Name: "hung", Address: hung.Socket, MapDir: hung.MapDir, Timeout: 300 * time.Millisecond})
+	require.NoError(t, err)
+	c, _ := running(t, controller.Config{
+		Targets: []mitigate.Target{target, targetOf(t, "well", well.Socket, well)},
+		Mode:    detect.ModeEnforce,
+	})
+	eventually(t, func() bool { return c.Targets()[0].Connected && c.Targets()[1].Connected }, "both up")
+	hung.Pause()
+	t.Cleanup(hung.Resume)
+	require.NoError(t, c.Apply(block(1, attacker)))
+	eventually(t, func() bool { return status(well, attacker) == 403 }, "at the well one")
+	eventually(t, func() bool { return !c.Targets()[0].Connected }, "the hung one counts as down")
+	hung.Resume()
+	eventually(t, func() bool { return status(hung, attacker) == 403 }, "when it runs again")
+}
+
+func TestHitsReachTheEngineAsDifferences(t *testing.T) {
+	s := haproxytest.Start(t, haproxy.Setup{})
+	var mu sync.Mutex
+	var refused, passed uint64
+	c, _ := running(t, controller.Config{
+		Targets:      []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:         detect.ModeEnforce,
+		HitsInterval: 20 * time.Millisecond,
+		OnHits: func(hits []detect.Hits) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, h := range hits {
+				refused += h.Refused
+				passed += h.Passed
+			}
+		},
+	})
+	counted := func() [2]uint64 {
+		mu.Lock()
+		defer mu.Unlock()
+		return [2]uint64{refused, passed}
+	}
+	v := block(1, attacker)
+	v.Action, v.Rate = detect.ActionRateLimit, detect.Rate{Requests: 2, Per: 60e9}
+	require.NoError(t, c.Apply(v))
+	eventually(t, func() bool { return c.Targets()[0].InForce == 1 && c.Targets()[0].Mode == detect.ModeEnforce }, "in force")
+	for range 3 {
+		s.Get(attacker, "/")
+	}
+	eventually(t, func() bool { return counted() == [2]uint64{1, 2} }, "counted")
+	for range 3 {
+		s.Get(attacker, "/")
+	}
+	eventually(t, func() bool { return counted() == [2]uint64{4, 2} }, "only what is new")
+	got := c.Verdicts()[0].Targets[0]
+	assert.Equal(t, [2]uint64{4, 2}, [2]uint64{got.Refused, got.Passed})
+}
+
+func TestHundredThousandVerdictsArriveAndTheKillSwitchDoesNotWaitForThem(t *testing.T) {
+	const n = 100_000
+	s := haproxytest.Start(t, haproxy.Setup{})
+	c, _ := running(t, controller.Config{
+		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:    detect.ModeEnforce,
+	})
+	require.NoError(t, c.Apply(block(n+1, attacker)))
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
+
+	began := time.Now()
+	for i := range uint32(n) {
+		require.NoError(t, c.Apply(block(i+1, fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))))
+	}
+	accepted := time.Since(began)
+	require.Positive(t, c.Targets()[0].Pending, "the load is under way")
+	switched := time.Now()
+	require.NoError(t, c.Off("alice"))
+	eventually(t, func() bool { return status(s, attacker) == 200 }, "off")
+	off := time.Since(switched)
+	underWay := c.Targets()[0].Pending
+	eventually(t, func() bool { return c.Targets()[0].InForce == n+1 }, "all in force")
+	t.Logf("%d verdicts accepted in %s, in force after %s; kill switch after %s with %d still to come",
+		n, accepted.Round(time.Millisecond), time.Since(began).Round(time.Millisecond), off.Round(time.Millisecond), underWay)
+}
