@@ -57,8 +57,9 @@ type Rate struct {
 
 // Verdict is an active verdict and what became of it.
 type Verdict struct {
-	Verdict     json.RawMessage `json:"verdict"` // as in the JSON Lines
-	Operator    bool            `json:"operator"`
+	Verdict     json.RawMessage `json:"verdict"`       // as in the JSON Lines
+	Who         string          `json:"who,omitempty"` // the operator that ordered it; absent: detection
+	Since       time.Time       `json:"since"`         // when it first was in force here
 	Enforcement *Enforcement    `json:"enforcement,omitempty"`
 	Targets     []TargetVerdict `json:"targets"`
 }
@@ -73,26 +74,33 @@ type Enforcement struct {
 	LastAnswered *time.Time `json:"last_answered,omitempty"`
 }
 
-// TargetVerdict is the state of a verdict at one load balancer.
+// TargetVerdict is a verdict at one load balancer.
 type TargetVerdict struct {
-	Name    string `json:"name"`
-	State   string `json:"state"`
-	Error   string `json:"error,omitempty"`
+	Target  string `json:"target"`
+	State   string `json:"state"` // pending, in_force, shadowed, unsupported, rejected
+	Detail  string `json:"detail,omitempty"`
 	Refused uint64 `json:"refused"`
 	Passed  uint64 `json:"passed"`
 }
 
-// Target is the state of one load balancer.
+// Target is how one load balancer is.
 type Target struct {
-	Name    string     `json:"name"`
-	Type    string     `json:"type"`
-	Address string     `json:"address"`
-	Up      bool       `json:"up"`
-	Error   string     `json:"error,omitempty"`
-	Since   *time.Time `json:"since,omitempty"`
-	Mode    string     `json:"mode,omitempty"`
-	Version string     `json:"version,omitempty"`
-	Held    int        `json:"held"`
+	Name        string     `json:"name"`
+	Type        string     `json:"type"`
+	Address     string     `json:"address"`
+	Connected   bool       `json:"connected"`
+	Error       string     `json:"error,omitempty"`
+	Since       *time.Time `json:"since,omitempty"`
+	Version     string     `json:"version,omitempty"`
+	Mode        string     `json:"mode,omitempty"`
+	LocalOff    bool       `json:"local_off"`
+	InForce     int        `json:"in_force"`
+	Pending     int        `json:"pending"`
+	Unsupported int        `json:"unsupported"`
+	Rejected    int        `json:"rejected"`
+	LagSeconds  float64    `json:"lag_seconds"`
+	LastSync    *time.Time `json:"last_sync,omitempty"`
+	Restarts    uint64     `json:"restarts"`
 }
 
 // AuditEntry is one thing that was done.

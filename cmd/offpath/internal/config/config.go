@@ -46,7 +46,6 @@ type Capture struct {
 	Workers    int      `key:"workers" doc:"rings and workers per interface; 0: one per core"`
 	RingMiB    int      `key:"ring_mib" doc:"size of each ring, MiB"`
 	Record     string   `key:"record" doc:"pcapng file that receives every captured frame; empty: none"`
-	User       string   `key:"user" doc:"user to become once the rings are bound; empty: stay"`
 }
 
 // Reassembly bounds reassembly.

@@ -93,6 +93,10 @@ func (l *loader) readEnvironment(environ []string) error {
 			continue
 		}
 		if err := setFromText(s.field, value); err != nil {
+			var mistake *Error
+			if errors.As(err, &mistake) {
+				return &Error{Where: name, Key: mistake.Key, Text: mistake.Text}
+			}
 			return &Error{Where: name, Key: s.path(), Text: err.Error()}
 		}
 		l.where[s.path()] = name

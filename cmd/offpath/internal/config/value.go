@@ -16,7 +16,12 @@ import (
 func setFromText(field reflect.Value, text string) error {
 	switch field.Type() {
 	case typeTargets:
-		return setTargetsFromText(field, text)
+		targets, err := targetsFromText(text)
+		if err != nil {
+			return err
+		}
+		field.Set(reflect.ValueOf(targets))
+		return nil
 	case typeStrings, typePrefixes:
 		list := reflect.MakeSlice(field.Type(), 0, 0)
 		for part := range strings.SplitSeq(text, ",") {
@@ -30,29 +35,28 @@ func setFromText(field reflect.Value, text string) error {
 			}
 			list = reflect.Append(list, item)
 		}
-		field.Set(list)
+		setList(field, list)
 		return nil
 	}
 	return setScalar(field, strings.TrimSpace(text))
 }
 
-// setTargetsFromText reads `[{name: lb1, type: haproxy, address: unix:/…}]`.
-func setTargetsFromText(field reflect.Value, text string) error {
+// setList sets a field; an empty list is nil, as in the defaults.
+func setList(field, list reflect.Value) {
+	if list.Len() == 0 {
+		list = reflect.Zero(field.Type())
+	}
+	field.Set(list)
+}
+
+// targetsFromText reads `[{name: lb1, type: haproxy, address: "unix:/…"}]`.
+func targetsFromText(text string) ([]Target, error) {
 	var node yaml.Node
-	if err := yaml.Unmarshal([]byte(text), &node); err != nil || node.Kind == 0 {
-		return fmt.Errorf("%q is not a list of targets; write it as [{name: lb1, type: haproxy, address: \"unix:/run/haproxy/admin.sock\"}]", text)
+	if err := yaml.Unmarshal([]byte(text), &node); err != nil || node.Kind == 0 || node.Content[0].Kind != yaml.SequenceNode {
+		return nil, fmt.Errorf("%q is not a list of targets; write it as [{name: lb1, type: haproxy, address: \"unix:/run/haproxy/admin.sock\"}]", text)
 	}
-	l := &loader{config: &Config{}, file: "value", where: map[string]string{}}
-	for _, s := range settings(l.config) {
-		if s.field.Type() != typeTargets {
-			continue
-		}
-		if err := l.setTargets(s, node.Content[0]); err != nil {
-			return err
-		}
-		field.Set(s.field)
-	}
-	return nil
+	l := &loader{where: map[string]string{}}
+	return l.targets(targetsPath, node.Content[0])
 }
 
 // setScalar sets a field from the text of one value. Its errors quote the

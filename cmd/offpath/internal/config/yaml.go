@@ -116,7 +116,12 @@ func (l *loader) setFromNode(s setting, n *yaml.Node) error {
 	}
 	switch s.field.Type() {
 	case typeTargets:
-		return l.setTargets(s, n)
+		targets, err := l.targets(s.path(), n)
+		if err != nil {
+			return err
+		}
+		setList(s.field, reflect.ValueOf(targets))
+		return nil
 	case typeStrings, typePrefixes:
 		if n.Kind != yaml.SequenceNode {
 			return fail(n, fmt.Errorf("%s is not a list; write it as [%s]", describe(n), n.Value))
@@ -131,7 +136,7 @@ func (l *loader) setFromNode(s setting, n *yaml.Node) error {
 				return fail(item, err)
 			}
 		}
-		s.field.Set(list)
+		setList(s.field, list)
 		return nil
 	}
 	if n.Kind != yaml.ScalarNode {
@@ -143,17 +148,21 @@ func (l *loader) setFromNode(s setting, n *yaml.Node) error {
 	return nil
 }
 
-// targetKeys are the keys of one element of mitigate.targets.
+// targetsPath is the full name of the list of load balancers, targetKeys are
+// the keys of one element.
+const targetsPath = "mitigate.targets"
+
 var targetKeys = []string{"name", "type", "address", "map_dir"}
 
-func (l *loader) setTargets(s setting, n *yaml.Node) error {
+// targets reads the list of load balancers, which has the given path.
+func (l *loader) targets(list string, n *yaml.Node) ([]Target, error) {
 	if n.Kind != yaml.SequenceNode {
-		return &Error{Where: l.at(n), Key: s.path(),
+		return nil, &Error{Where: l.at(n), Key: list,
 			Text: fmt.Sprintf("%s is not a list; write each load balancer as an item of its own, \"- name: …\"", describe(n))}
 	}
 	targets := make([]Target, len(n.Content))
 	for i, item := range n.Content {
-		path := s.path() + "[" + strconv.Itoa(i) + "]"
+		path := list + "[" + strconv.Itoa(i) + "]"
 		l.where[path] = l.at(item)
 		err := l.eachPair(item, path, func(name, value *yaml.Node) error {
 			var field *string
@@ -168,7 +177,7 @@ func (l *loader) setTargets(s setting, n *yaml.Node) error {
 				field = &targets[i].MapDir
 			default:
 				return &Error{Where: l.at(name), Text: fmt.Sprintf("unknown key %q; the nearest known key is %q",
-					path+"."+name.Value, nearest(name.Value, targetKeys))}
+					path+"."+name.Value, path+"."+nearest(name.Value, targetKeys))}
 			}
 			value = resolve(value)
 			if value.Kind != yaml.ScalarNode {
@@ -179,11 +188,10 @@ func (l *loader) setTargets(s setting, n *yaml.Node) error {
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	s.field.Set(reflect.ValueOf(targets))
-	return nil
+	return targets, nil
 }
 
 // resolve follows aliases; the YAML reader has refused those that go round.

@@ -21,22 +21,25 @@ import (
 	"offpath/reassembly"
 )
 
-// Config configures a Stage. Outputs and functions that are nil are left out.
+// Config configures a Stage. Functions that are nil are left out.
 // The functions are called by the stage's goroutine.
 type Config struct {
 	Engine engine.Config
 	// Queue is how many transactions wait at most for the engine.
 	Queue int
 
-	Transactions       *output.Transactions
-	Findings, Verdicts *output.Lines
+	// Files are written to; the stage owns them.
+	Files output.Files
 
 	// Observed is told of each batch after its transactions were annotated.
 	Observed func(txs []*reassembly.Transaction)
-	// Finding and Verdict are told of each decision and of its line of JSON,
-	// which is valid until they return.
+	// Finding and Verdict are told of each line that is written, the line of
+	// JSON being valid until they return.
 	Finding func(f *detect.Finding, line []byte)
 	Verdict func(v *detect.Verdict, line []byte)
+	// Decided is told of each verdict of the engine, so that it is put in
+	// force.
+	Decided func(v *detect.Verdict)
 	// Failed is told once, of the first output that could not be written.
 	Failed func(error)
 }
@@ -48,6 +51,7 @@ type Stage struct {
 	queue  *feed.Queue
 	done   chan struct{}
 	line   []byte
+	clock  int64 // event time, ns; 0 before the first
 	failed bool
 }
 
@@ -92,6 +96,33 @@ func Ask[T any](ctx context.Context, s *Stage, question func(e *engine.Engine) T
 	}
 }
 
+// Watch makes an operator's verdict known: it is written like one of the
+// engine's, and its effect is watched on the wire.
+func (s *Stage) Watch(v detect.Verdict) {
+	s.Post(func(e *engine.Engine) {
+		e.Watch(&v)
+		s.announce(v)
+	})
+}
+
+// Lifted makes known that an operator ended a verdict. It is written as a
+// lift, and the engine starts anew with the subject.
+func (s *Stage) Lifted(v detect.Verdict) {
+	s.Post(func(e *engine.Engine) {
+		e.Lifted(v.ID)
+		v.Action = detect.ActionLift
+		s.announce(v)
+	})
+}
+
+// announce writes the verdict of an operator at its place in event time.
+func (s *Stage) announce(v detect.Verdict) {
+	if s.clock != 0 {
+		v.Time = s.clock
+	}
+	(*sink)(s).write(&v)
+}
+
 // Queue is the books of the queue.
 func (s *Stage) Queue() feed.Stats { return s.queue.Stats() }
 
@@ -100,21 +131,13 @@ func (s *Stage) Queue() feed.Stats { return s.queue.Stats() }
 func (s *Stage) Close() error {
 	s.queue.Close()
 	<-s.done
-	var err error
-	if s.cfg.Transactions != nil {
-		err = s.cfg.Transactions.Close()
-	}
-	return errors.Join(err, s.cfg.Findings.Close(), s.cfg.Verdicts.Close())
+	return s.cfg.Files.Close()
 }
 
 // Reopen opens the output files anew, after a log rotation moved them away.
 func (s *Stage) Reopen(report func(error)) {
 	s.Post(func(*engine.Engine) {
-		if s.cfg.Transactions != nil {
-			s.cfg.Transactions.Reopen(report)
-		}
-		report(s.cfg.Findings.Reopen())
-		report(s.cfg.Verdicts.Reopen())
+		s.cfg.Files.Reopen(report)
 		s.failed = false
 	})
 }
@@ -130,8 +153,7 @@ func (s *Stage) run() {
 		for _, b := range batches {
 			s.handle(b)
 		}
-		s.cfg.Findings.Flush()
-		s.cfg.Verdicts.Flush()
+		s.cfg.Files.Flush()
 		s.checkOutputs()
 	}
 }
@@ -142,9 +164,11 @@ func (s *Stage) handle(b feed.Batch) {
 	}
 	for _, tx := range b.Transactions {
 		s.engine.Observe(tx)
+		s.clock = max(s.clock, tx.End)
 	}
-	if b.Watermark != math.MinInt64 {
+	if b.Watermark != math.MinInt64 && b.Watermark != math.MaxInt64 {
 		s.engine.Advance(b.Watermark)
+		s.clock = max(s.clock, b.Watermark)
 	}
 	if len(b.Transactions) == 0 {
 		return
@@ -152,9 +176,7 @@ func (s *Stage) handle(b feed.Batch) {
 	if s.cfg.Observed != nil {
 		s.cfg.Observed(b.Transactions)
 	}
-	if s.cfg.Transactions != nil {
-		s.cfg.Transactions.Add(b.Transactions)
-	}
+	s.cfg.Files.Transactions.Add(b.Transactions)
 }
 
 // checkOutputs reports the first output that fails.
@@ -162,11 +184,7 @@ func (s *Stage) checkOutputs() {
 	if s.failed || s.cfg.Failed == nil {
 		return
 	}
-	err := errors.Join(s.cfg.Findings.Err(), s.cfg.Verdicts.Err())
-	if err == nil && s.cfg.Transactions != nil {
-		err = s.cfg.Transactions.Err()
-	}
-	if err != nil {
+	if err := s.cfg.Files.Err(); err != nil {
 		s.failed = true
 		s.cfg.Failed(err)
 	}
@@ -178,7 +196,7 @@ type sink Stage
 // Finding implements engine.Sink.
 func (s *sink) Finding(f *detect.Finding) {
 	s.line = jsonl.AppendFinding(s.line[:0], f)
-	s.cfg.Findings.Add(s.line)
+	s.cfg.Files.Findings.Add(s.line)
 	if s.cfg.Finding != nil {
 		s.cfg.Finding(f, s.line)
 	}
@@ -186,8 +204,15 @@ func (s *sink) Finding(f *detect.Finding) {
 
 // Verdict implements engine.Sink.
 func (s *sink) Verdict(v *detect.Verdict) {
+	s.write(v)
+	if s.cfg.Decided != nil {
+		s.cfg.Decided(v)
+	}
+}
+
+func (s *sink) write(v *detect.Verdict) {
 	s.line = jsonl.AppendVerdict(s.line[:0], v)
-	s.cfg.Verdicts.Add(s.line)
+	s.cfg.Files.Verdicts.Add(s.line)
 	if s.cfg.Verdict != nil {
 		s.cfg.Verdict(v, s.line)
 	}

@@ -49,7 +49,7 @@ func New(limit int) *Queue {
 	return q
 }
 
-// Put adds a batch and waits for room. It copies txs.
+// Put adds a batch and waits for room. It keeps txs.
 func (q *Queue) Put(txs []*reassembly.Transaction, watermark int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -61,7 +61,7 @@ func (q *Queue) Put(txs []*reassembly.Transaction, watermark int64) {
 }
 
 // Offer adds a batch if there is room, else sheds its transactions; the
-// watermark arrives either way. It never waits, and copies txs.
+// watermark arrives either way. It never waits, and keeps txs.
 func (q *Queue) Offer(txs []*reassembly.Transaction, watermark int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -82,7 +82,7 @@ func (q *Queue) add(txs []*reassembly.Transaction, watermark int64) {
 		q.batches[last].Watermark = watermark
 		return
 	}
-	q.batches = append(q.batches, Batch{nil, append([]*reassembly.Transaction(nil), txs...), watermark})
+	q.batches = append(q.batches, Batch{nil, txs, watermark})
 	q.stats.Queued += len(txs)
 	q.changed.Broadcast()
 }

@@ -11,7 +11,8 @@ import (
 const queuedBatches = 16
 
 // Transactions writes transactions to a Lines in a goroutine of its own, so
-// that encoding and writing run beside detection. It owns the Lines.
+// that encoding and writing run beside detection. It owns the Lines. A nil
+// Transactions drops everything.
 type Transactions struct {
 	lines  *Lines
 	orders chan order
@@ -35,17 +36,24 @@ func NewTransactions(lines *Lines) *Transactions {
 // Add writes txs in their order. It keeps txs, waits while the encoder is
 // behind, and must not be called after Close.
 func (t *Transactions) Add(txs []*reassembly.Transaction) {
-	if len(txs) > 0 {
+	if t != nil && len(txs) > 0 {
 		t.orders <- order{txs: txs}
 	}
 }
 
 // Reopen opens the file anew after what was added before, and calls report
 // with the outcome.
-func (t *Transactions) Reopen(report func(error)) { t.orders <- order{reopen: report} }
+func (t *Transactions) Reopen(report func(error)) {
+	if t != nil {
+		t.orders <- order{reopen: report}
+	}
+}
 
 // Err is the first error so far.
 func (t *Transactions) Err() error {
+	if t == nil {
+		return nil
+	}
 	if err := t.failed.Load(); err != nil {
 		return *err
 	}
@@ -54,6 +62,9 @@ func (t *Transactions) Err() error {
 
 // Close writes what is left and returns the first error.
 func (t *Transactions) Close() error {
+	if t == nil {
+		return nil
+	}
 	close(t.orders)
 	<-t.done
 	return t.lines.Close()

@@ -1,9 +1,10 @@
 package replay
 
 import (
+	"context"
 	"math"
+	"time"
 
-	"offpath/capture"
 	"offpath/reassembly"
 )
 
@@ -13,38 +14,36 @@ type Window struct {
 	From, To int64 // To 0: no end
 }
 
-func (w Window) isZero() bool { return w == Window{} }
-
-func (w Window) end() int64 {
-	if w.To == 0 {
-		return math.MaxInt64
-	}
-	return w.To
-}
-
-// packets hands on only what lies in the window. The packets of a batch are
-// moved within it.
-func (w Window) packets(next capture.Handler) capture.Handler {
-	if w.isZero() {
-		return next
-	}
-	end := w.end()
-	return func(worker int, b capture.Batch) {
-		kept := b.Packets[:0]
-		for i := range b.Packets {
-			p := &b.Packets[i]
-			if w.From <= p.Time && p.Time <= end {
-				p.Clock = min(p.Clock, end)
-				kept = append(kept, *p)
-			}
-		}
-		b.Packets = kept
-		b.Clock = min(b.Clock, end)
-		next(worker, b)
-	}
-}
-
 // holds reports whether a transaction lies in the window as a whole.
 func (w Window) holds(tx *reassembly.Transaction) bool {
-	return w.From <= tx.Start && tx.End <= w.end()
+	end := w.To
+	if end == 0 {
+		end = math.MaxInt64
+	}
+	return w.From <= tx.Start && tx.End <= end
+}
+
+// pace lets event time pass no faster than wall time times a factor, for
+// transactions that are read from a file. (Captures pace themselves.)
+type pace struct {
+	speed float64 // 0: as fast as possible
+
+	first int64 // event time that started the clock, ns
+	began time.Time
+}
+
+// wait sleeps until the event time is due, or ctx is done.
+func (p *pace) wait(ctx context.Context, event int64) {
+	if p.began.IsZero() {
+		p.first, p.began = event, time.Now()
+	}
+	ahead := float64(event-p.first)/p.speed - float64(time.Since(p.began))
+	for ahead > 0 && ctx.Err() == nil {
+		step := min(ahead, float64(time.Hour))
+		select {
+		case <-time.After(time.Duration(step)):
+		case <-ctx.Done():
+		}
+		ahead -= step
+	}
 }

@@ -1,0 +1,292 @@
+package config
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// write puts a configuration into a file of a fresh folder.
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "offpath.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestEverySettingCanBeGivenInTheFile(t *testing.T) {
+	c, err := Load(write(t, `
+# comment
+capture:
+  interfaces: [eth1, "eth2"]
+  workers: 4
+  ring_mib: 128
+  record: /var/tmp/all.pcapng
+reassembly:
+  memory_mib: 2048
+client:
+  trusted_proxies: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"]
+  ignore_headers: [X-Request-Id]
+  allow:
+    - 198.51.100.0/24
+hash:
+  key: env:OFFPATH_TEST_KEY
+detect:
+  baseline: 0.1
+  verdict_ttl: 15m
+mitigate:
+  mode: off
+  targets:
+    - name: lb1
+      type: haproxy
+      address: unix:/run/haproxy/admin.sock
+    - {name: lb2, type: haproxy, address: "tcp:127.0.0.1:9999", map_dir: /etc/maps}
+stream:
+  brokers: [kafka1.example:9092, "[::1]:9092"]
+output:
+  verdicts: /var/log/verdicts.jsonl
+admin:
+  socket: /tmp/admin.sock
+  listen: ""
+state: {dir: /tmp/state}
+log:
+  level: debug
+  format: json
+`), nil)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"eth1", "eth2"}, c.Capture.Interfaces)
+	assert.Equal(t, 4, c.Capture.Workers)
+	assert.Equal(t, []netip.Prefix{
+		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/32"),
+	}, c.Client.TrustedProxies)
+	assert.Equal(t, "env:OFFPATH_TEST_KEY", c.Hash.Key.String())
+	assert.Equal(t, 0.1, c.Detect.Baseline)
+	assert.Equal(t, 15*time.Minute, c.Detect.VerdictTTL)
+	assert.Equal(t, "off", c.Mitigate.Mode)
+	assert.Equal(t, []Target{
+		{Name: "lb1", Type: "haproxy", Address: "unix:/run/haproxy/admin.sock"},
+		{Name: "lb2", Type: "haproxy", Address: "tcp:127.0.0.1:9999", MapDir: "/etc/maps"},
+	}, c.Mitigate.Targets)
+	assert.Empty(t, c.Admin.Listen)
+	assert.Equal(t, 1e-6, c.Detect.FalseAlarm, "what is not given keeps its default")
+}
+
+func TestEmptyFilesGiveTheDefaults(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing at all":     "",
+		"comments alone":     "# nothing\n",
+		"sections left open": "capture:\nmitigate:\n",
+		"settings left open": "capture:\n  interfaces:\n  workers:\n",
+		"a null document":    "---\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, text)
+			c, err := Load(path, nil)
+			require.NoError(t, err)
+			want := Default()
+			want.Path = path
+			assert.Equal(t, want, c)
+		})
+	}
+}
+
+func TestMistakesInTheFileAreNamedWithTheirPlaceAndMend(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"an unknown section names the nearest", "capture:\n  workers: 1\ncaptur:\n", `:3: unknown key "captur"; the nearest known key is "capture"`},
+		{"an unknown key names the nearest", "capture:\n  interface: [eth1]\n", `:2: unknown key "capture.interface"; the nearest known key is "capture.interfaces"`},
+		{"swapped letters count as one slip", "mitigate:\n  mdoe: off\n", `:2: unknown key "mitigate.mdoe"; the nearest known key is "mitigate.mode"`},
+		{"a key of another section is found there", "capture:\n  mode: enforce\n", `:2: unknown key "capture.mode"; the nearest known key is "mitigate.mode"`},
+		{"a key without its section is found in it", "interfaces: [eth1]\n", `:1: unknown key "interfaces"; the nearest known key is "capture.interfaces"`},
+		{"an unknown key of a target", "mitigate:\n  targets:\n    - name: lb1\n      adress: unix:/a\n", `:4: unknown key "mitigate.targets[0].adress"; the nearest known key is "mitigate.targets[0].address"`},
+		{"a merge key is no setting", "<<: {}\n", `:1: unknown key "<<"; the nearest known key is "log"`},
+		{"a key that stands there twice", "log:\n  level: info\n  level: warn\n", `:3: key "log.level" stands already on line 2; remove one of them`},
+		{"a section that stands there twice", "log:\n  level: info\nlog:\n  level: warn\n", `:3: key "log" stands already on line 1; remove one of them`},
+		{"a section that is a value", "capture: eth1\n", `:1: capture: "eth1" is not a section; write keys below it, each as "key: value"`},
+		{"a document that is a list", "- a\n", `:1: a list is not a section; write keys below it, each as "key: value"`},
+		{"no YAML", "capture: [\n", `:1: no valid YAML: did not find expected node content`},
+		{"tabs", "capture:\n\tworkers: 1\n", `:2: no valid YAML: found character that cannot start any token`},
+		{"two documents", "log:\n---\nlog:\n", `:3: a second document begins here; a configuration is one`},
+
+		{"a value that is no list", "capture:\n  interfaces: eth1\n", `:2: capture.interfaces: "eth1" is not a list; write it as [eth1]`},
+		{"a list in a list", "capture:\n  interfaces: [[eth1]]\n", `:2: capture.interfaces: a list is not a single value`},
+		{"a list that is a value", "capture:\n  workers: [1]\n", `:2: capture.workers: a list is not a single value`},
+		{"a word that is no number", "capture:\n  workers: four\n", `:2: capture.workers: "four" is not a whole number; write digits alone`},
+		{"a fraction that is no whole number", "capture:\n  workers: 1.5\n", `:2: capture.workers: "1.5" is not a whole number; write digits alone`},
+		{"a number that is no share", "detect:\n  baseline: much\n", `:2: detect.baseline: "much" is not a number; write one such as 0.5`},
+		{"a number that is none", "detect:\n  baseline: NaN\n", `:2: detect.baseline: "NaN" is not a number; write one such as 0.5`},
+		{"a duration without a unit", "detect:\n  verdict_ttl: 10\n", `:2: detect.verdict_ttl: "10" is not a duration; write a number with its unit, such as 90s, 15m or 24h`},
+		{"an item of a list on its own line", "client:\n  allow:\n    - 10.0.0.0/8\n    - 10.0.0.1/8\n", `:4: client.allow: "10.0.0.1/8" has bits set beyond its prefix length; did you mean 10.0.0.0/8?`},
+		{"no network", "client:\n  trusted_proxies: [proxy1]\n", `:2: client.trusted_proxies: "proxy1" is neither an address nor a network; write it as 192.0.2.1 or 192.0.2.0/24`},
+		{"no header name", "client:\n  ignore_headers: ['X-Id: 1']\n", `:2: client.ignore_headers: "X-Id: 1" is no header name; write the name alone, such as X-Request-Id`},
+		{"a secret in the file is not repeated", "hash:\n  key: hunter2hunter2hunter2\n", `:2: hash.key: not a reference to a secret; write file:PATH or env:NAME, never the secret itself`},
+
+		{"workers out of range", "capture:\n  workers: -1\n", `:2: capture.workers: -1 is out of range; write a number from 0 to 256`},
+		{"ring out of range", "capture:\n  ring_mib: 0\n", `:2: capture.ring_mib: 0 is out of range; write a number from 1 to 4096`},
+		{"memory out of range", "reassembly:\n  memory_mib: 1\n", `:2: reassembly.memory_mib: 1 is out of range; write a number from 16 to 1048576`},
+		{"no interface name", "capture:\n  interfaces: [a/b]\n", "" + `:2: capture.interfaces: "a/b" is no name of an interface; ` + "`ip link` lists them"},
+		{"an interface twice", "capture:\n  interfaces: [eth1, eth1]\n", `:2: capture.interfaces: "eth1" stands there twice; remove one`},
+		{"no mode", "mitigate:\n  mode: enforced\n", `:2: mitigate.mode: "enforced" is none of off, monitor, enforce; did you mean "enforce"?`},
+		{"no type of target", "mitigate:\n  targets:\n    - {name: lb1, type: nginx, address: unix:/a}\n", `:3: mitigate.targets[0].type: "nginx" is none of haproxy; did you mean "haproxy"?`},
+		{"a target without a name", "mitigate:\n  targets:\n    - type: haproxy\n", `:3: mitigate.targets[0].name: "" is no name of a target; write letters, digits, '.', '_' and '-', such as lb1`},
+		{"two targets of one name", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: unix:/a}\n    - {name: a, type: haproxy, address: unix:/b}\n", `:4: mitigate.targets[1].name: "a" is the name of another target already; names must differ`},
+		{"a target at a relative path", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: unix:a}\n", `:3: mitigate.targets[0].address: "unix:a" has no absolute path; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999`},
+		{"a target without a port", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: 'tcp:lb1'}\n", `:3: mitigate.targets[0].address: "tcp:lb1" is not HOST:PORT; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999`},
+		{"a target of no kind", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: /run/a}\n", `:3: mitigate.targets[0].address: "/run/a" is no address of a target; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999`},
+		{"targets that are no list", "mitigate:\n  targets: lb1\n", `:2: mitigate.targets: "lb1" is not a list; write each load balancer as an item of its own, "- name: …"`},
+		{"a relative map folder", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: unix:/a, map_dir: maps}\n", `:3: mitigate.targets[0].map_dir: "maps" is not an absolute path; write one such as /etc/haproxy/offpath`},
+		{"no broker", "stream:\n  brokers: [kafka1]\n", `:2: stream.brokers: "kafka1" is not HOST:PORT; write each broker as kafka1.example:9092`},
+		{"a broker without a port", "stream:\n  brokers: ['kafka1:']\n", `:2: stream.brokers: "kafka1:" has no port from 1 to 65535; write each broker as kafka1.example:9092`},
+		{"no topic", "stream:\n  verdicts_topic: a b\n", `:2: stream.verdicts_topic: "a b" is no name of a topic; write letters, digits, '.', '_' and '-'`},
+		{"one topic for both", "stream:\n  verdicts_topic: offpath.transactions\n", `:2: stream.verdicts_topic: "offpath.transactions" is the topic of transactions already; verdicts need their own`},
+		{"no group", "stream:\n  group: ''\n", `:2: stream.group: "" is no name of a consumer group; write one such as offpath-detect`},
+		{"one file for two outputs", "output:\n  findings: /a/b\n  verdicts: /a/./b\n", `:3: output.verdicts: "/a/./b" is the file of output.findings already; give each its own`},
+		{"a socket at a relative path", "admin:\n  socket: admin.sock\n", `:2: admin.socket: "admin.sock" is not an absolute path; write one such as /run/offpath/admin.sock`},
+		{"no address to listen on", "admin:\n  listen: localhost\n", `:2: admin.listen: "localhost" is not HOST:PORT; write one such as 127.0.0.1:9321`},
+		{"no port to listen on", "admin:\n  listen: localhost:http\n", `:2: admin.listen: "localhost:http" has no port from 0 to 65535; write one such as 127.0.0.1:9321`},
+		{"beyond loopback without a token", "admin:\n  listen: 0.0.0.0:9321\n", `:2: admin.listen: "0.0.0.0:9321" is not loopback and so needs admin.token, admin.tls_cert and admin.tls_key; set them or listen on 127.0.0.1`},
+		{"on all addresses without a token", "admin:\n  listen: ':9321'\n", `:2: admin.listen: ":9321" is not loopback and so needs admin.token, admin.tls_cert and admin.tls_key; set them or listen on 127.0.0.1`},
+		{"beyond loopback without TLS", "admin:\n  listen: 0.0.0.0:9321\n  token: env:T\n", `:2: admin.listen: "0.0.0.0:9321" is not loopback and so needs admin.token, admin.tls_cert and admin.tls_key; set them or listen on 127.0.0.1`},
+		{"a certificate without its key", "admin:\n  tls_cert: /a\n", `:2: admin.tls_cert: it works only together with admin.tls_key; set both or neither`},
+		{"a baseline out of range", "detect:\n  baseline: 0.7\n", `:2: detect.baseline: 0.7 is out of range; write a share from 0.01 to 0.6`},
+		{"a false alarm out of range", "detect:\n  false_alarm: 0.5\n", `:2: detect.false_alarm: 0.5 is out of range; write a chance from 1e-12 to 0.01`},
+		{"a known good share out of range", "detect:\n  known_good_share: 0\n", `:2: detect.known_good_share: 0 is out of range; write a share above 0 and up to 1`},
+		{"a verdict that lasts too long", "detect:\n  verdict_ttl_max: 25h\n", `:2: detect.verdict_ttl_max: 25h0m0s is out of range; write a duration from 1s to 24h`},
+		{"a first verdict longer than the longest", "detect:\n  verdict_ttl_max: 5m\n", `: detect.verdict_ttl: 10m0s is out of range; write a duration from 1s to detect.verdict_ttl_max, 5m0s`},
+		{"too many verdicts", "detect:\n  verdicts: 0\n", `:2: detect.verdicts: 0 is out of range; write a number from 1 to 1048576`},
+		{"too few clients", "detect:\n  clients: 1\n", `:2: detect.clients: 1 is out of range; write a number from 64 to 67108864`},
+		{"no state folder", "state:\n  dir: ''\n", `:2: state.dir: "" is no folder; write a path such as /var/lib/offpath`},
+		{"no level", "log:\n  level: verbose\n", `:2: log.level: "verbose" is none of debug, info, warn, error; did you mean "error"?`},
+		{"no format", "log:\n  format: jsn\n", `:2: log.format: "jsn" is none of auto, text, json; did you mean "json"?`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := write(t, test.text)
+			_, err := Load(path, nil)
+			var mistake *Error
+			require.ErrorAs(t, err, &mistake)
+			assert.Equal(t, path+test.want, err.Error())
+		})
+	}
+}
+
+func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
+	path := write(t, "capture:\n  interfaces: [eth1]\n  workers: 1\n")
+	c, err := Load(path, []string{
+		"OFFPATH_CAPTURE_INTERFACES=eth2, eth3,", "OFFPATH_CAPTURE_WORKERS=2", "OFFPATH_ADMIN_LISTEN=",
+		"OFFPATH_CLIENT_ALLOW=192.0.2.0/24,2001:db8::1", "OFFPATH_DETECT_VERDICT_TTL=1h",
+		"OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: haproxy, address: 'unix:/a'}]", "PATH=/bin",
+	})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"eth2", "eth3"}, c.Capture.Interfaces)
+	assert.Equal(t, 2, c.Capture.Workers)
+	assert.Empty(t, c.Admin.Listen)
+	assert.Equal(t, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}, c.Client.Allow)
+	assert.Equal(t, time.Hour, c.Detect.VerdictTTL)
+	assert.Equal(t, []Target{{Name: "lb1", Type: "haproxy", Address: "unix:/a"}}, c.Mitigate.Targets)
+	assert.Empty(t, c.Warnings)
+}
+
+func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
+	for _, test := range []struct{ name, variable, want string }{
+		{"a bad number", "OFFPATH_CAPTURE_WORKERS=x", `OFFPATH_CAPTURE_WORKERS: capture.workers: "x" is not a whole number; write digits alone`},
+		{"a bad item of a list", "OFFPATH_CLIENT_ALLOW=192.0.2.1,lb", `OFFPATH_CLIENT_ALLOW: client.allow: "lb" is neither an address nor a network; write it as 192.0.2.1 or 192.0.2.0/24`},
+		{"a value that fails the check", "OFFPATH_MITIGATE_MODE=on", `OFFPATH_MITIGATE_MODE: mitigate.mode: "on" is none of off, monitor, enforce; did you mean "off"?`},
+		{"targets that are none", "OFFPATH_MITIGATE_TARGETS=lb1", `OFFPATH_MITIGATE_TARGETS: mitigate.targets: "lb1" is not a list of targets; write it as [{name: lb1, type: haproxy, address: "unix:/run/haproxy/admin.sock"}]`},
+		{"a target that fails the check", "OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: f5}]", `OFFPATH_MITIGATE_TARGETS: mitigate.targets[0].type: "f5" is none of haproxy; did you mean "haproxy"?`},
+		{"an unknown key of a target", "OFFPATH_MITIGATE_TARGETS=[{nam: lb1}]", `OFFPATH_MITIGATE_TARGETS: unknown key "mitigate.targets[0].nam"; the nearest known key is "mitigate.targets[0].name"`},
+		{"a secret given as it is", "OFFPATH_HASH_KEY=secretsecretsecret", `OFFPATH_HASH_KEY: hash.key: not a reference to a secret; write file:PATH or env:NAME, never the secret itself`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Load(write(t, ""), []string{test.variable})
+			require.Error(t, err)
+			assert.Equal(t, test.want, err.Error())
+		})
+	}
+}
+
+func TestVariablesThatAreNoSettingsAreWarnedOf(t *testing.T) {
+	c, err := Load(write(t, ""), []string{"OFFPATH_MITGATE_MODE=enforce"})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"environment variable OFFPATH_MITGATE_MODE is no setting; the nearest is OFFPATH_MITIGATE_MODE"}, c.Warnings)
+}
+
+func TestAMissingFileIsAnErrorOnlyWhenNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none.yaml")
+	_, err := Load(path, nil)
+	assert.EqualError(t, err, path+": read configuration: no such file or directory")
+
+	if _, err := os.Stat(DefaultPath); err == nil {
+		t.Skip(DefaultPath + " exists on this machine")
+	}
+	c, err := Load("", nil)
+	require.NoError(t, err)
+	assert.Equal(t, Default(), c)
+}
+
+func TestPrintGivesAFileThatReadsTheSame(t *testing.T) {
+	want, err := Load(write(t, `
+capture: {interfaces: [eth1]}
+client: {allow: ["::/0", 10.0.0.0/8]}
+hash: {key: "file:/etc/key"}
+detect: {false_alarm: 1e-9, verdict_ttl: 90s}
+mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}]}
+`), nil)
+	require.NoError(t, err)
+	var printed bytes.Buffer
+	require.NoError(t, want.Print(&printed))
+	got, err := Load(write(t, printed.String()), nil)
+	require.NoError(t, err)
+	assert.Empty(t, Changed(want, got))
+	assert.Equal(t, want.Client, got.Client)
+}
+
+func TestEverySettingIsDocumentedAndOfAKnownType(t *testing.T) {
+	for _, s := range settings(Default()) {
+		assert.NotEmpty(t, s.doc, s.path())
+		assert.NotPanics(t, func() { _ = setFromText(s.field, "1") }, s.path())
+	}
+}
+
+func TestChangedNamesTheSettingsThatDiffer(t *testing.T) {
+	a, b := Default(), Default()
+	assert.Empty(t, Changed(a, b))
+	b.Mitigate.Mode, b.Capture.Interfaces = "off", []string{"eth9"}
+	assert.Equal(t, []string{"capture.interfaces", "mitigate.mode"}, Changed(a, b))
+}
+
+func TestCommandsSayWhichSettingTheyNeed(t *testing.T) {
+	c := Default()
+	assert.EqualError(t, c.RequireInterfaces("run"), "configuration: capture.interfaces: it is empty; `offpath run` needs the interface of a mirror port, such as [eth1]")
+	c.Path = "/etc/o.yaml"
+	assert.EqualError(t, c.RequireBrokers("sensor"), "/etc/o.yaml: stream.brokers: it is empty; `offpath sensor` needs a Kafka broker, such as [kafka1.example:9092]")
+	assert.NoError(t, c.RequireSocket("off"))
+	c.Admin.Socket = ""
+	assert.EqualError(t, c.RequireSocket("off"), "/etc/o.yaml: admin.socket: it is empty; `offpath off` needs the socket of a running offpath")
+}
+
+func FuzzLoadGivesAConfigurationOrOneError(f *testing.F) {
+	f.Add([]byte("capture:\n  interfaces: [eth1]\n"))
+	f.Add([]byte("mitigate: {targets: [{name: a, type: haproxy, address: unix:/a}]}"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte("admin: &x {listen: ''}\nlog: *x\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := parse("f.yaml", text, nil)
+		if (c == nil) == (err == nil) {
+			t.Fatalf("config %v, error %v: exactly one expected", c, err)
+		}
+		if err == nil {
+			return
+		}
+		if _, ok := err.(*Error); !ok {
+			t.Fatalf("error %v is a %T", err, err)
+		}
+		if bytes.ContainsAny([]byte(err.Error()), "\r\n") {
+			t.Fatalf("error %q has several lines", err)
+		}
+	})
+}

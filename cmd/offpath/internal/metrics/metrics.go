@@ -1,0 +1,283 @@
+// Package metrics shows the books of every stage to Prometheus.
+//
+// Nothing is counted here: at each scrape the stages are asked for their
+// books, so that what /metrics shows always balances as the stages' own
+// counters do. The one exception is the time from a verdict to the first
+// refusal seen on the wire, a histogram ([Registry.Refused]).
+package metrics
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"offpath/capture"
+	"offpath/cmd/offpath/internal/feed"
+	"offpath/detect/engine"
+	"offpath/detect/stream"
+	"offpath/mitigate/controller"
+	"offpath/reassembly/pipeline"
+)
+
+// Books are the stages of a process; those that it lacks are nil. The
+// functions may be called at any time from any goroutine.
+type Books struct {
+	Capture   func() capture.Stats
+	Pipeline  func() pipeline.Stats
+	Queue     func() feed.Stats
+	Engine    func() (stats engine.Stats, ok bool) // ok is false if the engine did not answer in time
+	Mitigate  func() controller.Stats
+	Targets   func() []controller.Target
+	Producer  func() stream.ProducerStats
+	Consumer  func() stream.ConsumerStats
+	Published func() stream.VerdictStats
+	Ready     func() []string
+}
+
+// refusalBuckets are those of the time from a verdict to its first refusal,
+// in seconds.
+var refusalBuckets = []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300}
+
+// Registry is the metrics of one process.
+type Registry struct {
+	registry *prometheus.Registry
+	refusal  prometheus.Histogram
+}
+
+// New makes a registry that reads the books at each scrape.
+func New(books Books, version, commit string) *Registry {
+	r := &Registry{
+		registry: prometheus.NewRegistry(),
+		refusal: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "offpath_verdict_first_refusal_seconds",
+			Help:    "Event time from a verdict to the first request that was seen refused by its order.",
+			Buckets: refusalBuckets,
+		}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "offpath_build_info", Help: "Always 1; the labels say what is running.",
+		ConstLabels: prometheus.Labels{"version": version, "commit": commit},
+	})
+	build.Set(1)
+	r.registry.MustRegister(
+		&collector{books}, build, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	if books.Engine != nil {
+		r.registry.MustRegister(r.refusal)
+	}
+	return r
+}
+
+// Refused records the time from a verdict to its first refusal on the wire.
+func (r *Registry) Refused(after time.Duration) { r.refusal.Observe(max(after, 0).Seconds()) }
+
+// Handler answers scrapes.
+func (r *Registry) Handler() http.Handler {
+	return promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+}
+
+// collector turns books into metrics.
+type collector struct{ books Books }
+
+// Describe implements prometheus.Collector: which metrics there are depends on
+// the stages, so none is announced.
+func (c *collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	w := writer{out}
+	b := &c.books
+	if b.Capture != nil {
+		w.capture(b.Capture())
+	}
+	if b.Pipeline != nil {
+		w.pipeline(b.Pipeline())
+	}
+	if b.Queue != nil {
+		w.queue(b.Queue())
+	}
+	if b.Engine != nil {
+		stats, ok := b.Engine()
+		w.gauge("offpath_detection_responding", "1 if detection answered the scrape in time.", flag(ok))
+		if ok {
+			w.engine(stats)
+		}
+	}
+	if b.Mitigate != nil {
+		w.mitigate(b.Mitigate())
+	}
+	if b.Targets != nil {
+		w.targets(b.Targets())
+	}
+	if b.Producer != nil {
+		w.producer(b.Producer())
+	}
+	if b.Consumer != nil {
+		w.consumer(b.Consumer())
+	}
+	if b.Published != nil {
+		w.published(b.Published())
+	}
+	if b.Ready != nil {
+		w.gauge("offpath_ready", "1 while everything that is configured works.", flag(len(b.Ready()) == 0))
+	}
+}
+
+// writer makes metrics of numbers.
+type writer struct{ out chan<- prometheus.Metric }
+
+// labels are pairs of name and value.
+type labels = []string
+
+func (w writer) send(kind prometheus.ValueType, name, help string, value float64, pairs labels) {
+	var names, values []string
+	for i := 0; i+1 < len(pairs); i += 2 {
+		names, values = append(names, pairs[i]), append(values, pairs[i+1])
+	}
+	desc := prometheus.NewDesc(name, help, names, nil)
+	w.out <- prometheus.MustNewConstMetric(desc, kind, value, values...)
+}
+
+func (w writer) counter(name, help string, value uint64, pairs ...string) {
+	w.send(prometheus.CounterValue, name, help, float64(value), pairs)
+}
+
+func (w writer) gauge(name, help string, value float64, pairs ...string) {
+	w.send(prometheus.GaugeValue, name, help, value, pairs)
+}
+
+func flag(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
+}
+
+func (w writer) capture(s capture.Stats) {
+	w.counter("offpath_capture_frames_total", "Frames that reached the decoder.", s.Received)
+	w.counter("offpath_capture_bytes_total", "Their captured octets.", s.Bytes)
+	const byDisposition = "Frames by what became of them; their sum is offpath_capture_frames_total."
+	for d, n := range s.Frames {
+		w.counter("offpath_capture_disposition_total", byDisposition, n, "disposition", capture.Disposition(d).String())
+	}
+	const lost = "Frames that never reached the decoder, by who lost them."
+	w.counter("offpath_capture_dropped_total", lost, s.KernelDrops, "by", "kernel")
+	w.counter("offpath_capture_dropped_total", lost, s.InterfaceDrops, "by", "interface")
+	w.counter("offpath_capture_ring_freezes_total", "Times that a ring was full.", s.RingFreezes)
+	w.counter("offpath_capture_cut_total", "Frames captured shorter than they were.", s.SnapLengthCut)
+	w.counter("offpath_capture_time_backwards_total", "Frames stamped earlier than one before them.", s.TimeBackwards)
+	w.counter("offpath_recording_dropped_total", "Frames not written to the recording.", s.RecordingDrops)
+}
+
+func (w writer) queue(s feed.Stats) {
+	w.counter("offpath_queue_transactions_total", "Transactions offered to detection.", s.Offered)
+	w.counter("offpath_queue_shed_total", "Of these, shed because the queue was full.", s.Shed)
+	w.gauge("offpath_queue_waiting", "Transactions that wait for detection.", float64(s.Queued))
+}
+
+func (w writer) engine(s engine.Stats) {
+	w.counter("offpath_detect_transactions_total", "Transactions observed.", s.Transactions)
+	w.counter("offpath_detect_second_legs_total", "Of these, the second sight of a request.", s.SecondLegs)
+	w.counter("offpath_detect_refused_total", "Of these, refused by a load balancer.", s.Refused)
+	w.counter("offpath_detect_refused_stale_total", "Of these, refused by order of no active verdict.", s.RefusedStale)
+	w.counter("offpath_detect_no_client_total", "Logins whose client is unknown or a trusted proxy.", s.NoClient)
+	for outcome, n := range s.Logins {
+		w.counter("offpath_detect_logins_total", "Login attempts by outcome.", n, "outcome", outcome)
+	}
+	w.counter("offpath_detect_logins_repeated_total", "Login attempts that had been counted before.", s.Repeated)
+	w.counter("offpath_detect_findings_total", "Findings.", s.Findings)
+	const verdicts = "Verdicts by what happened to them."
+	w.counter("offpath_detect_verdicts_total", verdicts, s.Verdicts, "event", "new")
+	w.counter("offpath_detect_verdicts_total", verdicts, s.Renewals, "event", "renewed")
+	w.counter("offpath_detect_verdicts_total", verdicts, s.Expired, "event", "expired")
+	w.counter("offpath_detect_verdicts_total", verdicts, s.Lifted, "event", "lifted")
+	const vetoes = "Convictions that did not become verdicts, by reason."
+	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoKnownGood, "reason", "known_good")
+	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoOutage, "reason", "outage")
+	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoUnanchored, "reason", "unanchored")
+	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoAllowed, "reason", "allow_list")
+	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoCapacity, "reason", "capacity")
+	const evictions = "What was forgotten for want of room."
+	w.counter("offpath_detect_evictions_total", evictions, s.EntityEvictions, "table", "clients")
+	w.counter("offpath_detect_evictions_total", evictions, s.EndpointEvictions, "table", "endpoints")
+	w.counter("offpath_detect_evictions_total", evictions, s.DossierEvictions, "table", "evidence")
+	const held = "What is remembered now."
+	w.gauge("offpath_detect_held", held, float64(s.Entities), "table", "clients")
+	w.gauge("offpath_detect_held", held, float64(s.Endpoints), "table", "endpoints")
+	w.gauge("offpath_detect_held", held, float64(s.LoginEndpoints), "table", "login_endpoints")
+	w.gauge("offpath_detect_held", held, float64(s.ActiveVerdicts), "table", "verdicts")
+}
+
+func (w writer) mitigate(s controller.Stats) {
+	const verdicts = "Verdicts that reached mitigation, by what became of them."
+	w.counter("offpath_mitigate_verdicts_total", verdicts, s.Accepted, "event", "accepted")
+	w.counter("offpath_mitigate_verdicts_total", verdicts, s.Renewed, "event", "renewed")
+	w.counter("offpath_mitigate_verdicts_total", verdicts, s.Stale, "event", "stale")
+	w.counter("offpath_mitigate_verdicts_total", verdicts, s.Evicted, "event", "evicted")
+	w.counter("offpath_mitigate_verdicts_total", verdicts, s.Expired, "event", "expired")
+	w.counter("offpath_mitigate_verdicts_total", verdicts, s.Lifted, "event", "lifted")
+	w.counter("offpath_mitigate_shortened_total", "Verdicts whose lifetime was cut.", s.Shortened)
+	for rail, n := range s.Refused {
+		w.counter("offpath_mitigate_refused_total", "Verdicts that were not accepted, by the rail they broke.", n, "rail", rail)
+	}
+	const lost = "Writings to the state folder that failed."
+	w.counter("offpath_mitigate_lost_total", lost, s.AuditLost, "what", "audit")
+	w.counter("offpath_mitigate_lost_total", lost, s.StateLost, "what", "state")
+	w.gauge("offpath_mitigate_active", "Active verdicts.", float64(s.Active))
+	w.gauge("offpath_mitigate_off", "1 while the kill switch is on.", flag(s.Off))
+}
+
+func (w writer) targets(targets []controller.Target) {
+	for _, t := range targets {
+		at := labels{"target", t.Name}
+		by := func(name, value string) labels { return append(labels{name, value}, at...) }
+		w.gauge("offpath_target_up", "1 while the load balancer is reachable and holds what it should.", flag(t.Connected), at...)
+		w.gauge("offpath_target_off", "1 while it is turned off at the load balancer itself.", flag(t.LocalOff), at...)
+		const verdicts = "Verdicts by their state at the load balancer."
+		w.gauge("offpath_target_verdicts", verdicts, float64(t.InForce), by("state", "in_force")...)
+		w.gauge("offpath_target_verdicts", verdicts, float64(t.Pending), by("state", "pending")...)
+		w.gauge("offpath_target_verdicts", verdicts, float64(t.Unsupported), by("state", "unsupported")...)
+		w.gauge("offpath_target_verdicts", verdicts, float64(t.Rejected), by("state", "rejected")...)
+		w.gauge("offpath_target_lag_seconds", "Age of the oldest change not yet sent.", t.Lag.Seconds(), at...)
+		w.gauge("offpath_target_latency_seconds", "From a verdict's arrival to the load balancer's confirmation, last change.", t.LastLatency.Seconds(), at...)
+		w.gauge("offpath_target_latency_max_seconds", "The same, highest so far.", t.MaxLatency.Seconds(), at...)
+		w.counter("offpath_target_errors_total", "Failed exchanges.", t.Errors, at...)
+		w.counter("offpath_target_syncs_total", "Full comparisons.", t.Syncs, at...)
+		w.counter("offpath_target_drift_total", "Entries that full comparisons had to mend.", t.Drift, at...)
+		w.counter("offpath_target_restarts_total", "Restarts of the load balancer that were noticed.", t.Restarts, at...)
+	}
+}
+
+func (w writer) producer(s stream.ProducerStats) {
+	const transactions = "Transactions sent to Kafka, by what became of them."
+	w.counter("offpath_stream_produced_total", transactions, s.Written, "event", "written")
+	w.counter("offpath_stream_produced_total", transactions, s.Shed, "event", "shed")
+	w.counter("offpath_stream_produced_total", transactions, s.TooLarge, "event", "too_large")
+	w.counter("offpath_stream_watermarks_total", "Watermarks written.", s.Watermarks)
+	w.counter("offpath_stream_retries_total", "Writes that were tried again.", s.Retries, "topic", "transactions")
+	w.gauge("offpath_stream_waiting", "Transactions that wait to be written.", float64(s.Queued))
+}
+
+func (w writer) consumer(s stream.ConsumerStats) {
+	const messages = "Messages received from Kafka, by what they were."
+	w.counter("offpath_stream_consumed_total", messages, s.Transactions, "kind", "transaction")
+	w.counter("offpath_stream_consumed_total", messages, s.Watermarks, "kind", "watermark")
+	w.counter("offpath_stream_consumed_total", messages, s.Duplicates, "kind", "duplicate")
+	w.counter("offpath_stream_consumed_total", messages, s.Undecodable, "kind", "undecodable")
+	w.counter("offpath_stream_gaps_total", "Messages that a partition lacks.", s.Gaps)
+	w.counter("offpath_stream_late_total", "Transactions that came after their watermark.", s.Late)
+	w.counter("offpath_stream_sensors_lost_total", "Sensors that fell too far behind.", s.SensorsLost)
+	w.counter("offpath_stream_generations_total", "Times that partitions were assigned.", s.Generations)
+	w.gauge("offpath_stream_held", "Transactions held back until their turn.", float64(s.Waiting))
+}
+
+func (w writer) published(s stream.VerdictStats) {
+	const verdicts = "Verdicts sent to Kafka, by what became of them."
+	w.counter("offpath_stream_verdicts_total", verdicts, s.Written, "event", "written")
+	w.counter("offpath_stream_verdicts_total", verdicts, s.Shed, "event", "shed")
+	w.counter("offpath_stream_retries_total", "Writes that were tried again.", s.Retries, "topic", "verdicts")
+}

@@ -1,0 +1,203 @@
+// Package replay runs recorded input through the same pipeline that a live
+// offpath has: captures through reassembly and detection, files of
+// transactions through detection alone.
+//
+// Input is read and decoded by one goroutine; each worker reassembles in one
+// of its own; detection, and the encoding of transactions, have one each.
+// Between them stand bounded queues that wait: nothing is shed, so the output
+// depends on input and configuration alone.
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"offpath/capture"
+	"offpath/capture/pcapfile"
+	"offpath/cmd/offpath/internal/config"
+	"offpath/cmd/offpath/internal/detection"
+	"offpath/cmd/offpath/internal/logging"
+	"offpath/cmd/offpath/internal/output"
+	"offpath/cmd/offpath/internal/wiring"
+	"offpath/detect"
+	"offpath/reassembly"
+)
+
+// queueLimit is how many transactions wait at most for detection.
+const queueLimit = 16 << 10
+
+// ErrDamaged says that all is done, but some input was damaged; what and where
+// was logged.
+var ErrDamaged = errors.New("some input was damaged")
+
+// errInterrupted says that a signal ended the replay.
+var errInterrupted = errors.New("interrupted; the output ends early")
+
+// InputError says that an input is not there, or not what it should be.
+type InputError struct{ err error }
+
+func (e *InputError) Error() string { return e.err.Error() }
+
+func (e *InputError) Unwrap() error { return e.err }
+
+// Options say what to replay and what to write.
+type Options struct {
+	Inputs []string
+	Stdin  io.Reader
+	Stdout io.Writer
+
+	Transactions, Findings, Verdicts string // paths; "-" is Stdout, "" none. With none of them, a report goes to Stdout.
+
+	DetailHeaders, DetailBodies bool
+	Cleartext                   bool
+	Key                         []byte // of the keyed hashes
+	Window                      Window
+	Workers                     int     // 1 or more
+	Speed                       float64 // event time per wall time; 0: as fast as possible
+	Mitigate                    bool    // send verdicts to the load balancers of Config
+
+	Config   *config.Config
+	Log      logging.Log
+	Progress io.Writer // a terminal; nil for none
+}
+
+// input is where transactions come from.
+type input interface {
+	// run feeds all transactions, in order, and returns when the last one is
+	// fed or ctx is done. Damage is reported as *capture.DamageError, several
+	// errors are joined.
+	run(ctx context.Context, feed wiring.Feed) error
+	// stats is nil where the input has no packets.
+	stats() *capture.Stats
+	losses() []loss
+}
+
+// Run replays. The error is ErrDamaged if all went well but for damage, an
+// *InputError if an input is unusable.
+func Run(ctx context.Context, o Options) error {
+	if err := checkOutputs(&o); err != nil {
+		return err
+	}
+	progress := newProgress(o.Progress)
+	in, err := openInput(&o, progress)
+	if err != nil {
+		return err
+	}
+	files, err := output.CreateAll(o.Stdout, o.Transactions, o.Findings, o.Verdicts)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+
+	settings := detection.Config{
+		Engine:   wiring.Engine(o.Config),
+		Queue:    queueLimit,
+		Files:    files,
+		Failed:   cancel,
+		Observed: func(txs []*reassembly.Transaction) { progress.count(len(txs)) },
+	}
+	var r *report
+	if files.None() {
+		r = newReport()
+		settings.Observed = func(txs []*reassembly.Transaction) { r.observe(txs); progress.count(len(txs)) }
+		settings.Finding = func(f *detect.Finding, _ []byte) { r.findings.add(f.ID, *f) }
+		settings.Verdict = func(v *detect.Verdict, _ []byte) { r.verdicts.add(v.ID, *v) }
+	}
+	var sent *mitigation
+	if o.Mitigate {
+		if sent, err = startMitigation(ctx, &o); err != nil {
+			return errors.Join(err, files.Close())
+		}
+		settings.Decided = sent.apply
+	}
+	stage, err := detection.Start(settings)
+	if err != nil {
+		return errors.Join(err, files.Close())
+	}
+
+	err = in.run(ctx, stage.Put)
+	stage.Put(nil, math.MaxInt64)
+	written := stage.Close()
+	progress.clear()
+	if sent != nil {
+		err = errors.Join(err, sent.finish())
+	}
+	damaged, err := o.sortErrors(err)
+	switch {
+	case written != nil:
+		return written
+	case err != nil:
+		return err
+	case ctx.Err() != nil:
+		return errInterrupted
+	}
+	if r != nil {
+		if err := r.write(o.Stdout, in.stats(), in.losses()); err != nil {
+			return fmt.Errorf("write report: %w", err)
+		}
+	}
+	if damaged {
+		return ErrDamaged
+	}
+	return nil
+}
+
+// sortErrors logs damage and returns the other errors.
+func (o *Options) sortErrors(err error) (damaged bool, rest error) {
+	for _, each := range flatten(err) {
+		var damage *capture.DamageError
+		switch {
+		case errors.As(each, &damage):
+			damaged = true
+			o.Log.Warn().Str("file", damage.File).Int64("offset", damage.Offset).Msg(damage.Error())
+		case errors.Is(each, pcapfile.ErrEmpty), errors.Is(each, pcapfile.ErrNotCapture):
+			rest = errors.Join(rest, &InputError{each})
+		default:
+			rest = errors.Join(rest, each)
+		}
+	}
+	return damaged, rest
+}
+
+// flatten takes joined errors apart.
+func flatten(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, each := range joined.Unwrap() {
+		all = append(all, flatten(each)...)
+	}
+	return all
+}
+
+// openInput opens captures or files of transactions, as their names say.
+func openInput(o *Options, p *progress) (input, error) {
+	var lines []string
+	for _, path := range o.Inputs {
+		if isTransactions(path) {
+			lines = append(lines, path)
+		}
+	}
+	switch len(lines) {
+	case 0:
+		return openPackets(o, p)
+	case len(o.Inputs):
+		return openLines(o, p)
+	}
+	return nil, &InputError{fmt.Errorf("%s holds transactions and other inputs hold packets; replay them apart", lines[0])}
+}
+
+func isTransactions(path string) bool {
+	path = strings.TrimSuffix(strings.TrimSuffix(path, ".gz"), ".zst")
+	return strings.HasSuffix(path, ".jsonl")
+}

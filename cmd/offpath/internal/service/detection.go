@@ -1,0 +1,115 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"offpath/cmd/offpath/internal/config"
+	"offpath/cmd/offpath/internal/detection"
+	"offpath/cmd/offpath/internal/logging"
+	"offpath/cmd/offpath/internal/output"
+	"offpath/cmd/offpath/internal/wiring"
+	"offpath/detect"
+	"offpath/detect/engine"
+)
+
+const (
+	// detectionQueue is how many transactions wait at most for detection.
+	detectionQueue = 64 << 10
+	// askTimeout bounds a question to detection.
+	askTimeout = 2 * time.Second
+	// witnessEvery is how often it is looked what became of the verdicts.
+	witnessEvery = time.Second
+)
+
+// detectionPart is detection at work.
+type detectionPart struct {
+	stage *detection.Stage
+	node  *node
+	log   logging.Log
+
+	failure atomic.Pointer[error] // of an output
+	witness *witness
+}
+
+// newDetection starts detection. decided puts the engine's verdicts in force;
+// written is told of each verdict's line, nil for nobody.
+func newDetection(p *process, decided func(*detect.Verdict), written func(v *detect.Verdict, line []byte)) (*detectionPart, error) {
+	d := &detectionPart{node: &p.node, log: p.log, witness: newWitness(&p.node)}
+	c := p.options.Config
+	files, err := output.AppendAll(c.Output.Transactions, c.Output.Findings, c.Output.Verdicts)
+	if err != nil {
+		return nil, err
+	}
+	d.stage, err = detection.Start(detection.Config{
+		Engine: wiring.Engine(c),
+		Queue:  detectionQueue,
+		Files:  files,
+		Finding: func(f *detect.Finding, line []byte) {
+			p.node.history.Add(f.ID, line)
+			p.log.Info().Str("finding", f.ID).Str("rule", f.Rule).Int("severity", f.Severity).Msg(f.Message)
+		},
+		Verdict: func(v *detect.Verdict, line []byte) {
+			d.witness.decided(v)
+			if written != nil {
+				written(v, line)
+			}
+			p.log.Info().Str("verdict", v.ID).Str("action", string(v.Action)).Str("mode", string(v.Mode)).Msg(v.Message)
+		},
+		Decided: decided,
+		Failed: func(err error) {
+			d.failure.Store(&err)
+			p.log.Error().Err(err).Msg("an output is given up until SIGHUP")
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(err, files.Close())
+	}
+	p.node.stage = d.stage
+	p.books.Queue = d.stage.Queue
+	p.books.Engine = d.engineStats
+	return d, nil
+}
+
+func (d *detectionPart) run(ctx context.Context) error {
+	tick := time.NewTicker(witnessEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			d.witness.look(d.stage)
+		case <-ctx.Done():
+			return d.stage.Close()
+		}
+	}
+}
+
+func (d *detectionPart) problems() []string {
+	if err := d.failure.Load(); err != nil {
+		return []string{(*err).Error()}
+	}
+	return nil
+}
+
+func (d *detectionPart) reload(c *config.Config) {
+	d.stage.Post(func(e *engine.Engine) {
+		e.SetMode(detect.Mode(c.Mitigate.Mode))
+		e.SetAllow(c.Client.Allow)
+	})
+	d.failure.Store(nil)
+	d.stage.Reopen(func(err error) {
+		if err != nil {
+			d.failure.Store(&err)
+			d.log.Error().Err(err).Msg("an output could not be opened again")
+		}
+	})
+}
+
+func (d *detectionPart) engineStats() (engine.Stats, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	stats, err := detection.Ask(ctx, d.stage, (*engine.Engine).Stats)
+	return stats, err == nil
+}

@@ -1,0 +1,204 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"offpath/cmd/offpath/internal/api"
+	"offpath/cmd/offpath/internal/config"
+	"offpath/cmd/offpath/internal/detection"
+	"offpath/detect"
+	"offpath/detect/engine"
+	"offpath/detect/jsonl"
+	"offpath/mitigate/controller"
+)
+
+// node is a process as its API shows it. A sensor has neither stage nor
+// controller.
+type node struct {
+	ready      func() []string
+	history    api.History
+	stage      *detection.Stage
+	controller *controller.Controller
+	settings   *atomic.Pointer[config.Config]
+	refused    func(after time.Duration) // told of each verdict's first refusal
+}
+
+var _ api.Node = (*node)(nil)
+
+// Ready implements api.Node.
+func (n *node) Ready() []string { return n.ready() }
+
+// Findings implements api.Node.
+func (n *node) Findings(limit int) []json.RawMessage { return n.history.Latest(limit) }
+
+// Verdicts implements api.Node.
+func (n *node) Verdicts() []api.Verdict {
+	if n.controller == nil {
+		return nil
+	}
+	seen := n.enforcements()
+	active := n.controller.Verdicts()
+	list := make([]api.Verdict, len(active))
+	for i := range active {
+		list[i] = show(&active[i])
+		if e, ok := seen[active[i].Verdict.ID]; ok {
+			list[i].Enforcement = &api.Enforcement{
+				State: string(e.State), Refused: e.Refused, Answered: e.Answered,
+				FirstRefused: eventTime(e.FirstRefused), LastRefused: eventTime(e.LastRefused), LastAnswered: eventTime(e.LastAnswered),
+			}
+		}
+	}
+	return list
+}
+
+// enforcements asks detection what became of the verdicts on the wire; without
+// an answer in time there is none.
+func (n *node) enforcements() map[string]detect.Enforcement {
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	list, err := detection.Ask(ctx, n.stage, (*engine.Engine).Enforcements)
+	if err != nil {
+		return nil
+	}
+	byID := make(map[string]detect.Enforcement, len(list))
+	for _, e := range list {
+		byID[e.Verdict] = e
+	}
+	return byID
+}
+
+func show(v *controller.Verdict) api.Verdict {
+	shown := api.Verdict{
+		Verdict: json.RawMessage(jsonl.AppendVerdict(nil, &v.Verdict)),
+		Who:     v.Who,
+		Since:   v.Since.UTC(),
+		Targets: []api.TargetVerdict{},
+	}
+	for _, t := range v.Targets {
+		shown.Targets = append(shown.Targets, api.TargetVerdict{
+			Target: t.Target, State: string(t.State), Detail: t.Detail, Refused: t.Refused, Passed: t.Passed,
+		})
+	}
+	return shown
+}
+
+func eventTime(ns int64) *time.Time {
+	if ns == 0 {
+		return nil
+	}
+	t := time.Unix(0, ns).UTC()
+	return &t
+}
+
+func wallTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// Targets implements api.Node.
+func (n *node) Targets() []api.Target {
+	if n.controller == nil {
+		return nil
+	}
+	addresses := map[string]string{}
+	for _, t := range n.settings.Load().Mitigate.Targets {
+		addresses[t.Name] = t.Address
+	}
+	var list []api.Target
+	for _, t := range n.controller.Targets() {
+		list = append(list, api.Target{
+			Name: t.Name, Type: t.Kind, Address: addresses[t.Name],
+			Connected: t.Connected, Error: t.LastError, Since: wallTime(t.Since), Version: t.Identity.Version,
+			Mode: string(t.Mode), LocalOff: t.LocalOff,
+			InForce: t.InForce, Pending: t.Pending, Unsupported: t.Unsupported, Rejected: t.Rejected,
+			LagSeconds: t.Lag.Seconds(), LastSync: wallTime(t.LastSync), Restarts: t.Restarts,
+		})
+	}
+	return list
+}
+
+// Audit implements api.Node.
+func (n *node) Audit() []api.AuditEntry {
+	if n.controller == nil {
+		return nil
+	}
+	var list []api.AuditEntry
+	for _, e := range n.controller.Audit() {
+		list = append(list, api.AuditEntry(e))
+	}
+	return list
+}
+
+// Decide implements api.Node.
+func (n *node) Decide(order api.Order, who string) (api.Verdict, error) {
+	if n.controller == nil {
+		return api.Verdict{}, api.ErrNoMitigation
+	}
+	v, err := verdictOf(order, time.Now())
+	if err != nil {
+		return api.Verdict{}, &api.OrderError{Text: err.Error()}
+	}
+	v.Mode = detect.ModeMonitor
+	if n.settings.Load().Mitigate.Mode == string(detect.ModeEnforce) {
+		v.Mode = detect.ModeEnforce
+	}
+	accepted, err := n.controller.Decide(v, who)
+	if err != nil {
+		return api.Verdict{}, &api.OrderError{Text: err.Error()}
+	}
+	n.stage.Watch(accepted)
+	for _, active := range n.controller.Verdicts() {
+		if active.Verdict.ID == accepted.ID {
+			return show(&active), nil
+		}
+	}
+	return show(&controller.Verdict{Verdict: accepted, Who: who, Since: time.Now()}), nil
+}
+
+// Lift implements api.Node.
+func (n *node) Lift(id, who string) error {
+	if n.controller == nil {
+		return api.ErrNoMitigation
+	}
+	lifted := detect.Verdict{ID: id}
+	for _, active := range n.controller.Verdicts() {
+		if active.Verdict.ID == id {
+			lifted = active.Verdict
+		}
+	}
+	err := n.controller.Lift(id, who)
+	if errors.Is(err, controller.ErrUnknownVerdict) {
+		return fmt.Errorf("%w: %q", api.ErrUnknownVerdict, id)
+	}
+	if err != nil {
+		return err
+	}
+	lifted.Time = time.Now().UnixNano()
+	lifted.Message = "Lifted by " + who + "."
+	n.stage.Lifted(lifted)
+	return nil
+}
+
+// Off implements api.Node.
+func (n *node) Off(who string) error {
+	if n.controller == nil {
+		return api.ErrNoMitigation
+	}
+	return n.controller.Off(who)
+}
+
+// On implements api.Node.
+func (n *node) On(who string) error {
+	if n.controller == nil {
+		return api.ErrNoMitigation
+	}
+	return n.controller.On(who)
+}

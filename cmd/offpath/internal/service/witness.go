@@ -1,0 +1,64 @@
+package service
+
+import (
+	"sync/atomic"
+	"time"
+
+	"offpath/cmd/offpath/internal/detection"
+	"offpath/detect"
+	"offpath/detect/engine"
+)
+
+// maxWaiting bounds the verdicts whose first refusal is waited for.
+const maxWaiting = 1 << 17
+
+// seen stands for the time of a verdict whose first refusal was seen.
+const seen = -1
+
+// witness measures how long it takes from a verdict to the first refusal on
+// the wire. All but look runs in the stage's goroutine.
+type witness struct {
+	node    *node
+	times   map[string]int64 // event time of each new verdict, or seen; by id
+	looking atomic.Bool
+}
+
+func newWitness(n *node) *witness { return &witness{node: n, times: map[string]int64{}} }
+
+// decided notes when a verdict was first decided.
+func (w *witness) decided(v *detect.Verdict) {
+	if _, known := w.times[v.ID]; v.Action != detect.ActionLift && !known && len(w.times) < maxWaiting {
+		w.times[v.ID] = v.Time
+	}
+}
+
+// look has it looked what became of the verdicts, unless that is still under
+// way.
+func (w *witness) look(stage *detection.Stage) {
+	if !w.looking.CompareAndSwap(false, true) {
+		return
+	}
+	stage.Post(func(e *engine.Engine) {
+		defer w.looking.Store(false)
+		w.update(e.Enforcements())
+	})
+}
+
+// update reports first refusals, and forgets verdicts that the engine no
+// longer follows.
+func (w *witness) update(enforcements []detect.Enforcement) {
+	followed := make(map[string]int64, len(enforcements))
+	for i := range enforcements {
+		e := &enforcements[i]
+		at, known := w.times[e.Verdict]
+		if !known {
+			continue
+		}
+		if at != seen && e.FirstRefused != 0 {
+			w.node.refused(time.Duration(e.FirstRefused - at))
+			at = seen
+		}
+		followed[e.Verdict] = at
+	}
+	w.times = followed
+}
