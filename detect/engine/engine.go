@@ -8,15 +8,23 @@
 // what is forgotten for want of room is counted in [Stats].
 //
 // It decides about client addresses and IPv6 /64 networks by one detector, the
-// sequential test of failed logins (detect/sequential). It holds no campaign
-// view, and it lets a verdict that nobody asks for any more simply end.
+// sequential test of failed logins (detect/sequential). A login whose outcome
+// is not known for certain, or that the load balancer refused, feeds it
+// nothing. The engine has no view of campaigns of one request per address, and
+// a verdict for which evidence, refusals and hits have ceased simply ends.
 package engine
 
 import (
 	"math"
-	"net/netip"
+	"slices"
+	"strings"
 
 	"offpath/detect"
+	"offpath/detect/legs"
+	"offpath/detect/login"
+	"offpath/detect/outcome"
+	"offpath/detect/sequential"
+	"offpath/detect/witness"
 	"offpath/reassembly"
 )
 
@@ -29,11 +37,25 @@ type Sink interface {
 
 // Engine is the detection of one process.
 type Engine struct {
-	cfg   Config
-	sink  Sink
-	clock int64 // event time, ns since the epoch
-	stats Stats
+	cfg        Config
+	sink       Sink
+	clock      int64 // event time, ns since the epoch
+	legs       *legs.Matcher
+	places     *places
+	sessions   *sessions
+	sequential *sequential.Detector
+	verdicts   *verdicts
+	witness    *witness.Book
+	outcomes   [outcome.Classes]uint64 // logins by class
+	stats      Stats
 }
+
+// Evidence is remembered for this many clients, repeated attempts for this
+// many logins.
+const (
+	maxDossiers = 1 << 14
+	maxRepeats  = 1 << 18
+)
 
 // New makes an Engine that hands its decisions to sink.
 func New(cfg Config, sink Sink) (*Engine, error) {
@@ -41,7 +63,16 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Engine{cfg: cfg, sink: sink}, nil
+	cfg.Allow, cfg.TrustedProxies = slices.Clone(cfg.Allow), slices.Clone(cfg.TrustedProxies)
+	return &Engine{
+		cfg: cfg, sink: sink,
+		legs: legs.New(), places: newPlaces(cfg.Endpoints), sessions: newSessions(),
+		sequential: sequential.New(sequential.Config{
+			Entities: cfg.Entities, Dossiers: maxDossiers, Repeats: maxRepeats,
+			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, KnownGoodShare: cfg.KnownGoodShare,
+		}),
+		verdicts: newVerdicts(), witness: witness.NewBook(),
+	}, nil
 }
 
 // Observe takes the next transaction in the order of [reassembly.Less], fills
@@ -49,6 +80,100 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 func (e *Engine) Observe(tx *reassembly.Transaction) {
 	e.Advance(tx.End)
 	e.stats.Transactions++
+	if annotation, second := e.legs.Second(tx); second {
+		tx.Annotation = annotation
+		e.stats.SecondLegs++
+		return
+	}
+	tx.Annotation = reassembly.Annotation{}
+	if tx.Request.Method == "" { // a response without its request
+		e.refused(tx)
+		e.witness.Observe(tx)
+		return
+	}
+	at := e.places.get(tx)
+	tx.Annotation.Endpoint = at.name
+	if tx.RefusedBy != "" {
+		tx.Annotation.Role = login.Role(tx, login.FromRequest(tx, at.kind)|at.learned, at.kind)
+		e.refused(tx)
+	} else {
+		e.sessions.use(tx, at)
+		e.login(tx, at)
+	}
+	e.witness.Observe(tx)
+	e.legs.First(tx)
+}
+
+// refused handles a request that the load balancer refused: its outcome is
+// unknown, and it does nothing but keep its verdict alive.
+func (e *Engine) refused(tx *reassembly.Transaction) {
+	if tx.RefusedBy == "" {
+		return
+	}
+	e.stats.Refused++
+	tx.Annotation.EventOutcome = outcome.Unknown.Event()
+	a := e.verdicts.byID[tx.RefusedBy]
+	if a == nil {
+		e.stats.RefusedStale++
+		return
+	}
+	a.marked = true
+	e.refusals(a, 1)
+}
+
+// login tells whether a request is a login and how it ended, and feeds the
+// detector.
+func (e *Engine) login(tx *reassembly.Transaction, at *place) {
+	shown := login.FromRequest(tx, at.kind)
+	var answer outcome.Answer
+	if role := login.Role(tx, shown|at.learned, at.kind); role == login.RoleLogin || role == "" && mayBeLogin(shown, at.kind) {
+		answer = at.model.Judge(tx)
+		at.learned |= at.model.Learned()
+		if answer.Learnable {
+			e.sessions.issue(tx, at, answer.Cluster)
+		}
+	}
+	evidence := shown | at.learned
+	tx.Annotation.Role = login.Role(tx, evidence, at.kind)
+	if tx.Annotation.Role != login.RoleLogin {
+		return
+	}
+	at.logins++
+	at.rank = max(at.rank, 1)
+	if evidence.Score() > at.shown.Score() {
+		at.shown = evidence
+	}
+	tx.Annotation.Outcome = answer.Class.String()
+	tx.Annotation.EventOutcome = answer.Class.Event()
+	e.outcomes[answer.Class]++
+	if tx.Response.Status != 0 {
+		e.sequential.Answer(&at.stratum, answer.Class == outcome.Outage)
+	}
+	if tx.Annotation.EventOutcome == outcome.Unknown.Event() {
+		return
+	}
+	client := tx.Client.Unmap().WithZone("")
+	if !client.IsValid() || containsAddr(e.cfg.TrustedProxies, client) {
+		e.stats.NoClient++
+		return
+	}
+	right := answer.Class == outcome.Accepted || answer.Class == outcome.MFARequired
+	if right {
+		at.rank = 2
+	}
+	result := e.sequential.Observe(&sequential.Attempt{
+		Time: e.clock, Event: tx.ID, Client: client,
+		Account: number(tx.Auth.UserHash), Password: number(tx.Auth.PasswordHash),
+		Right: right, Stratum: &at.stratum,
+	})
+	e.judge(at, &result)
+}
+
+// mayBeLogin says of what requests' answers are studied although they are not
+// known to be logins: those with credentials, and those that change something
+// at a path with a login's words.
+func mayBeLogin(shown login.Evidence, kind login.Kind) bool {
+	return shown.Credentials() || shown&login.PageRequest == 0 && isLoginPath(kind)
 }
 
 // Advance says that every later transaction ends at clock (ns since the epoch)
@@ -59,34 +184,75 @@ func (e *Engine) Advance(clock int64) {
 		return
 	}
 	e.clock = clock
+	e.expire()
 }
 
 // Close ends the engine. Nothing is decided at the end of input.
 func (e *Engine) Close() {}
 
 // SetMode changes the mode that later verdict lines carry.
-func (e *Engine) SetMode(mode detect.Mode) {}
-
-// SetAllow replaces the allow-list. Active verdicts that touch it end, with a
-// lift line each.
-func (e *Engine) SetAllow(networks []netip.Prefix) {}
-
-// Lifted says that an operator ended a verdict: its subject starts anew, with
-// no score and no record. It writes no line, the operator's act being no
-// decision of the engine. Unknown ids are ignored.
-func (e *Engine) Lifted(id string) {}
-
-// Watch makes the witness follow a verdict that the engine did not make, such
-// as an operator's, until it expires or is lifted.
-func (e *Engine) Watch(v *detect.Verdict) {}
-
-// Hits takes what load balancers counted: refusals keep a verdict alive as
-// refusals seen on the mirror do.
-func (e *Engine) Hits(hits []detect.Hits) {}
+func (e *Engine) SetMode(mode detect.Mode) { e.cfg.Mode = mode }
 
 // Enforcements is what became of each active verdict on the wire, in the order
 // of their ids.
-func (e *Engine) Enforcements() []detect.Enforcement { return nil }
+func (e *Engine) Enforcements() []detect.Enforcement { return e.witness.Enforcements(e.clock) }
+
+// Login is an endpoint that was recognised as a login.
+type Login struct {
+	Endpoint string
+	Attempts uint64
+	Score    float64       // log-odds of being a login, of the plainest request
+	Terms    []detect.Term // addends of the Score
+}
+
+// Logins lists the recognised logins by name, with the evidence for each.
+func (e *Engine) Logins() []Login {
+	var list []Login
+	for _, p := range e.places.list {
+		if p.rank > 0 {
+			list = append(list, Login{Endpoint: p.name, Attempts: p.logins, Score: p.shown.Score(), Terms: p.shown.Terms()})
+		}
+	}
+	slices.SortFunc(list, func(a, b Login) int { return strings.Compare(a.Endpoint, b.Endpoint) })
+	return list
+}
+
+// Active lists the verdicts in force that the engine made, as last written, in
+// the order of their ids.
+func (e *Engine) Active() []detect.Verdict {
+	var list []detect.Verdict
+	for _, a := range e.verdicts.byID {
+		if !a.silent && !a.foreign {
+			list = append(list, a.verdict)
+		}
+	}
+	slices.SortFunc(list, func(a, b detect.Verdict) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
 
 // Stats returns the books as they stand.
-func (e *Engine) Stats() Stats { return e.stats }
+func (e *Engine) Stats() Stats {
+	s := e.stats
+	s.Logins = make(map[string]uint64)
+	for class, n := range e.outcomes {
+		name := outcome.Class(class).String()
+		if name == "" {
+			name = "unknown"
+		}
+		s.Logins[name] += n
+	}
+	d := e.sequential.Stats()
+	s.Entities, s.EntityEvictions, s.DossierEvictions = d.Entities, d.EntityEvictions, d.DossierEvictions
+	s.Endpoints, s.EndpointEvictions = len(e.places.list), e.places.evictions
+	for _, p := range e.places.list {
+		if p.rank > 0 {
+			s.LoginEndpoints++
+		}
+	}
+	for _, a := range e.verdicts.byID {
+		if !a.silent && !a.foreign {
+			s.ActiveVerdicts++
+		}
+	}
+	return s
+}

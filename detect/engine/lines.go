@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"offpath/detect"
+	"offpath/detect/sequential"
+)
+
+// Rule is the name of the detector behind this engine's findings.
+const Rule = "sequential_login_failures"
+
+// The techniques, by OWASP Automated Threats.
+const (
+	stuffing = "OAT-008 Credential Stuffing"
+	cracking = "OAT-007 Credential Cracking"
+)
+
+// describe fills in a finding from its evidence.
+func (e *Engine) describe(f *detect.Finding, at *place, cracks bool, v *sequential.Evidence) {
+	f.Kind, f.Rule = "alert", Rule
+	f.Technique, f.Severity = stuffing, 70
+	if cracks {
+		f.Technique, f.Severity = cracking, 60
+	}
+	if v.Successes > 0 {
+		f.Severity = 90 // accounts have been opened
+	}
+	f.WindowStart, f.WindowEnd = v.First, e.clock
+	if v.First == 0 {
+		f.WindowStart = e.clock // its dossier was given up for want of room
+	}
+	f.Evidence = detect.Evidence{
+		Statistic: round(v.Score, 4), Baseline: round(v.Baseline, 4), Threshold: round(v.Threshold, 4), Events: v.Events,
+	}
+	for _, term := range v.Terms {
+		f.Evidence.Terms = append(f.Evidence.Terms, detect.Term{Name: term.Name, Value: round(term.Value, 4)})
+	}
+	f.Message = findingMessage(f, at.name, cracks, v)
+}
+
+func findingMessage(f *detect.Finding, endpoint string, cracks bool, v *sequential.Evidence) string {
+	attempts := v.Failures + v.Successes
+	what := fmt.Sprintf("for %d different accounts", v.Accounts)
+	if cracks {
+		what = fmt.Sprintf("with ever new passwords for %s", count(max(v.Accounts, 1), "account", "accounts"))
+	}
+	text := fmt.Sprintf("%s tried %s %s within %s, of which %d failed; of honest logins to %s about %.0f %% fail.",
+		subjectText(f.Subject.Client), count(attempts, "login", "logins"), what, span(f.WindowEnd-f.WindowStart),
+		v.Failures, endpoint, 100*v.Baseline)
+	if v.Successes > 0 {
+		text += fmt.Sprintf(" The password was right %s: look at those accounts.", times(v.Successes))
+	}
+	return text
+}
+
+func verdictMessage(a *active, strikes int) string {
+	text := fmt.Sprintf("Block %s for %s: %s.", subjectText(a.verdict.Subject.Client), span(a.lifetime), a.finding.Technique)
+	if strikes > 0 {
+		text += fmt.Sprintf(" It has been blocked %s before.", times(strikes))
+	}
+	return text
+}
+
+// subjectText is an address or a network as people write it.
+func subjectText(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// span is a duration in one unit.
+func span(ns int64) string {
+	switch d := time.Duration(ns); {
+	case d < 2*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f minutes", d.Minutes())
+	}
+	return fmt.Sprintf("%.0f hours", time.Duration(ns).Hours())
+}

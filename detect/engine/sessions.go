@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strconv"
+
+	"offpath/detect/login"
+	"offpath/reassembly"
+)
+
+// maxIssued is how many issued sessions wait for their use; beyond it the
+// oldest is forgotten.
+const maxIssued = 1 << 16
+
+// sessions remembers the sessions that logins issued, until their client uses
+// them: the anchor by which an endpoint's success is known.
+type sessions struct {
+	byToken map[uint64]issued
+	ring    []uint64
+	next    int
+}
+
+type issued struct {
+	by      *place
+	cluster uint32
+	client  netip.Addr
+}
+
+func newSessions() *sessions { return &sessions{byToken: make(map[uint64]issued)} }
+
+// issue remembers the sessions that a response issued.
+func (s *sessions) issue(tx *reassembly.Transaction, by *place, cluster uint32) {
+	for _, token := range tx.Auth.SessionIssued {
+		key := number(token)
+		if _, known := s.byToken[key]; !known {
+			if len(s.ring) < maxIssued {
+				s.ring = append(s.ring, key)
+			} else {
+				delete(s.byToken, s.ring[s.next])
+				s.ring[s.next] = key
+				s.next = (s.next + 1) % maxIssued
+			}
+		}
+		s.byToken[key] = issued{by: by, cluster: cluster, client: tx.Client}
+	}
+}
+
+// use looks for sessions that a request presents and their client was issued.
+// A request that was not answered well, or that goes to a login, is no use.
+func (s *sessions) use(tx *reassembly.Transaction, at *place) {
+	status := tx.Response.Status
+	if len(s.byToken) == 0 || status < 200 || status >= 400 || isLoginPath(at.kind) {
+		return
+	}
+	if status >= 300 && isLoginPath(login.PathKind(tx.Response.Signature.Location)) {
+		return
+	}
+	for _, token := range tx.Auth.SessionPresented {
+		i, ok := s.byToken[number(token)]
+		if !ok || i.client != tx.Client || i.by == at || i.by == nil {
+			continue
+		}
+		s.byToken[number(token)] = issued{} // used: its place in the ring stays taken
+		i.by.learned |= login.IssuedUsed
+		i.by.model.Used(i.cluster, clientNumber(tx.Client), tx.Auth.Carrier == "bearer")
+	}
+}
+
+func isLoginPath(kind login.Kind) bool { return kind == login.KindLogin || kind == login.KindToken }
+
+// number is a keyed hash of 16 hex digits as a number; of anything else, which
+// is cleartext, a hash. 0 is the empty string.
+func number(s string) uint64 {
+	if s == "" {
+		return 0
+	}
+	if len(s) == 16 {
+		if n, err := strconv.ParseUint(s, 16, 64); err == nil {
+			return max(n, 1)
+		}
+	}
+	h := uint64(14695981039346656037) // FNV-1a (RFC 9923)
+	for i := 0; i < len(s); i++ {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return max(h, 1)
+}
+
+func clientNumber(a netip.Addr) uint64 {
+	b := a.As16()
+	return binary.BigEndian.Uint64(b[:8])*0x9e3779b97f4a7c15 ^ binary.BigEndian.Uint64(b[8:])
+}

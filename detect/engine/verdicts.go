@@ -1,0 +1,362 @@
+package engine
+
+import (
+	"container/heap"
+	"math"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"offpath/detect"
+	"offpath/detect/sequential"
+)
+
+// active is a verdict in force, or what stands for one: a subject on the
+// allow-list has none, but is not found again and again either.
+type active struct {
+	verdict  detect.Verdict // as last written
+	finding  detect.Finding // as last written
+	lifetime int64          // of each renewal, ns
+	silent   bool           // on the allow-list: never written
+	foreign  bool           // made by an operator: followed, not renewed
+	marked   bool           // refusals with its marker were seen
+	written  int64          // event time of its last line
+	since    uint64         // requests of the subject seen or counted since then
+	place    int            // in the heap
+}
+
+// renewAfter is the part of its lifetime after which a verdict's renewal is
+// written: often enough that it never ends between two pieces of evidence of
+// one attack, seldom enough to be readable.
+const renewAfter = 0.25
+
+// verdicts are the verdicts in force, by id, by subject and by expiry.
+type verdicts struct {
+	byID      map[string]*active
+	bySubject map[netip.Prefix]*active
+	expiries  expiries
+}
+
+func newVerdicts() *verdicts {
+	return &verdicts{byID: make(map[string]*active), bySubject: make(map[netip.Prefix]*active)}
+}
+
+func (v *verdicts) add(a *active) {
+	v.byID[a.verdict.ID] = a
+	if !a.foreign {
+		v.bySubject[a.verdict.Subject.Client] = a
+	}
+	heap.Push(&v.expiries, a)
+}
+
+func (v *verdicts) remove(a *active) {
+	heap.Remove(&v.expiries, a.place)
+	delete(v.byID, a.verdict.ID)
+	if !a.foreign {
+		delete(v.bySubject, a.verdict.Subject.Client)
+	}
+}
+
+// covering finds the verdict that an attempt's subject is under: of its
+// network, or of its address.
+func (v *verdicts) covering(r *sequential.Result) *active {
+	if r.Network.Subject.IsValid() {
+		if a := v.bySubject[r.Network.Subject]; a != nil {
+			return a
+		}
+	}
+	return v.bySubject[r.Address.Subject]
+}
+
+// judge does what the detector's signals ask for.
+func (e *Engine) judge(at *place, r *sequential.Result) {
+	if r.Repeated {
+		e.stats.Repeated++
+	}
+	switch {
+	case r.Network.Guilty:
+		if a := e.verdicts.bySubject[r.Network.Subject]; a != nil {
+			e.evidence(a, at, r.Network.Cracking)
+			return
+		}
+		e.convict(at, &r.Network)
+	case r.Address.Guilty:
+		if a := e.verdicts.covering(r); a != nil {
+			e.evidence(a, at, r.Address.Cracking)
+			return
+		}
+		e.convict(at, &r.Address)
+	default:
+		veto := max(r.Address.Veto, r.Network.Veto)
+		switch veto {
+		case sequential.VetoKnownGood:
+			e.stats.VetoKnownGood++
+		case sequential.VetoOutage:
+			e.stats.VetoOutage++
+		case sequential.VetoUnanchored:
+			e.stats.VetoUnanchored++
+		}
+	}
+}
+
+// convict makes a finding about a subject and, unless it is on the allow-list,
+// a verdict.
+func (e *Engine) convict(at *place, s *sequential.Signal) {
+	evidence := e.sequential.Evidence(s.Subject)
+	subject := detect.Subject{Client: s.Subject}
+	a := &active{silent: overlapsAny(e.cfg.Allow, s.Subject), written: e.clock}
+	a.finding = detect.Finding{ID: detect.NewID(Rule, subject, e.clock), Subject: subject}
+	e.describe(&a.finding, at, s.Cracking, &evidence)
+	e.stats.Findings++
+	e.writeFinding(a)
+	if len(e.verdicts.byID) >= e.cfg.Verdicts {
+		e.stats.VetoCapacity++
+		e.sequential.End(s.Subject, e.clock)
+		return
+	}
+	strikes := e.sequential.Begin(s.Subject, e.clock)
+	a.lifetime = lifetime(e.cfg.TTL.Nanoseconds(), e.cfg.MaxTTL.Nanoseconds(), strikes)
+	a.verdict = detect.Verdict{
+		ID: detect.NewID("verdict:"+Rule, subject, e.clock), Action: detect.ActionBlock, Subject: subject,
+		Findings: []string{a.finding.ID},
+	}
+	if e.verdicts.byID[a.verdict.ID] != nil {
+		return // the same decision; it stands
+	}
+	a.verdict.Expires = e.clock + a.lifetime
+	a.verdict.Expected = detect.Expected{
+		AttackRequestsPerMinute:      round(evidence.AttemptsPerMinute, 2),
+		LegitimateRequestsPerMillion: round(evidence.LegitimatePerMillion, 2),
+	}
+	a.verdict.Message = verdictMessage(a, strikes)
+	e.verdicts.add(a)
+	if a.silent {
+		e.stats.VetoAllowed++
+		return
+	}
+	e.stats.Verdicts++
+	e.writeVerdict(a)
+	e.witness.Add(&a.verdict)
+}
+
+// evidence is a failure seen although the subject is under a verdict.
+func (e *Engine) evidence(a *active, at *place, cracking bool) {
+	a.since++
+	if !e.due(a) {
+		return
+	}
+	v := e.sequential.Evidence(a.verdict.Subject.Client)
+	e.describe(&a.finding, at, cracking, &v)
+	e.writeFinding(a)
+	a.verdict.Expected.LegitimateRequestsPerMillion = round(v.LegitimatePerMillion, 2)
+	e.renew(a)
+}
+
+// refusals are requests that a load balancer refused by order of a verdict.
+// They keep it alive, whatever they asked for, and are no evidence of anything
+// else.
+func (e *Engine) refusals(a *active, count uint64) {
+	if a.foreign {
+		return
+	}
+	a.since += count
+	if e.due(a) {
+		e.renew(a)
+	}
+}
+
+func (e *Engine) due(a *active) bool {
+	return e.clock-a.written >= int64(renewAfter*float64(a.lifetime))
+}
+
+// renew writes a verdict anew, with a later expiry.
+func (e *Engine) renew(a *active) {
+	minutes := float64(e.clock-a.written) / 60e9
+	a.verdict.Expected.AttackRequestsPerMinute = round(float64(a.since)/max(minutes, 1.0/60), 2)
+	a.written, a.since = e.clock, 0
+	a.verdict.Expires = max(a.verdict.Expires, e.clock+a.lifetime)
+	heap.Fix(&e.verdicts.expiries, a.place)
+	if a.silent {
+		return
+	}
+	e.stats.Renewals++
+	e.writeVerdict(a)
+}
+
+func (e *Engine) writeVerdict(a *active) {
+	a.verdict.Time = e.clock
+	a.verdict.Mode = label(e.cfg.Mode)
+	line := a.verdict
+	line.Findings = slices.Clone(line.Findings)
+	e.sink.Verdict(&line)
+}
+
+func (e *Engine) writeFinding(a *active) {
+	a.finding.Time = e.clock
+	line := a.finding
+	line.Evidence.Terms = slices.Clone(line.Evidence.Terms)
+	line.Evidence.Events = slices.Clone(line.Evidence.Events)
+	e.sink.Finding(&line)
+}
+
+// label is the mode as a line carries it.
+func label(m detect.Mode) detect.Mode {
+	if m == detect.ModeEnforce {
+		return m
+	}
+	return detect.ModeMonitor
+}
+
+// expire ends the verdicts that ran out by now. Nothing is written: every
+// reader knows the expiry.
+func (e *Engine) expire() {
+	for len(e.verdicts.expiries) > 0 {
+		a := e.verdicts.expiries[0]
+		if a.verdict.Expires > e.clock {
+			return
+		}
+		e.drop(a)
+		if !a.foreign {
+			e.sequential.End(a.verdict.Subject.Client, a.verdict.Expires)
+		}
+		if !a.silent && !a.foreign {
+			e.stats.Expired++
+		}
+	}
+}
+
+func (e *Engine) drop(a *active) {
+	e.verdicts.remove(a)
+	e.witness.Remove(a.verdict.ID)
+}
+
+// SetAllow replaces the allow-list. Active verdicts that touch it end, with a
+// lift line each, in the order of their ids.
+func (e *Engine) SetAllow(networks []netip.Prefix) {
+	e.cfg.Allow = slices.Clone(networks)
+	var ended []*active
+	for _, a := range e.verdicts.byID {
+		if !a.foreign && a.silent != overlapsAny(networks, a.verdict.Subject.Client) {
+			ended = append(ended, a)
+		}
+	}
+	slices.SortFunc(ended, func(a, b *active) int { return strings.Compare(a.verdict.ID, b.verdict.ID) })
+	for _, a := range ended {
+		e.drop(a)
+		e.sequential.End(a.verdict.Subject.Client, e.clock)
+		if a.silent {
+			continue
+		}
+		e.stats.Lifted++
+		a.verdict.Action = detect.ActionLift
+		a.verdict.Expires = e.clock
+		a.verdict.Message = "Lifted: " + subjectText(a.verdict.Subject.Client) + " is on the allow-list now."
+		e.writeVerdict(a)
+	}
+}
+
+// Lifted says that an operator ended a verdict: its subject starts anew, with
+// no score and no record. It writes no line, the operator's act being no
+// decision of the engine. Unknown ids are ignored.
+func (e *Engine) Lifted(id string) {
+	a := e.verdicts.byID[id]
+	if a == nil {
+		return
+	}
+	e.drop(a)
+	if !a.foreign {
+		e.stats.Lifted++
+		e.sequential.Pardon(a.verdict.Subject.Client, e.clock)
+	}
+}
+
+// Watch makes the witness follow a verdict that the engine did not make, such
+// as an operator's, until it expires or is lifted. Given again it takes the
+// new expiry. It does nothing if too many verdicts are active.
+func (e *Engine) Watch(v *detect.Verdict) {
+	if a := e.verdicts.byID[v.ID]; a != nil {
+		if a.foreign {
+			a.verdict.Expires = v.Expires
+			heap.Fix(&e.verdicts.expiries, a.place)
+		}
+		return
+	}
+	if v.Expires <= e.clock || len(e.verdicts.byID) >= e.cfg.Verdicts {
+		return
+	}
+	e.verdicts.add(&active{verdict: *v, foreign: true})
+	e.witness.Add(v)
+}
+
+// Hits takes what load balancers counted: refusals keep a verdict alive as
+// refusals seen on the mirror do. Counts of a verdict whose refusals are seen
+// say nothing new.
+func (e *Engine) Hits(hits []detect.Hits) {
+	for _, h := range hits {
+		if a := e.verdicts.byID[h.Verdict]; a != nil && h.Refused > 0 && !a.marked {
+			e.refusals(a, h.Refused)
+		}
+	}
+}
+
+// lifetime doubles with every strike, up to the longest.
+func lifetime(ttl, longest int64, strikes int) int64 {
+	for range strikes {
+		if ttl > longest/2 {
+			return longest
+		}
+		ttl *= 2
+	}
+	return min(ttl, longest)
+}
+
+func overlapsAny(networks []netip.Prefix, p netip.Prefix) bool {
+	for _, n := range networks {
+		if n.Overlaps(p) {
+			return true
+		}
+	}
+	return false
+}
+
+func containsAddr(networks []netip.Prefix, a netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func round(v float64, digits int) float64 {
+	scale := math.Pow10(digits)
+	return math.Round(v*scale) / scale
+}
+
+// expiries is a heap of verdicts, the first to expire on top; of equals the
+// one with the lower id.
+type expiries []*active
+
+func (h expiries) Len() int { return len(h) }
+func (h expiries) Less(i, j int) bool {
+	if h[i].verdict.Expires != h[j].verdict.Expires {
+		return h[i].verdict.Expires < h[j].verdict.Expires
+	}
+	return h[i].verdict.ID < h[j].verdict.ID
+}
+func (h expiries) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+func (h *expiries) Push(x any) {
+	a := x.(*active)
+	a.place = len(*h)
+	*h = append(*h, a)
+}
+func (h *expiries) Pop() any {
+	last := len(*h) - 1
+	a := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return a
+}

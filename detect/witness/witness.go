@@ -1,0 +1,195 @@
+// Package witness follows each active verdict on the wire: are the requests of
+// its subject refused with its marker, still answered, or have they ceased?
+// It decides nothing; it is how an operator learns that a load balancer does
+// not enforce what it was told.
+//
+// A [Book] belongs to one goroutine and is as large as the verdicts that are
+// put into it: its owner bounds them. A transaction costs a look-up per prefix
+// length in use, and one comparison for each verdict without a client.
+package witness
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"offpath/detect"
+	"offpath/reassembly"
+)
+
+const (
+	// underway is how long after the decision requests may still be answered
+	// before that means anything, ns: verdicts take a moment to arrive.
+	underway = 2e9
+	// ceased is how long the subject must be silent to be gone, ns.
+	ceased = 60e9
+)
+
+// Book holds what is followed.
+type Book struct {
+	byID     map[string]*watch
+	byClient map[netip.Prefix][]*watch
+	lengths  [2][129]int // prefixes in use by length: IPv4, IPv6
+	others   []*watch    // subjects without a client
+}
+
+// watch is one verdict that is followed.
+type watch struct {
+	subject detect.Subject
+	decided int64
+	seen    detect.Enforcement // all but Time and State
+	late    int64              // last answer after underway
+}
+
+// NewBook makes an empty Book.
+func NewBook() *Book {
+	return &Book{byID: make(map[string]*watch), byClient: make(map[netip.Prefix][]*watch)}
+}
+
+// Len is how many verdicts are followed.
+func (b *Book) Len() int { return len(b.byID) }
+
+// Has reports whether a verdict is followed.
+func (b *Book) Has(id string) bool { return b.byID[id] != nil }
+
+// Add follows a verdict from its decision on. One that is followed already
+// goes on as it is.
+func (b *Book) Add(v *detect.Verdict) {
+	if b.byID[v.ID] != nil {
+		return
+	}
+	w := &watch{subject: v.Subject, decided: v.Time, seen: detect.Enforcement{Verdict: v.ID}}
+	b.byID[v.ID] = w
+	client := v.Subject.Client
+	if !client.IsValid() {
+		b.others = append(b.others, w)
+		return
+	}
+	client = client.Masked()
+	w.subject.Client = client
+	b.byClient[client] = append(b.byClient[client], w)
+	b.lengths[family(client.Addr())][client.Bits()]++
+}
+
+// Remove ends the following of a verdict.
+func (b *Book) Remove(id string) {
+	w := b.byID[id]
+	if w == nil {
+		return
+	}
+	delete(b.byID, id)
+	is := func(o *watch) bool { return o == w }
+	client := w.subject.Client
+	if !client.IsValid() {
+		b.others = slices.DeleteFunc(b.others, is)
+		return
+	}
+	b.lengths[family(client.Addr())][client.Bits()]--
+	if rest := slices.DeleteFunc(b.byClient[client], is); len(rest) > 0 {
+		b.byClient[client] = rest
+	} else {
+		delete(b.byClient, client)
+	}
+}
+
+// Observe takes a transaction into account: for the verdict whose marker it
+// carries, or else for every verdict whose subject it matches.
+func (b *Book) Observe(tx *reassembly.Transaction) {
+	if len(b.byID) == 0 {
+		return
+	}
+	if tx.RefusedBy != "" {
+		if w := b.byID[tx.RefusedBy]; w != nil {
+			w.refused(tx.End)
+		}
+		return
+	}
+	if tx.Response.Status == 0 {
+		return
+	}
+	if tx.Client.IsValid() {
+		client := tx.Client.Unmap()
+		for length, used := range b.lengths[family(client)][:client.BitLen()+1] {
+			if used == 0 {
+				continue
+			}
+			prefix, err := client.WithZone("").Prefix(length)
+			if err != nil {
+				continue
+			}
+			for _, w := range b.byClient[prefix] {
+				w.answered(tx)
+			}
+		}
+	}
+	for _, w := range b.others {
+		w.answered(tx)
+	}
+}
+
+func (w *watch) refused(at int64) {
+	w.seen.Refused++
+	if w.seen.FirstRefused == 0 {
+		w.seen.FirstRefused = at
+	}
+	w.seen.LastRefused = at
+}
+
+func (w *watch) answered(tx *reassembly.Transaction) {
+	if tx.Start < w.decided || !matches(&w.subject, tx) {
+		return
+	}
+	w.seen.Answered++
+	w.seen.LastAnswered = tx.End
+	if tx.Start >= w.decided+underway {
+		w.late = tx.End
+	}
+}
+
+// matches compares what a subject names beside the client.
+func matches(s *detect.Subject, tx *reassembly.Transaction) bool {
+	return member(s.Fingerprint, tx.Fingerprint) &&
+		member(s.UserAgent, tx.Request.UserAgent) &&
+		member(s.JA4, tx.JA4) &&
+		member(s.Endpoint, tx.Annotation.Endpoint) &&
+		(s.Domain == "" || strings.EqualFold(s.Domain, tx.Request.Domain)) &&
+		(s.Session == "" || slices.Contains(tx.Auth.SessionPresented, s.Session)) &&
+		member(s.UserHash, tx.Auth.UserHash)
+}
+
+func member(want, is string) bool { return want == "" || want == is }
+
+// Enforcements says how each verdict stands at an event time, in the order of
+// their ids.
+func (b *Book) Enforcements(now int64) []detect.Enforcement {
+	list := make([]detect.Enforcement, 0, len(b.byID))
+	for _, w := range b.byID {
+		e := w.seen
+		e.Time, e.State = now, w.state(now)
+		list = append(list, e)
+	}
+	slices.SortFunc(list, func(a, b detect.Enforcement) int { return strings.Compare(a.Verdict, b.Verdict) })
+	return list
+}
+
+func (w *watch) state(now int64) detect.WireState {
+	s := &w.seen
+	switch last := max(s.LastRefused, s.LastAnswered); {
+	case s.Refused == 0 && s.Answered == 0:
+		return detect.WireUnseen
+	case now-last >= ceased:
+		return detect.WireGone
+	case w.late > s.LastRefused:
+		return detect.WireAnswered
+	case s.Refused > 0:
+		return detect.WireRefused
+	}
+	return detect.WireUnseen // all of it was under way
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
