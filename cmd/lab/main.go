@@ -16,6 +16,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -74,10 +75,12 @@ func runLab(ctx context.Context, args []string) error {
 	flags.StringVar(&o.Offpath, "offpath", "", "`path` of the offpath binary (default: built from this module)")
 	flags.StringVar(&o.Record, "record", "", "record the frames to this pcapng `file` and replay it at the end")
 	flags.BoolVar(&o.Short, "short", false, "a faster run, as the tests use it")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
+	flags.SetOutput(io.Discard) // what is wrong is said in one line
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		flags.SetOutput(os.Stdout)
+		flags.Usage()
+		return err
+	} else if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	if flags.NArg() > 0 {
