@@ -93,9 +93,11 @@ func TestAKilledRunIsTidiedUpByItsJanitor(t *testing.T) {
 	cmd, pid := start(t)
 	spaces, err := namespaces(strconv.Itoa(pid) + "-")
 	require.NoError(t, err)
-	inside, err := inhabitants(spaces)
-	require.NoError(t, err)
-	require.NotEmpty(t, inside)
+	var inside []int
+	require.Eventually(t, func() bool {
+		inside, err = inhabitants(spaces)
+		return err == nil && len(inside) == 2
+	}, 10*time.Second, 5*time.Millisecond)
 	require.Len(t, traces(t, pid), 2)
 
 	require.NoError(t, cmd.Process.Kill())

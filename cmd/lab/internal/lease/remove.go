@@ -36,7 +36,8 @@ func remove(pid int) error {
 	}
 	for _, path := range spaces {
 		out, err := exec.Command("ip", "netns", "delete", filepath.Base(path)).CombinedOutput()
-		if err != nil {
+		// A janitor may be at the same work: gone is gone.
+		if _, missing := os.Stat(path); err != nil && missing == nil {
 			failed = append(failed, fmt.Errorf("delete namespace %s: %w: %s", filepath.Base(path), err, out))
 		}
 	}
