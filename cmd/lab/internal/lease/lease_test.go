@@ -47,7 +47,7 @@ func run() {
 		panic(err)
 	}
 	nursery := child.Open(l.Dir)
-	_, err = nursery.Start(child.Spec{Name: "loner", Namespace: l.Namespace("x"), Path: "sh", Args: []string{"-c", "sleep 300 & sleep 300"}})
+	_, err = nursery.Start(child.Spec{Name: "loner", Namespace: l.Namespace("x"), Path: "sh", Args: []string{"-c", "sleep 300 & wait"}})
 	if err != nil {
 		panic(err)
 	}
