@@ -48,7 +48,7 @@ live := offpath/cmd/lab offpath/capture/afpacket offpath/mitigate/haproxy
 .PHONY: test
 test:
 	@$(setup) kafka $(test_packages)
-	go test -race -timeout 20m $$(go list ./... | grep -vxE '$(subst $(eval ) ,|,$(live))')
+	go test -race -timeout 20m $(filter-out $(live),$(shell go list ./...))
 	go test -race -timeout 20m -p 1 $(live)
 
 .PHONY: lint
