@@ -93,12 +93,12 @@ func (e *Extractor) auth(tx *reassembly.Transaction, f *fields, cookies cookieFi
 		e.basic(a, rest)
 	}
 	session := e.presented(a, scheme, rest, f, cookies)
-	e.apiKey(a, scheme, rest, f)
+	apiKey := e.apiKey(a, scheme, rest, f)
 	switch {
 	case a.Carrier != "":
 	case session != "":
 		a.Carrier = session
-	case a.APIKeyHash != "":
+	case apiKey:
 		a.Carrier = "api_key"
 	}
 }
@@ -201,7 +201,8 @@ func (e *Extractor) addToken(token []byte) {
 	e.items = append(e.items, item)
 }
 
-func (e *Extractor) apiKey(a *reassembly.Auth, scheme, rest []byte, f *fields) {
+// apiKey sets the API key; false if there is none.
+func (e *Extractor) apiKey(a *reassembly.Auth, scheme, rest []byte, f *fields) bool {
 	key := value{octets: f.apiKey}
 	switch {
 	case len(key.octets) > 0:
@@ -213,6 +214,7 @@ func (e *Extractor) apiKey(a *reassembly.Auth, scheme, rest []byte, f *fields) {
 		key = e.body.apiKey
 	}
 	e.setHash(&a.APIKeyHash, KindAPIKey, key)
+	return len(key.octets) > 0
 }
 
 // setHash sets the keyed hash of a value.
