@@ -12,6 +12,10 @@ import (
 // /proc/net/dev, whose column "drop" is rx_dropped + rx_missed_errors
 // (net/core/net-procfs.c). The file stays open, so that it is that of the
 // network namespace in which the capture was opened.
+//
+// The kernel counts among them frames that it had shown to the rings and then
+// found no protocol for, such as those with two VLAN tags
+// (__netif_receive_skb_core in net/core/dev.c). So this is an upper bound.
 type devStats struct {
 	mu    sync.Mutex
 	file  *os.File          // nil if there is no procfs, and after close

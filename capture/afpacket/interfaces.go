@@ -25,7 +25,7 @@ type Interface struct {
 	Up    bool   // whether it captures
 	Gone  bool   // it was removed and won't come back
 	Downs uint64 // times it went down during the capture
-	Drops uint64 // frames that it counts as dropped or missed since start
+	Drops uint64 // frames that it counts as dropped or missed since start, see devStats
 }
 
 // iface is an interface that is captured from. Its first ring keeps its state.

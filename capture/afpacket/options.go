@@ -6,6 +6,7 @@ import (
 	"runtime"
 
 	"offpath/bpf"
+	"offpath/capture/afpacket/internal/tpacket"
 )
 
 // DefaultRingMiB is the size of a ring unless Options say otherwise.
@@ -34,7 +35,7 @@ type Options struct {
 
 	// RingMiB is the size of each ring in MiB, up to MaxRingMiB; 0 means
 	// DefaultRingMiB. The rings take Workers * len(Interfaces) times this of
-	// the kernel's memory.
+	// the kernel's memory; more than half of all there is is refused.
 	RingMiB int
 
 	// SnapLength is the number of octets that are captured of each frame, at
@@ -84,4 +85,18 @@ func (o Options) withDefaults() Options {
 		o.SnapLength = wholeFrames
 	}
 	return o
+}
+
+// checkMemory refuses rings of more than half of the machine's memory: the
+// kernel would give it, and kill processes afterwards.
+func (o Options) checkMemory() error {
+	total, err := tpacket.Memory()
+	if err != nil {
+		return err
+	}
+	rings := o.Workers * len(o.Interfaces)
+	if uint64(rings)*uint64(o.RingMiB) > total>>20/2 {
+		return fmt.Errorf("%d rings of %d MiB take more than half of the memory of %d MiB", rings, o.RingMiB, total>>20)
+	}
+	return nil
 }

@@ -51,6 +51,9 @@ func (s *Source) open(o Options) error {
 		s.ifaces = append(s.ifaces, i)
 		links[i.link] = true
 	}
+	if err := o.checkMemory(); err != nil {
+		return fmt.Errorf("capture: %w", err)
+	}
 	s.devStats = newDevStats(o.Interfaces)
 
 	steerer := newSteerer(o)

@@ -22,16 +22,13 @@ type Frame struct {
 	Time    int64  // when the kernel took it, ns since the epoch
 }
 
-// Frames walks over the frames of one block in the order of their arrival. The
-// zero value is an empty block.
+// Frames walks over the frames of one block in the order of their arrival,
+// once: it changes them. The zero value is an empty block.
 type Frames struct {
 	block []byte
 	off   int
 	left  uint32
 }
-
-// Left is the number of frames not yet returned.
-func (f *Frames) Left() int { return int(f.left) }
 
 // Next sets frame to the next frame, or returns false if there is none.
 //

@@ -215,6 +215,15 @@ func (r *Ring) Close() error {
 	return errors.Join(unmapped, closed)
 }
 
+// Memory is the size of the machine's memory in octets.
+func Memory() (uint64, error) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0, fmt.Errorf("read size of memory: %w", err)
+	}
+	return uint64(info.Totalram) * uint64(info.Unit), nil
+}
+
 // networkOrder returns v such that its octets in memory are in network order.
 func networkOrder(v uint16) uint16 {
 	var b [2]byte

@@ -1,0 +1,53 @@
+package afpacket
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// child is the environment variable by which a test runs this binary again as
+// another process: it names the one of children to run.
+const child = "OFFPATH_TEST_CHILD"
+
+// children are what tests do in a process of its own.
+var children = map[string]func() error{
+	"drop privileges": dropPrivilegesChild,
+}
+
+func TestMain(m *testing.M) {
+	if f, found := children[os.Getenv(child)]; found {
+		if err := f(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	code := m.Run()
+	if leaked := descriptors(); code == 0 && len(leaked) > 0 {
+		fmt.Fprintf(os.Stderr, "leaked file descriptors: %v\n", leaked)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// descriptors lists the open file descriptors of the kinds that a Source has:
+// packet sockets, events, eBPF programs and files of procfs.
+func descriptors() []string {
+	var open []string
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err != nil {
+			continue
+		}
+		for _, kind := range []string{"socket:", "anon_inode:[eventfd]", "anon_inode:bpf", "/net/dev"} {
+			if strings.Contains(target, kind) {
+				open = append(open, link+" "+target)
+			}
+		}
+	}
+	return open
+}

@@ -1,0 +1,114 @@
+package afpacket
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"offpath/capture"
+	"offpath/capture/afpacket/internal/netnstest"
+)
+
+func TestCaptureGoesOnWithoutPrivileges(t *testing.T) {
+	n := netnstest.New(t)
+	var output []byte
+	var err error
+	n.Do(func() {
+		c := exec.Command(os.Args[0])
+		c.Env = append(os.Environ(), child+"=drop privileges")
+		output, err = c.CombinedOutput()
+	})
+	if strings.Contains(string(output), errors.ErrUnsupported.Error()) {
+		t.Skip("built with cgo, as the race detector wants: privileges can't be dropped on all threads")
+	}
+	require.NoError(t, err, "%s", output)
+}
+
+// dropPrivilegesChild captures on the loopback interface, drops its privileges
+// on the way, and captures its own connection.
+func dropPrivilegesChild() error {
+	source, err := Open(Options{Interfaces: []string{"lo"}, Workers: 2, RingMiB: 2})
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	syn := make(chan struct{}, 1)
+	done := make(chan error, 1)
+	go func() {
+		done <- source.Run(ctx, func(_ int, b capture.Batch) {
+			for _, p := range b.Packets {
+				if p.Disposition == capture.DispositionTCP {
+					select {
+					case syn <- struct{}{}:
+					default:
+					}
+				}
+			}
+		})
+	}()
+	for range 2 { // the second time there is nothing left to drop
+		if err := DropPrivileges(); err != nil {
+			return err
+		}
+	}
+	statuses, err := filepath.Glob("/proc/self/task/*/status")
+	if err != nil || len(statuses) < 2 {
+		return fmt.Errorf("%d threads: %w", len(statuses), err)
+	}
+	for _, status := range statuses {
+		text, err := os.ReadFile(status)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		for _, want := range []string{"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1"} {
+			if !strings.Contains(string(text), want) {
+				return fmt.Errorf("%s lacks %q:\n%s", status, want, text)
+			}
+		}
+	}
+	if output, err := exec.Command("ip", "link", "set", "lo", "down").CombinedOutput(); err == nil {
+		return fmt.Errorf("an executed program got privileges: %s", output)
+	}
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	connection, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	select {
+	case <-syn:
+	case <-ctx.Done():
+		return errors.New("nothing is captured after privileges were dropped")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		return err
+	}
+
+	_, err = Open(Options{Interfaces: []string{"lo"}})
+	if !errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("open without privileges: %v", err)
+	}
+	for _, want := range []string{"capture on lo: ", "CAP_NET_RAW", "CAP_BPF", "root"} {
+		if !strings.Contains(err.Error(), want) {
+			return fmt.Errorf("error %q lacks %q", err, want)
+		}
+	}
+	return nil
+}
