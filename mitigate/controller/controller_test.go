@@ -1,0 +1,468 @@
+package controller_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"offpath/detect"
+	"offpath/mitigate"
+	"offpath/mitigate/controller"
+)
+
+const day = 24 * time.Hour
+
+func with(v detect.Verdict, change func(*detect.Verdict)) detect.Verdict {
+	change(&v)
+	return v
+}
+
+func TestRailsRefuseWhatWouldHarm(t *testing.T) {
+	lb := newFake("lb1")
+	lb.address = netip.MustParseAddr("192.0.2.53")
+	c, err := controller.New(controller.Config{
+		Targets: []mitigate.Target{lb},
+		Allow:   []netip.Prefix{network("203.0.113.64/26"), network("::ffff:198.51.100.128/121"), network("2001:db8:a::/48")},
+		Own:     []netip.Prefix{network("192.0.2.80/29")},
+	})
+	require.NoError(t, err)
+	edit := func(change func(*detect.Verdict)) detect.Verdict { return with(block(1, "198.51.100.7"), change) }
+	tests := []struct {
+		name    string
+		verdict detect.Verdict
+		rail    string
+	}{
+		{"an address on the allow-list", block(1, "203.0.113.64"), controller.RailAllowed},
+		{"a network that holds an allowed one", block(1, "203.0.113.0/24"), controller.RailAllowed},
+		{"an allow-list in IPv4-mapped form", block(1, "198.51.100.129"), controller.RailAllowed},
+		{"an address in IPv4-mapped form", block(1, "::ffff:203.0.113.65"), controller.RailAllowed},
+		{"a network within an allowed one", block(1, "2001:db8:a:1::/64"), controller.RailAllowed},
+		{"an allowed address at one endpoint", edit(func(v *detect.Verdict) {
+			v.Subject.Client, v.Subject.Endpoint = network("203.0.113.64"), "GET a/"
+		}), controller.RailAllowed},
+		{"the load balancer's address", block(1, "192.0.2.53"), controller.RailOwn},
+		{"a network that holds the load balancer", block(1, "192.0.2.0/25"), controller.RailOwn},
+		{"an address of the installation", block(1, "192.0.2.81"), controller.RailOwn},
+		{"IPv4 /23", block(1, "198.51.100.0/23"), controller.RailPrefix},
+		{"everything", block(1, "0.0.0.0/0"), controller.RailPrefix},
+		{"IPv6 /47", block(1, "2001:db8::/47"), controller.RailPrefix},
+		{"all of IPv4 in IPv6", block(1, "::ffff:0:0/96"), controller.RailPrefix},
+		{"no address at all", block(1, "0.0.0.0"), controller.RailMalformed},
+		{"multicast", block(1, "ff02::1"), controller.RailMalformed},
+		{"an empty subject", edit(func(v *detect.Verdict) { v.Subject = detect.Subject{} }), controller.RailMalformed},
+		{"an id that is none", edit(func(v *detect.Verdict) { v.ID = "; clear" }), controller.RailMalformed},
+		{"an id with an empty half", edit(func(v *detect.Verdict) { v.ID = "0000000000000001" }), controller.RailMalformed},
+		{"an unknown action", edit(func(v *detect.Verdict) { v.Action = "nuke" }), controller.RailMalformed},
+		{"no mode", edit(func(v *detect.Verdict) { v.Mode = "" }), controller.RailMalformed},
+		{"a rate of nothing", edit(func(v *detect.Verdict) { v.Action = detect.ActionRateLimit }), controller.RailMalformed},
+		{"over", edit(func(v *detect.Verdict) { v.Expires = time.Now().Add(-time.Second).UnixNano() }), controller.RailExpired},
+	}
+	refused := make(map[string]uint64)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := c.Apply(tt.verdict)
+			var rail *controller.RailError
+			require.ErrorAs(t, err, &rail)
+			assert.Equal(t, tt.rail, rail.Rail, rail.Reason)
+			refused[tt.rail]++
+		})
+	}
+	assert.Equal(t, refused, c.Stats().Refused)
+	assert.Empty(t, c.Verdicts())
+
+	for i, client := range []string{"198.51.100.7", "198.51.100.0/25", "203.0.113.63", "2001:db8::/48", "2001:db8:b:1::/64", "::ffff:198.51.100.9"} {
+		assert.NoError(t, c.Apply(block(uint32(i+1), client)), client)
+	}
+	assert.Equal(t, network("198.51.100.9"), c.Verdicts()[5].Verdict.Subject.Client)
+}
+
+func TestNoVerdictLivesLongerThanADay(t *testing.T) {
+	c, err := controller.New(controller.Config{})
+	require.NoError(t, err)
+	v, err := c.Decide(with(block(1, attacker), func(v *detect.Verdict) { v.Expires += 30 * int64(day); v.ID = "" }), "alice")
+	require.NoError(t, err)
+	assert.InDelta(t, time.Now().Add(day).UnixNano(), v.Expires, float64(time.Minute))
+	assert.EqualValues(t, 1, c.Stats().Shortened)
+	assert.Equal(t, "alice", c.Verdicts()[0].Who)
+	_, err = mitigate.ParseID(v.ID)
+	assert.NoError(t, err)
+}
+
+func TestOnOneSubjectTheStrictestIsInForce(t *testing.T) {
+	lb := newFake("lb1")
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	limit := with(block(1, attacker), func(v *detect.Verdict) {
+		v.Action, v.Rate = detect.ActionRateLimit, detect.Rate{Requests: 1, Per: 1e9}
+	})
+	watch := with(block(2, attacker), func(v *detect.Verdict) { v.Mode = detect.ModeMonitor })
+	strict := block(3, attacker)
+	for _, v := range []detect.Verdict{limit, watch, strict} {
+		require.NoError(t, c.Apply(v))
+	}
+	inForce := func(want detect.Verdict) {
+		t.Helper()
+		eventually(t, func() bool { return lb.holds()[attacker+"/32"].ID.String() == want.ID }, want.ID)
+	}
+	inForce(strict)
+	states := func() (s []controller.State) {
+		for _, v := range c.Verdicts() {
+			s = append(s, v.Targets[0].State)
+		}
+		return s
+	}
+	eventually(t, func() bool {
+		return slices.Equal(states(), []controller.State{controller.StateShadowed, controller.StateShadowed, controller.StateInForce})
+	}, "states")
+	require.NoError(t, c.Lift(strict.ID, "alice"))
+	inForce(limit)
+	require.NoError(t, c.Lift(limit.ID, "alice"))
+	inForce(watch)
+	assert.True(t, lb.holds()[attacker+"/32"].Monitor)
+	require.NoError(t, c.Apply(with(watch, func(v *detect.Verdict) { v.Action = detect.ActionLift })))
+	eventually(t, func() bool { return len(lb.holds()) == 0 }, "none left")
+}
+
+func TestLaterLineOfAVerdictReplacesTheEarlier(t *testing.T) {
+	lb := newFake("lb1")
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	v := block(1, attacker)
+	require.NoError(t, c.Apply(v))
+	renewed := with(v, func(v *detect.Verdict) { v.Time++; v.Expires += int64(time.Hour) })
+	require.NoError(t, c.Apply(renewed))
+	eventually(t, func() bool {
+		return lb.holds()[attacker+"/32"].Expires > v.Expires/1e9+3000
+	}, "renewed")
+	widened := with(renewed, func(v *detect.Verdict) { v.Time++; v.Subject.Client = network("127.1.2.0/24") })
+	require.NoError(t, c.Apply(widened))
+	eventually(t, func() bool {
+		held := lb.holds()
+		return len(held) == 1 && held["127.1.2.0/24"].ID.String() == v.ID
+	}, "widened")
+	assert.ErrorIs(t, c.Apply(v), controller.ErrStale)
+	assert.EqualValues(t, 2, c.Stats().Renewed)
+	assert.Len(t, c.Verdicts(), 1)
+}
+
+func TestWithoutRoomTheLeastImportantGoes(t *testing.T) {
+	c, err := controller.New(controller.Config{MaxVerdicts: 2})
+	require.NoError(t, err)
+	attack := func(id uint32, perMinute float64) detect.Verdict {
+		return with(block(id, fmt.Sprintf("198.51.100.%d", id)), func(v *detect.Verdict) {
+			v.Expected.AttackRequestsPerMinute = perMinute
+		})
+	}
+	require.NoError(t, c.Apply(attack(1, 10)))
+	require.NoError(t, c.Apply(attack(2, 20)))
+	var rail *controller.RailError
+	require.ErrorAs(t, c.Apply(attack(3, 5)), &rail)
+	assert.Equal(t, controller.RailFull, rail.Rail)
+	require.NoError(t, c.Apply(attack(4, 30)))
+	_, err = c.Decide(attack(5, 0), "alice")
+	require.NoError(t, err, "a person's own verdict comes first")
+	var ids []string
+	for _, v := range c.Verdicts() {
+		ids = append(ids, v.Verdict.ID)
+	}
+	assert.ElementsMatch(t, []string{attack(4, 0).ID, attack(5, 0).ID}, ids)
+	assert.EqualValues(t, 2, c.Stats().Evicted)
+}
+
+func TestSmallTargetHoldsTheMostImportant(t *testing.T) {
+	lb := newFake("small")
+	lb.capacity = 2
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	for id := range uint32(4) {
+		require.NoError(t, c.Apply(with(block(id+1, fmt.Sprintf("198.51.100.%d", id+1)), func(v *detect.Verdict) {
+			v.Expected.AttackRequestsPerMinute = float64(id)
+		})))
+	}
+	holds := func(want ...string) {
+		t.Helper()
+		eventually(t, func() bool {
+			held := lb.holds()
+			for _, w := range want {
+				if _, ok := held[w]; !ok {
+					return false
+				}
+			}
+			return len(held) == len(want)
+		}, fmt.Sprint(want))
+	}
+	holds("198.51.100.3/32", "198.51.100.4/32")
+	eventually(t, func() bool { return c.Targets()[0].Rejected == 2 }, "the others are shown")
+	assert.Equal(t, controller.StateRejected, c.Verdicts()[0].Targets[0].State)
+	require.NoError(t, c.Lift(block(4, "198.51.100.4").ID, "alice"))
+	holds("198.51.100.2/32", "198.51.100.3/32")
+}
+
+func TestWhatATargetCanNotDoOrRefusesIsShown(t *testing.T) {
+	lb := newFake("lb1")
+	refused := block(2, "198.51.100.2")
+	id, err := mitigate.ParseID(refused.ID)
+	require.NoError(t, err)
+	lb.refuse[id] = "Unable to allocate a new entry"
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	require.NoError(t, c.Apply(with(block(1, "198.51.100.1"), func(v *detect.Verdict) { v.Action = detect.ActionHold })))
+	require.NoError(t, c.Apply(refused))
+	require.NoError(t, c.Apply(block(3, "198.51.100.3")))
+	state := func(id uint32) controller.TargetVerdict {
+		list := c.Verdicts()
+		return list[slices.IndexFunc(list, func(v controller.Verdict) bool { return v.Verdict.ID == block(id, attacker).ID })].Targets[0]
+	}
+	eventually(t, func() bool { return state(3).State == controller.StateInForce }, "in force")
+	eventually(t, func() bool { return state(2).State == controller.StateRejected }, "rejected")
+	assert.Equal(t, "Unable to allocate a new entry", state(2).Detail)
+	assert.Equal(t, controller.StateUnsupported, state(1).State)
+	assert.Contains(t, state(1).Detail, "it can't")
+	status := c.Targets()[0]
+	assert.Equal(t, [3]int{1, 1, 1}, [3]int{status.InForce, status.Unsupported, status.Rejected})
+	assert.True(t, status.Connected, "a refusal is no failure of the connection")
+}
+
+func TestNewAllowListLiftsWhatOverlapsIt(t *testing.T) {
+	lb := newFake("lb1")
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	require.NoError(t, c.Apply(block(1, "198.51.100.1")))
+	require.NoError(t, c.Apply(block(2, "203.0.113.1")))
+	eventually(t, func() bool { return len(lb.holds()) == 2 }, "in force")
+	require.NoError(t, c.SetAllow([]netip.Prefix{network("198.51.100.0/24")}, "alice"))
+	eventually(t, func() bool {
+		_, ok := lb.holds()["198.51.100.1/32"]
+		return !ok
+	}, "lifted")
+	assert.Len(t, c.Verdicts(), 1)
+	eventually(t, func() bool {
+		lb.mu.Lock()
+		defer lb.mu.Unlock()
+		return slices.Equal(lb.allow, []netip.Prefix{network("198.51.100.0/24")})
+	}, "at the load balancer")
+	assert.Error(t, c.SetAllow([]netip.Prefix{{}}, "alice"))
+}
+
+func TestApplyWaitsForNoTarget(t *testing.T) {
+	stuck, well := newFake("stuck"), newFake("well")
+	stuck.blocked = make(chan struct{})
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{stuck, well}, Mode: detect.ModeEnforce})
+	for id := range uint32(500) {
+		require.NoError(t, c.Apply(block(id+1, fmt.Sprintf("198.51.%d.%d", id>>8, id&255))))
+	}
+	eventually(t, func() bool { return len(well.holds()) == 500 }, "the well one has all")
+	assert.Equal(t, 500, c.Targets()[0].Pending)
+	assert.Positive(t, c.Targets()[0].Lag)
+	close(stuck.blocked)
+	eventually(t, func() bool { return len(stuck.holds()) == 500 }, "then the other")
+	eventually(t, func() bool { return c.Targets()[0].Pending == 0 }, "nothing left")
+	assert.Zero(t, c.Targets()[0].Lag)
+}
+
+func TestTargetThatFailsGetsEverythingWhenItAnswersAgain(t *testing.T) {
+	lb := newFake("lb1")
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, Mode: detect.ModeEnforce})
+	require.NoError(t, c.Apply(block(1, "198.51.100.1")))
+	eventually(t, func() bool { return len(lb.holds()) == 1 }, "in force")
+	lb.change(func() { lb.down = errDown })
+	require.NoError(t, c.Apply(block(2, "198.51.100.2")))
+	require.NoError(t, c.Lift(block(1, attacker).ID, "alice"))
+	eventually(t, func() bool { return !c.Targets()[0].Connected }, "down")
+	assert.Contains(t, c.Targets()[0].LastError, "connection refused")
+	lb.change(func() { lb.down = nil })
+	eventually(t, func() bool {
+		held := lb.holds()
+		return len(held) == 1 && held["198.51.100.2/32"].ID != 0
+	}, "put right")
+	var what []string
+	for _, e := range c.Audit() {
+		if e.Target == "lb1" && e.What != "mode" && e.What != "in_force" {
+			what = append(what, e.What)
+		}
+	}
+	assert.Equal(t, []string{"connected", "disconnected", "connected"}, what)
+}
+
+func TestHitsOfCountersThatBeginAnewAreNotLost(t *testing.T) {
+	lb := newFake("lb1")
+	hits := make(chan detect.Hits, 100)
+	c, _ := running(t, controller.Config{
+		Targets:      []mitigate.Target{lb},
+		HitsInterval: 5 * time.Millisecond,
+		OnHits: func(list []detect.Hits) {
+			for _, h := range list {
+				hits <- h
+			}
+		},
+	})
+	v := block(1, attacker)
+	require.NoError(t, c.Apply(v))
+	id, err := mitigate.ParseID(v.ID)
+	require.NoError(t, err)
+	for _, step := range []struct{ counter, news uint64 }{{5, 5}, {7, 2}, {3, 3}, {4, 1}} {
+		lb.change(func() {
+			lb.counts = []mitigate.Hits{{ID: id, Refused: step.counter}, {ID: 0x100000001, Refused: 9}}
+		})
+		h := <-hits
+		assert.Equal(t, step.news, h.Refused)
+		assert.Equal(t, v.ID, h.Verdict)
+		assert.Equal(t, "lb1", h.Target)
+	}
+	assert.EqualValues(t, 11, c.Verdicts()[0].Targets[0].Refused)
+}
+
+func TestRestartedControllerRemembers(t *testing.T) {
+	folder := t.TempDir()
+	config := controller.Config{StateDir: folder, Targets: []mitigate.Target{newFake("lb1")}}
+	c, stop := running(t, config)
+	full := with(block(1, "198.51.100.1"), func(v *detect.Verdict) {
+		v.Action, v.Rate = detect.ActionRateLimit, detect.Rate{Requests: 3, Per: 60e9}
+		v.Subject.Endpoint, v.Subject.UserAgent = "POST bank.example/login", "curl\\x00\n\xff"
+		v.Findings = []string{"f1", "f2"}
+		v.Expected = detect.Expected{AttackRequestsPerMinute: 1.5, LegitimateRequestsPerMillion: 2}
+		v.Message = "a \"sentence\"\nand more"
+	})
+	lifted, soon := block(2, "198.51.100.2"), block(3, "198.51.100.3")
+	soon.Expires = time.Now().Add(20 * time.Millisecond).UnixNano()
+	require.NoError(t, c.Apply(full))
+	require.NoError(t, c.Apply(lifted))
+	require.NoError(t, c.Apply(soon))
+	own, err := c.Decide(with(block(4, "198.51.100.4"), func(v *detect.Verdict) { v.ID = "" }), "alice")
+	require.NoError(t, err)
+	require.NoError(t, c.Lift(lifted.ID, "bob"))
+	stop()
+	remembered := c.Verdicts()
+
+	file := filepath.Join(folder, "verdicts.jsonl")
+	journal, err := os.ReadFile(file)
+	require.NoError(t, err)
+	eventually(t, func() bool { return time.Now().UnixNano() > soon.Expires }, "time passes")
+	for _, tail := range []string{"", `{"id":"0000abcd000000`, "garbage\n"} {
+		t.Run(fmt.Sprintf("with the last line %q", tail), func(t *testing.T) {
+			require.NoError(t, os.WriteFile(file, append(slices.Clone(journal), tail...), 0o600))
+			again, err := controller.New(config)
+			require.NoError(t, err)
+			var got []detect.Verdict
+			who := make(map[string]string)
+			for _, v := range again.Verdicts() {
+				got = append(got, v.Verdict)
+				who[v.Verdict.ID] = v.Who
+			}
+			// JSON has no octets that are no UTF-8; HAProxy is never sent this member.
+			want := with(full, func(v *detect.Verdict) { v.Subject.UserAgent = "curl\\x00\n\ufffd" })
+			assert.Equal(t, []detect.Verdict{want, own}, got)
+			assert.Equal(t, map[string]string{full.ID: "", own.ID: "alice"}, who)
+			assert.ErrorIs(t, again.Apply(lifted), controller.ErrStale)
+		})
+	}
+	assert.NotEmpty(t, remembered)
+}
+
+func TestJournalStaysInProportionToTheVerdicts(t *testing.T) {
+	folder := t.TempDir()
+	c, stop := running(t, controller.Config{StateDir: folder})
+	v := block(1, attacker)
+	for range 30 {
+		for range 1000 {
+			v.Time++
+			v.Expires++
+			require.NoError(t, c.Apply(v))
+		}
+	}
+	stop()
+	journal, err := os.ReadFile(filepath.Join(folder, "verdicts.jsonl"))
+	require.NoError(t, err)
+	assert.Less(t, bytes.Count(journal, []byte("\n")), 11_000)
+}
+
+func TestUnreadableStateIsAnErrorAtTheStart(t *testing.T) {
+	folder := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "switch.json"), []byte("{\"off\":"), 0o600))
+	_, err := controller.New(controller.Config{StateDir: folder})
+	assert.ErrorContains(t, err, "kill switch")
+}
+
+func TestOffTakesEffectAlsoWhenItCanNotBeWrittenDown(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "state")
+	lb := newFake("lb1")
+	c, _ := running(t, controller.Config{StateDir: folder, Targets: []mitigate.Target{lb}, Mode: detect.ModeEnforce})
+	mode := func() detect.Mode {
+		lb.mu.Lock()
+		defer lb.mu.Unlock()
+		return lb.mode
+	}
+	eventually(t, func() bool { return mode() == detect.ModeEnforce }, "on")
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "switch.json"), 0o700))
+	assert.Error(t, c.Off("alice"))
+	assert.True(t, c.Stats().Off)
+	eventually(t, func() bool { return mode() == detect.ModeOff }, "off")
+	assert.Error(t, c.On("alice"))
+	assert.True(t, c.Stats().Off, "on would not outlive a restart, so it stays off")
+	require.NoError(t, os.Remove(filepath.Join(folder, "switch.json")))
+	require.NoError(t, c.On("alice"))
+	eventually(t, func() bool { return mode() == detect.ModeEnforce }, "on again")
+}
+
+func TestAuditIsARingInMemoryAndAppendOnlyOnDisk(t *testing.T) {
+	folder := t.TempDir()
+	config := controller.Config{StateDir: folder, AuditRing: 3, AuditFileBytes: 2000, Targets: []mitigate.Target{newFake("lb1")}}
+	total := 0
+	for range 3 {
+		c, stop := running(t, config)
+		for id := range uint32(20) {
+			v := block(id+1, "198.51.100.1")
+			require.NoError(t, c.Apply(v))
+			require.NoError(t, c.Lift(v.ID, "alice"))
+		}
+		audit := c.Audit()
+		assert.Len(t, audit, 3)
+		stop()
+		require.NoError(t, os.Remove(filepath.Join(folder, "verdicts.jsonl")))
+		total += 40
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "audit*.jsonl"))
+	require.NoError(t, err)
+	assert.Greater(t, len(files), 1, "put aside")
+	ordered := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for line := range bytes.Lines(text) {
+			var e controller.AuditEntry
+			require.NoError(t, json.Unmarshal(line, &e), "%s", line)
+			if e.What == "accepted" || e.What == "lifted" && e.Who == "alice" {
+				ordered++
+			}
+		}
+		info, err := os.Stat(file)
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	}
+	assert.Equal(t, total, ordered)
+}
+
+func TestConfigQuotesWhatIsWrong(t *testing.T) {
+	same := newFake("lb1")
+	tests := []struct {
+		config controller.Config
+		quote  string
+	}{
+		{controller.Config{Mode: "block"}, `"block"`},
+		{controller.Config{Targets: []mitigate.Target{same, same}}, `"lb1"`},
+		{controller.Config{Allow: []netip.Prefix{{}}}, "invalid Prefix"},
+		{controller.Config{Own: []netip.Prefix{{}}}, "invalid Prefix"},
+		{controller.Config{MaxVerdicts: -1}, "-1"},
+		{controller.Config{MaxLifetime: 25 * time.Hour}, "25h0m0s"},
+		{controller.Config{Coalesce: time.Second}, "1s"},
+		{controller.Config{PollInterval: -time.Second}, "-1s"},
+	}
+	for _, tt := range tests {
+		_, err := controller.New(tt.config)
+		assert.ErrorContains(t, err, tt.quote)
+	}
+}
