@@ -1,0 +1,44 @@
+// Package http1 reads HTTP/1 messages from the octets of one direction of a
+// connection, as they come (RFC 9112, with the leniency that real servers and
+// clients show; what leniency was needed is an anomaly of the message).
+//
+// A [Parser] is the state of one direction, a few dozen octets while no message
+// spans segments. A [Reader] is what all parsers of a worker share: the views
+// of the message at hand and the buffers of those that are unfinished. Feed a
+// segment with Parser.Read until it says [More]:
+//
+//	for {
+//		switch p.Read(r, &in) {
+//		case http1.More:
+//			return
+//		case http1.Head: // r.Head is set; for a response say what it answers
+//		case http1.End: // r.Head and r.Body are set
+//		case http1.Lost: // what follows is no message
+//		}
+//	}
+//
+// # Memory
+//
+// A message within one segment is never copied: Head and Body are views into
+// it. Of one that spans segments the head, and the first octets of the body up to
+// the limit, are kept in buffers that are charged to a Budget and given back at
+// its end. All views are valid until the next call for any parser of the Reader.
+// Bounds: head 64 KiB, 256 fields, chunk-size line 4 KiB, trailer section
+// 64 KiB. Nothing is allocated by a length that a message claims.
+//
+// # Missing octets
+//
+// Parser.Missing tells of octets that never come. Inside a body whose length is
+// known they cost only themselves. In a head, or where chunks can't be followed
+// any more, the message is lost or broken off, and the parser looks for the next
+// segment that begins with a whole request line or a status line.
+//
+// # Framing
+//
+// Where length is ambiguous the parser takes one side, as most servers do, and
+// says so: Transfer-Encoding wins over Content-Length; of differing
+// Content-Lengths the first counts; a final coding other than chunked delimits a
+// response by close and is ignored in a request.
+//
+// It does not decide which request a response answers; its caller does.
+package http1

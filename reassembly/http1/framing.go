@@ -1,0 +1,144 @@
+package http1
+
+import (
+	"bytes"
+	"math"
+
+	"offpath/reassembly"
+	"offpath/reassembly/message"
+)
+
+// framing is what a head says of how long its body is.
+type framing struct {
+	anomalies reassembly.Anomalies
+	length    int64 // Content-Length, or one of the below
+	hosts     int   // Host fields
+	coded     bool  // Transfer-Encoding is there
+	chunked   bool  // and ends in chunked
+	upgrade   bool  // Upgrade is there
+}
+
+// Values of framing.length that are no length.
+const (
+	lengthNone    int64 = -1 // no Content-Length
+	lengthInvalid int64 = -2 // one that is no number
+)
+
+// frame takes note of a field that decides framing.
+func (r *Reader) frame(f *message.Field) {
+	switch len(f.Name) {
+	case len("host"):
+		if equalFold(f.Name, "host") {
+			if r.hosts++; r.hosts > 1 {
+				r.anomalies |= reassembly.AnomalyDuplicateHost
+			}
+		}
+	case len("upgrade"):
+		if equalFold(f.Name, "upgrade") {
+			r.upgrade = true
+		}
+	case len("content-length"):
+		if equalFold(f.Name, "content-length") {
+			r.contentLength(f.Value)
+		}
+	case len("transfer-encoding"):
+		if equalFold(f.Name, "transfer-encoding") {
+			r.transferEncoding(f.Value)
+		}
+	}
+}
+
+// contentLength takes a Content-Length; a list of equal numbers is one number
+// (RFC 9112 section 6.3).
+func (r *Reader) contentLength(value []byte) {
+	for rest, more := value, true; more; {
+		var part []byte
+		part, rest, more = bytes.Cut(rest, []byte{','})
+		n := number(trim(part))
+		switch {
+		case n == lengthInvalid:
+			r.anomalies |= reassembly.AnomalyInvalidContentLength
+			if r.length == lengthNone {
+				r.length = n
+			}
+		case r.length == lengthNone:
+			r.length = n
+		case r.length != n:
+			r.anomalies |= reassembly.AnomalyConflictingContentLength
+		}
+	}
+}
+
+// number reads decimal digits, or returns lengthInvalid.
+func number(digits []byte) int64 {
+	if len(digits) == 0 {
+		return lengthInvalid
+	}
+	n := int64(0)
+	for _, c := range digits {
+		if !isDigit(c) || n > (math.MaxInt64-int64(c-'0'))/10 {
+			return lengthInvalid
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}
+
+// transferEncoding takes a Transfer-Encoding; of several the last one's last
+// coding decides.
+func (r *Reader) transferEncoding(value []byte) {
+	r.coded = true
+	r.chunked = equalFold(trim(value[bytes.LastIndexByte(value, ',')+1:]), "chunked")
+}
+
+// bodyState decides how the body is delimited (RFC 9112 section 6.3), and how
+// long it is if that is known.
+func (r *Reader) bodyState(response bool) (next state, length int64) {
+	if r.coded {
+		if r.length != lengthNone {
+			r.anomalies |= reassembly.AnomalyContentLengthAndChunked
+		}
+		if r.chunked {
+			return stateChunkSize, 0
+		}
+		r.anomalies |= reassembly.AnomalyUnknownTransferCoding
+		if response {
+			return stateToClose, 0
+		}
+	}
+	switch {
+	case r.length > 0:
+		return stateLength, r.length
+	case r.length == 0 || !response:
+		return stateEnd, 0
+	}
+	return stateToClose, 0
+}
+
+// chunkSize reads a chunk-size line without its end (RFC 9112 section 7.1);
+// extensions are skipped. anomaly is 0 if it is one.
+func chunkSize(line []byte) (size int64, anomaly reassembly.Anomalies) {
+	i := 0
+	for ; i < len(line); i++ {
+		var digit int64
+		switch c := line[i]; {
+		case isDigit(c):
+			digit = int64(c - '0')
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			digit = int64(c|0x20-'a') + 10
+		default:
+			digit = -1
+		}
+		if digit < 0 {
+			break
+		}
+		if size > math.MaxInt64>>4 {
+			return 0, reassembly.AnomalyChunkSizeOverflow
+		}
+		size = size<<4 | digit
+	}
+	if rest := trimLeft(line[i:]); i == 0 || len(rest) > 0 && rest[0] != ';' {
+		return 0, reassembly.AnomalyInvalidChunk
+	}
+	return size, 0
+}

@@ -1,0 +1,189 @@
+package http1
+
+import (
+	"bytes"
+
+	"offpath/reassembly"
+	"offpath/reassembly/message"
+)
+
+// Bounds of a message.
+const (
+	MaxHead      = 64 << 10 // octets of start line and header section
+	MaxFields    = 256      // fields kept of a head
+	maxChunkLine = 4 << 10  // octets of a chunk-size line
+	maxTrailer   = 64 << 10 // octets of a trailer section
+)
+
+// What readHead makes of octets.
+const (
+	headIncomplete = 0
+	headInvalid    = -1
+)
+
+// readHead reads the head that data begins with into r.Head and r.framing, and
+// returns its length in octets, headIncomplete or headInvalid. If cut, data is
+// what there is of a head that is too large: it ends where data does.
+func (r *Reader) readHead(data []byte, response, cut bool) int {
+	end := bytes.IndexByte(data, '\n')
+	if end < 0 {
+		return headIncomplete
+	}
+	r.framing = framing{length: lengthNone}
+	r.fold = r.fold[:0]
+	r.Head = message.Head{Fields: r.fields[:0]}
+	line, terminated := trimCR(data[:end])
+	if !terminated {
+		r.anomalies |= reassembly.AnomalyBareLF
+	}
+	if response {
+		if !r.statusLine(line) {
+			return headInvalid
+		}
+	} else if simple, ok := r.requestLine(line); !ok {
+		return headInvalid
+	} else if simple {
+		return end + 1
+	}
+	pos, lines := end+1, 1
+	for {
+		length := bytes.IndexByte(data[pos:], '\n')
+		if length < 0 {
+			if !cut {
+				return headIncomplete
+			}
+			break
+		}
+		line := data[pos : pos+length]
+		pos += length + 1
+		lines++
+		if length > 0 && line[length-1] == '\r' {
+			line = line[:length-1]
+		} else {
+			r.anomalies |= reassembly.AnomalyBareLF
+		}
+		if len(line) == 0 {
+			break
+		}
+		if isSpace(line[0]) {
+			r.foldLine(line)
+		} else {
+			r.fieldLine(line)
+		}
+	}
+	head := data[:pos]
+	if r.anomalies&reassembly.AnomalyBareLF == 0 && bytes.Count(head, cr) != lines {
+		r.anomalies |= reassembly.AnomalyBareCR
+	}
+	if bytes.IndexByte(head, 0) >= 0 {
+		r.anomalies |= reassembly.AnomalyNULInHead
+	}
+	r.Head.Fields = r.fields[:r.count()]
+	for i := range r.Head.Fields {
+		r.frame(&r.Head.Fields[i])
+	}
+	if !response && r.Head.Version == "1.1" && r.hosts == 0 {
+		r.anomalies |= reassembly.AnomalyMissingHost
+	}
+	return pos
+}
+
+var cr = []byte{'\r'}
+
+// requestLine reads a request line; simple says that it is a whole HTTP/0.9
+// request.
+func (r *Reader) requestLine(line []byte) (simple, ok bool) {
+	space := bytes.IndexByte(line, ' ')
+	if space <= 0 || space > maxMethod || !isToken(line[:space]) {
+		return false, false
+	}
+	r.Head.Method = line[:space]
+	rest := line[space+1:]
+	word := lastWord(rest)
+	name, ok := version(word)
+	if !ok {
+		target := trimRight(rest)
+		if string(r.Head.Method) != "GET" || len(target) == 0 || target[0] != '/' || bytes.IndexByte(target, ' ') >= 0 {
+			return false, false
+		}
+		r.Head.Version, r.Head.Target = "0.9", target
+		return true, true
+	}
+	r.Head.Version = name
+	target := rest[:len(trimRight(rest))-len(word)]
+	if n := len(target); n > 0 && target[n-1] == ' ' {
+		target = target[:n-1]
+	}
+	if len(target) == 0 || bytes.IndexByte(target, ' ') >= 0 || len(rest) != len(target)+1+len(word) || word[5] != '1' {
+		r.anomalies |= reassembly.AnomalyInvalidRequestLine
+		target = trim(target)
+	}
+	r.Head.Target = target
+	return false, true
+}
+
+// statusLine reads a status line.
+func (r *Reader) statusLine(line []byte) bool {
+	if recogniseResponse(line) != Response {
+		return false
+	}
+	r.Head.Version, _ = version(line[:8])
+	r.Head.Status = int(line[9]-'0')*100 + int(line[10]-'0')*10 + int(line[11]-'0')
+	if len(line) == 12 || line[5] != '1' {
+		r.anomalies |= reassembly.AnomalyInvalidStatusLine
+	}
+	return true
+}
+
+// fieldLine reads one header field line.
+func (r *Reader) fieldLine(line []byte) {
+	colon := bytes.IndexByte(line, ':')
+	if colon <= 0 {
+		r.anomalies |= reassembly.AnomalyInvalidHeader
+		return
+	}
+	name := line[:colon]
+	if isSpace(name[colon-1]) {
+		r.anomalies |= reassembly.AnomalySpaceBeforeColon
+		name = trimRight(name)
+	}
+	if !isToken(name) {
+		r.anomalies |= reassembly.AnomalyInvalidHeader
+	}
+	f := message.Field{Name: name, Value: trim(line[colon+1:])}
+	if n := r.count(); n < MaxFields {
+		r.fields[n] = f
+		r.Head.Fields = r.fields[:n+1]
+		return
+	}
+	r.anomalies |= reassembly.AnomalyTooManyHeaders
+	r.frame(&f)
+}
+
+// count is the number of fields read so far.
+func (r *Reader) count() int { return len(r.Head.Fields) }
+
+// foldLine joins a continuation line to the field before it (RFC 9112 section
+// 5.2).
+func (r *Reader) foldLine(line []byte) {
+	n := r.count()
+	if n == 0 || r.anomalies&reassembly.AnomalyTooManyHeaders != 0 {
+		r.anomalies |= reassembly.AnomalyInvalidHeader
+		return
+	}
+	r.anomalies |= reassembly.AnomalyObsFold
+	f := &r.fields[n-1]
+	from := len(r.fold)
+	if from > 0 && len(f.Value) > 0 && len(f.Value) <= from && &r.fold[from-1] == &f.Value[len(f.Value)-1] {
+		from -= len(f.Value) // it was joined by the line before: go on there
+	} else {
+		r.fold = append(r.fold, f.Value...)
+	}
+	if more := trim(line); len(more) > 0 {
+		if len(r.fold) > from {
+			r.fold = append(r.fold, ' ')
+		}
+		r.fold = append(r.fold, more...)
+	}
+	f.Value = r.fold[from:len(r.fold):len(r.fold)]
+}

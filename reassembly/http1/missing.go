@@ -1,0 +1,75 @@
+package http1
+
+// Missing says that the next n octets will not come. Call Read afterwards, with
+// what follows or without input, for the events that this leads to.
+func (p *Parser) Missing(r *Reader, b Budget, n int64) {
+	switch p.state {
+	case stateStart:
+		p.state = stateLost
+		r.Stats.LostSync++
+		return
+	case stateHead:
+		r.Stats.HeadsLost++
+		r.Stats.LostSync++
+		p.finishLast(r, b)
+		p.state = stateLost
+		return
+	case stateLost, stateEnd:
+		return
+	}
+	p.kept.capped = true
+	switch p.state {
+	case stateLength:
+		within := min(n, p.remain)
+		p.over(within)
+		if p.remain == 0 {
+			p.state = stateEnd
+			p.lostAfter = n > within
+		}
+	case stateToClose:
+		p.bytes += n
+		p.gap += n
+	case stateChunkData:
+		within := min(n, p.remain)
+		p.over(within)
+		if p.remain == 0 {
+			p.state = stateChunkEnd
+		}
+		if n > within {
+			p.breakOff(0) // how many chunks the gap holds is not known
+		}
+	default:
+		p.gap += n
+		p.breakOff(0)
+	}
+}
+
+// over counts n missing octets of the body.
+func (p *Parser) over(n int64) {
+	p.remain -= n
+	p.bytes += n
+	p.gap += n
+}
+
+// Finish says that the direction has ended: by a FIN if clean. A message at hand
+// ends here; call Read without input for its End.
+func (p *Parser) Finish(r *Reader, b Budget, clean bool) {
+	switch p.state {
+	case stateStart, stateLost, stateEnd:
+	case stateHead:
+		r.Stats.HeadsLost++
+		p.finishLast(r, b)
+		p.state = stateLost
+	case stateToClose:
+		p.broken = !clean
+		p.state = stateEnd
+	default:
+		p.breakOff(0)
+	}
+}
+
+// Close gives back what is kept; the parser is of no use afterwards.
+func (p *Parser) Close(r *Reader, b Budget) {
+	p.finishLast(r, b)
+	p.state = stateLost
+}

@@ -1,0 +1,100 @@
+package http1
+
+import (
+	"offpath/reassembly/message"
+)
+
+// Budget is where the octets that unfinished messages keep are charged.
+type Budget interface {
+	Take(octets int) bool // false: there are not as many
+	Give(octets int)      // takes back what was taken
+}
+
+// Reader is what the parsers of one worker share. It is not for concurrent
+// use.
+type Reader struct {
+	// Head and Body are the message of the last event, as views.
+	Head message.Head
+	Body message.Body
+
+	// Stats are the books of all parsers of the Reader.
+	Stats Stats
+
+	bodyLimit int
+	framing          // of Head
+	raw       []byte // Head's octets
+	fields    [MaxFields]message.Field
+	fold      []byte // values of folded fields, joined
+	spare     []*partial
+}
+
+// Stats are the books of a Reader's parsers. All only grow.
+type Stats struct {
+	Requests        uint64 // heads of requests read
+	Responses       uint64 // heads of responses read
+	Broken          uint64 // messages whose end was not seen
+	HeadsLost       uint64 // messages begun whose head was not seen to its end
+	LostSync        uint64 // times that octets were no message
+	Resyncs         uint64 // times that a message was found again after that
+	SkippedOctets   uint64 // octets that belong to no message
+	BudgetAbandoned uint64 // heads given up because there was no room to keep them
+	BudgetCut       uint64 // bodies whose prefix was cut short for that reason
+}
+
+// Add adds o to s.
+func (s *Stats) Add(o *Stats) {
+	s.Requests += o.Requests
+	s.Responses += o.Responses
+	s.Broken += o.Broken
+	s.HeadsLost += o.HeadsLost
+	s.LostSync += o.LostSync
+	s.Resyncs += o.Resyncs
+	s.SkippedOctets += o.SkippedOctets
+	s.BudgetAbandoned += o.BudgetAbandoned
+	s.BudgetCut += o.BudgetCut
+}
+
+// NewReader returns a Reader whose parsers keep bodyLimit octets of each body.
+func NewReader(bodyLimit int) *Reader { return &Reader{bodyLimit: bodyLimit} }
+
+// partial is what is kept of a message that spans segments.
+type partial struct {
+	head   []byte // the whole head, or as much as came
+	line   int    // where the last line of an incomplete head begins
+	body   []byte // prefix of the body
+	rest   []byte // incomplete chunk-size line
+	charge int    // octets charged to the budget
+	capped bool   // no more of the body is kept
+}
+
+// Bounds of the spare buffers.
+const (
+	maxSpare      = 64
+	maxSpareBytes = 64 << 10
+)
+
+func (r *Reader) newPartial() *partial {
+	if n := len(r.spare); n > 0 {
+		k := r.spare[n-1]
+		r.spare = r.spare[:n-1]
+		return k
+	}
+	return new(partial)
+}
+
+func (r *Reader) release(k *partial, b Budget) {
+	b.Give(k.charge)
+	if len(r.spare) < maxSpare && cap(k.head)+cap(k.body)+cap(k.rest) <= maxSpareBytes {
+		*k = partial{head: k.head[:0], body: k.body[:0], rest: k.rest[:0]}
+		r.spare = append(r.spare, k)
+	}
+}
+
+// take charges octets to a partial.
+func (k *partial) take(b Budget, octets int) bool {
+	if !b.Take(octets) {
+		return false
+	}
+	k.charge += octets
+	return true
+}

@@ -1,0 +1,118 @@
+package http1
+
+import "bytes"
+
+// Likeness is what octets look like.
+type Likeness uint8
+
+// What the first octets of a direction, or of a segment, look like.
+const (
+	Unlike    Likeness = iota // no HTTP/1 message begins so
+	Undecided                 // one may, if more octets follow suit
+	Request                   // a request line
+	Response                  // a status line
+	HTTP2                     // the client's preface of HTTP/2 (RFC 9113 section 3.4)
+	TLS                       // a TLS record with a handshake (RFC 8446 section 5.1)
+)
+
+// Bounds of what is looked at to tell a start line.
+const (
+	maxMethod    = 32      // octets of a method
+	maxStartLine = 8 << 10 // octets of a start line that came in part
+)
+
+var http2Preface = []byte("PRI * HTTP/2.0\r\n")
+
+// Recognise says what begins with data, whatever the port. It reads no further
+// than the first line, and settles most protocols by their first octets.
+func Recognise(data []byte) Likeness {
+	if len(data) == 0 {
+		return Undecided
+	}
+	if data[0] == 0x16 && (len(data) < 2 || data[1] == 3) {
+		return TLS
+	}
+	if data[0] == 'H' {
+		if like := recogniseResponse(data); like != Unlike {
+			return like
+		}
+	}
+	return recogniseRequest(data)
+}
+
+// recogniseResponse tells a status line by what it must begin with: version,
+// space, and three digits (RFC 9112 section 4).
+func recogniseResponse(data []byte) Likeness {
+	const shape = "HTTP/0.0 000"
+	for i := range min(len(data), len(shape)) {
+		c := data[i]
+		if shape[i] == '0' && !isDigit(c) || shape[i] != '0' && shape[i] != c {
+			return Unlike
+		}
+	}
+	switch {
+	case len(data) < len(shape):
+		return Undecided
+	case data[5] > '1' || data[9] == '0':
+		return Unlike // HTTP/2 and later have no status line
+	case len(data) > len(shape) && data[12] != ' ' && data[12] != '\r' && data[12] != '\n':
+		return Unlike
+	}
+	return Response
+}
+
+// recogniseRequest tells a request line: a method, a space, and at its end a
+// version (RFC 9112 section 3); or GET with a path alone (HTTP/0.9).
+func recogniseRequest(data []byte) Likeness {
+	i := 0
+	for i < len(data) && i <= maxMethod && tchar[data[i]] {
+		i++
+	}
+	switch {
+	case i == 0 || i > maxMethod:
+		return Unlike
+	case i == len(data):
+		return Undecided
+	case data[i] != ' ':
+		return Unlike
+	}
+	end := bytes.IndexByte(data, '\n')
+	if end < 0 {
+		if len(data) > maxStartLine {
+			return Unlike
+		}
+		return Undecided
+	}
+	if bytes.HasPrefix(data, http2Preface) {
+		return HTTP2
+	}
+	line, _ := trimCR(data[:end])
+	if _, ok := version(lastWord(line)); ok {
+		return Request
+	}
+	if target := trimRight(line[i+1:]); i == 3 && string(data[:3]) == "GET" && len(target) > 0 && target[0] == '/' && bytes.IndexByte(target, ' ') < 0 {
+		return Request
+	}
+	return Unlike
+}
+
+// lastWord is what follows the last space of a line.
+func lastWord(line []byte) []byte {
+	line = trimRight(line)
+	return line[bytes.LastIndexByte(line, ' ')+1:]
+}
+
+// version reads HTTP-version (RFC 9112 section 2.3); what claims to be of another
+// major version, or of a minor one above 1, is read as HTTP/1.1.
+func version(word []byte) (name string, ok bool) {
+	if len(word) != 8 || string(word[:5]) != "HTTP/" || !isDigit(word[5]) || word[6] != '.' || !isDigit(word[7]) {
+		return "", false
+	}
+	switch {
+	case word[5] == '1' && word[7] == '0':
+		return "1.0", true
+	case word[5] == '0':
+		return "0.9", true
+	}
+	return "1.1", true
+}

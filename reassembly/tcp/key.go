@@ -1,0 +1,69 @@
+package tcp
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
+
+	"offpath/capture"
+)
+
+// key identifies a flow: the lower endpoint first, so that both directions have
+// the same.
+type key struct {
+	low, high [2]uint64 // addresses, big endian
+	ports     uint32    // of low and of high
+	version   uint8     // of IP
+}
+
+// keyOf returns the key of p's flow and the direction of p: 0 if the lower
+// endpoint sent it.
+func keyOf(p *capture.Packet) (k key, d Direction) {
+	src := [2]uint64{binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Src[8:])}
+	dst := [2]uint64{binary.BigEndian.Uint64(p.Dst[:8]), binary.BigEndian.Uint64(p.Dst[8:])}
+	if less(&src, &dst, p.SrcPort, p.DstPort) {
+		return key{src, dst, uint32(p.SrcPort)<<16 | uint32(p.DstPort), p.IPVersion}, 0
+	}
+	return key{dst, src, uint32(p.DstPort)<<16 | uint32(p.SrcPort), p.IPVersion}, 1
+}
+
+func less(a, b *[2]uint64, aPort, bPort uint16) bool {
+	switch {
+	case a[0] != b[0]:
+		return a[0] < b[0]
+	case a[1] != b[1]:
+		return a[1] < b[1]
+	}
+	return aPort < bPort
+}
+
+// endpoint returns address and port of the side that sends direction d.
+func (k *key) endpoint(d Direction) (addr capture.Addr, port uint16) {
+	words, port := k.low, uint16(k.ports>>16)
+	if d == 1 {
+		words, port = k.high, uint16(k.ports)
+	}
+	binary.BigEndian.PutUint64(addr[:8], words[0])
+	binary.BigEndian.PutUint64(addr[8:], words[1])
+	return addr, port
+}
+
+// hashSeed keys the placement of flows in a table, so that nobody outside can
+// aim at one chain. Nothing but speed depends on it.
+type hashSeed [4]uint64
+
+func newHashSeed() hashSeed {
+	return hashSeed{rand.Uint64(), rand.Uint64(), rand.Uint64(), rand.Uint64()}
+}
+
+func (s *hashSeed) hash(k *key) uint64 {
+	h := fold(k.low[0]^k.high[0]^s[0], k.low[1]^s[1])
+	h ^= fold(k.high[1]^s[2], uint64(k.ports)<<8^uint64(k.version)^s[3])
+	return fold(h^s[1], k.low[0]^s[2])
+}
+
+// fold multiplies to 128 bits and folds the halves (as wyhash does).
+func fold(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	return high ^ low
+}
