@@ -74,8 +74,12 @@ func (e *Extractor) walkJSON(data []byte, v visitor) {
 		case jsonscan.Key:
 			m.name = value{raw, encodingJSON}
 			m.parent, m.depth = paths[s.Depth()], s.Depth()
-			e.value = m.name.append(e.value[:0])
-			path, m.info, m.first = e.keys.add(m.parent, e.value)
+			name := raw
+			if bytes.IndexByte(raw, '\\') >= 0 {
+				e.value = m.name.append(e.value[:0])
+				name = e.value
+			}
+			path, m.info, m.first = e.keys.add(m.parent, name)
 			named = true
 		case jsonscan.String, jsonscan.Number, jsonscan.True, jsonscan.False:
 			if !named {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 
 	"offpath/reassembly"
 	"offpath/reassembly/internal/jsonscan"
@@ -144,6 +145,11 @@ func (r *Reader) parse() (*reassembly.Transaction, error) {
 		return nil, nil
 	case !r.start:
 		return nil, errNoTime
+	}
+	for _, at := range [...]*netip.AddrPort{&tx.Source, &tx.Destination} {
+		if !at.Addr().IsValid() {
+			*at = netip.AddrPort{} // a port without an address
+		}
 	}
 	if !r.hasEnd {
 		tx.End = tx.Start + max(tx.Duration, 0)

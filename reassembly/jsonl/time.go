@@ -96,7 +96,9 @@ func parseTime(s []byte) (ns int64, ok bool) {
 	s = s[19:]
 	frac := int64(0)
 	if s[0] == '.' {
-		s = s[1:]
+		if s = s[1:]; len(s) == 0 || s[0] < '0' || s[0] > '9' {
+			return 0, false
+		}
 		unit := int64(second / 10)
 		for ; len(s) > 0 && '0' <= s[0] && s[0] <= '9'; s = s[1:] {
 			frac += unit * int64(s[0]-'0') // digits beyond the ninth count nothing

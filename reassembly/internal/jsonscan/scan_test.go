@@ -163,8 +163,9 @@ func FuzzScan(f *testing.F) {
 			words[i] = string([]rune(w))
 		}
 		require.Equal(t, oracle(t, data), words)
-		// Cut anywhere, it finds what was complete before.
-		if len(data) > 0 {
+		// Cut anywhere, it finds what was complete before; of a number at the top
+		// nothing tells that it is cut.
+		if len(words) > 1 {
 			part, _ := walk(data[:len(data)/2])
 			for i, w := range part {
 				part[i] = string([]rune(w))
