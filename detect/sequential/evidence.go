@@ -33,7 +33,7 @@ func (d *Detector) Evidence(subject netip.Prefix) Evidence {
 	v.Score = float64(e.score)
 	v.Accounts = int(e.accounts + 0.5)
 	if d.good > 0 {
-		v.LegitimatePerMillion = min(float64(e.good)/d.good, 1) * 1e6
+		v.LegitimatePerMillion = min(float64(e.good)/(d.good*decay(d.goodAt, e.last)), 1) * 1e6
 	}
 	if e.dossier == 0 {
 		return v
