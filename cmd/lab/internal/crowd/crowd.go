@@ -31,13 +31,15 @@ type Config struct {
 	Except int
 	// Rate is sessions begun per second.
 	Rate float64
+	// Haste divides the time that people take to think; 0: 1.
+	Haste float64
 	// Dial opens a connection from an address to one of the bank's hosts.
 	Dial func(ctx context.Context, from netip.Addr, host string) (net.Conn, error)
 }
 
 func (c Config) validate() error {
-	if c.Directory.Customers < 100 || c.Rate <= 0 || c.Dial == nil {
-		return fmt.Errorf("crowd of %d customers at %v sessions/s: want 100 or more, above 0, and a dialler", c.Directory.Customers, c.Rate)
+	if c.Directory.Customers < 100 || c.Rate <= 0 || c.Haste < 0 || c.Dial == nil {
+		return fmt.Errorf("crowd of %d customers at %v sessions/s in haste %v: want 100 or more, above 0, not below 0, and a dialler", c.Directory.Customers, c.Rate, c.Haste)
 	}
 	return nil
 }
@@ -68,6 +70,9 @@ type Crowd struct {
 func New(c Config) (*Crowd, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
+	}
+	if c.Haste == 0 {
+		c.Haste = 1
 	}
 	return &Crowd{config: c}, nil
 }
@@ -213,6 +218,9 @@ func (v *visit) logIn() (software.Session, bool) {
 		outcome, session, err := v.client.Login(v.ctx, v.customer.User, password, "")
 		if err == nil {
 			v.crowd.counts.logins.Add(1)
+			if outcome == software.Rejected {
+				v.crowd.counts.mistyped.Add(1)
+			}
 		}
 		if !v.settle(outcome, err) {
 			return session, false
@@ -220,7 +228,6 @@ func (v *visit) logIn() (software.Session, bool) {
 		if outcome == software.Accepted {
 			return session, true
 		}
-		v.crowd.counts.mistyped.Add(1)
 		if try == 2 || !v.think(2500) {
 			return session, false
 		}
@@ -270,5 +277,6 @@ func (v *visit) settle(outcome software.Outcome, err error) bool {
 
 // think waits about so many milliseconds.
 func (v *visit) think(mean float64) bool {
-	return pause(v.closing, time.Duration(mean*(0.4+rand.ExpFloat64()*0.6))*time.Millisecond)
+	ms := mean * (0.4 + rand.ExpFloat64()*0.6) / v.crowd.config.Haste
+	return pause(v.closing, time.Duration(ms*float64(time.Millisecond)))
 }
