@@ -80,7 +80,27 @@ func (f *flags) explain(err error) error {
 	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
 		return wrongUsage("flag --%s needs a value", name)
 	}
+	if value, name, ok := invalidValue(text); ok {
+		return wrongUsage("--%s: %s is no value for it; `offpath help %s` says which are", name, value, f.command.name)
+	}
 	return wrongUsage("%s", text)
+}
+
+// invalidValue takes apart how the flag package complains of a value.
+func invalidValue(text string) (value, name string, ok bool) {
+	rest, ok := strings.CutPrefix(text, "invalid value ")
+	if !ok {
+		if rest, ok = strings.CutPrefix(text, "invalid boolean value "); !ok {
+			return "", "", false
+		}
+	}
+	for _, between := range []string{" for flag -", " for -"} {
+		if value, name, ok = strings.Cut(rest, between); ok {
+			name, _, _ = strings.Cut(name, ":")
+			return value, name, true
+		}
+	}
+	return "", "", false
 }
 
 // help prints the command's own help.

@@ -49,11 +49,14 @@ func runService(serve func(context.Context, service.Options) error) func(context
 		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		context.AfterFunc(ctx, stop) // a second signal ends the process at once
+		build := buildVersion()
 		return serve(ctx, service.Options{
-			Config: settings,
-			Load:   load,
-			Reload: reload,
-			Log:    logging.New(std.Err, settings.Log),
+			Config:  settings,
+			Load:    load,
+			Reload:  reload,
+			Log:     logging.New(std.Err, settings.Log),
+			Version: build.version,
+			Commit:  build.commit,
 		})
 	}
 }

@@ -281,3 +281,5 @@ func (w writer) published(s stream.VerdictStats) {
 	w.counter("offpath_stream_verdicts_total", verdicts, s.Shed, "event", "shed")
 	w.counter("offpath_stream_retries_total", "Writes that were tried again.", s.Retries, "topic", "verdicts")
 }
+
+func (w writer) pipeline(pipeline.Stats) {}

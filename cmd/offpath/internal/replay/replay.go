@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"strings"
 
@@ -40,7 +41,13 @@ var errInterrupted = errors.New("interrupted; the output ends early")
 // InputError says that an input is not there, or not what it should be.
 type InputError struct{ err error }
 
-func (e *InputError) Error() string { return e.err.Error() }
+func (e *InputError) Error() string {
+	var path *fs.PathError
+	if joined := flatten(e.err); len(joined) == 1 && errors.As(e.err, &path) {
+		return path.Path + ": " + path.Err.Error()
+	}
+	return e.err.Error()
+}
 
 func (e *InputError) Unwrap() error { return e.err }
 

@@ -86,8 +86,6 @@ func newProcess(o Options) *process {
 	return p
 }
 
-func (p *process) add(part part) { p.parts = append(p.parts, part) }
-
 // problems lists why the process is not ready.
 func (p *process) problems() []string {
 	switch p.phase.Load() {

@@ -1,0 +1,69 @@
+package replay
+
+import (
+	"context"
+
+	"offpath/capture"
+	"offpath/capture/pcapfile"
+	"offpath/cmd/offpath/internal/wiring"
+	"offpath/reassembly/pipeline"
+)
+
+// packets is input of captures.
+type packets struct {
+	options  *Options
+	source   *pcapfile.Source
+	pipeline *pipeline.Pipeline // set by run
+}
+
+func openPackets(o *Options, p *progress) (*packets, error) {
+	source, err := pcapfile.Open(o.Inputs, pcapfile.Options{
+		Workers:  o.Workers,
+		From:     o.Window.From,
+		To:       o.Window.To,
+		Speed:    o.Speed,
+		Progress: p.show,
+		Stdin:    o.Stdin,
+	})
+	if err != nil {
+		return nil, &InputError{err}
+	}
+	for _, path := range source.Skipped() {
+		o.Log.Info().Str("file", path).Msg(path + " is no capture and is left out")
+	}
+	return &packets{options: o, source: source}, nil
+}
+
+func (p *packets) run(ctx context.Context, feed wiring.Feed) error {
+	o := p.options
+	var err error
+	p.pipeline, err = wiring.Pipeline(o.Config, o.Key, p.source.Workers(), wiring.Extras{
+		DetailHeaders: o.DetailHeaders, DetailBodies: o.DetailBodies, Cleartext: o.Cleartext,
+	}, feed)
+	if err != nil {
+		return err
+	}
+	err = p.source.Run(ctx, p.pipeline.Handle)
+	p.pipeline.Close()
+	return err
+}
+
+func (p *packets) stats() *capture.Stats {
+	s := p.source.Stats()
+	return &s
+}
+
+// losses lists frames that could not be used, and what the pipeline lacked.
+func (p *packets) losses() []loss {
+	s := p.source.Stats()
+	var list []loss
+	for d, n := range s.Frames {
+		if d := capture.Disposition(d); d != capture.DispositionTCP && d != capture.DispositionNotIP && d != capture.DispositionNotTCP {
+			list = append(list, loss{"frames not used: " + d.String(), n})
+		}
+	}
+	return append(list,
+		loss{"frames cut by the snap length", s.SnapLengthCut},
+		loss{"inputs damaged or cut short", s.DamagedInputs},
+	)
+}

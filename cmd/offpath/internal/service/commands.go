@@ -1,0 +1,94 @@
+package service
+
+import (
+	"context"
+
+	"offpath/capture/afpacket"
+)
+
+// Run is `offpath run`: everything in one process. It returns when ctx is done
+// and all is in order, or with the error that ended it.
+func Run(ctx context.Context, o Options) error {
+	if err := o.Config.RequireInterfaces("run"); err != nil {
+		return err
+	}
+	p := newProcess(o)
+	capturing, err := openCapture(p)
+	if err != nil {
+		return err
+	}
+	mitigating, err := newMitigation(p)
+	if err != nil {
+		capturing.close()
+		return err
+	}
+	detecting, err := newDetection(p, mitigating.decided, nil)
+	if err != nil {
+		capturing.close()
+		return err
+	}
+	mitigating.feedBack(detecting.stage)
+	if err := capturing.connect(p, detecting.stage.Offer); err != nil {
+		capturing.close()
+		return err
+	}
+	p.parts = []part{capturing, detecting, mitigating}
+	capturing.describe()
+	return p.serve(ctx, afpacket.DropPrivileges)
+}
+
+// Sensor is `offpath sensor`: capture and reassembly, then Kafka.
+func Sensor(ctx context.Context, o Options) error {
+	if err := o.Config.RequireInterfaces("sensor"); err != nil {
+		return err
+	}
+	if err := o.Config.RequireBrokers("sensor"); err != nil {
+		return err
+	}
+	p := newProcess(o)
+	capturing, err := openCapture(p)
+	if err != nil {
+		return err
+	}
+	producing, err := newProducer(ctx, p)
+	if err != nil {
+		capturing.close()
+		return err
+	}
+	if err := capturing.connect(p, producing.producer.Send); err != nil {
+		capturing.close()
+		return err
+	}
+	p.parts = []part{capturing, producing}
+	capturing.describe()
+	return p.serve(ctx, afpacket.DropPrivileges)
+}
+
+// Detect is `offpath detect`: transactions from Kafka, detection, mitigation,
+// verdicts to Kafka.
+func Detect(ctx context.Context, o Options) error {
+	if err := o.Config.RequireBrokers("detect"); err != nil {
+		return err
+	}
+	p := newProcess(o)
+	consuming, err := newConsumer(ctx, p)
+	if err != nil {
+		return err
+	}
+	publishing, err := newPublisher(ctx, p)
+	if err != nil {
+		return err
+	}
+	mitigating, err := newMitigation(p)
+	if err != nil {
+		return err
+	}
+	detecting, err := newDetection(p, mitigating.decided, publishing.written)
+	if err != nil {
+		return err
+	}
+	mitigating.feedBack(detecting.stage)
+	consuming.stage = detecting.stage
+	p.parts = []part{consuming, detecting, mitigating, publishing}
+	return p.serve(ctx, afpacket.DropPrivileges)
+}
