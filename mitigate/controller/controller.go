@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"offpath/detect"
+	"offpath/detect/jsonl"
 	"offpath/mitigate"
 )
 
@@ -39,7 +40,8 @@ type Controller struct {
 	off     switchState
 	stats   Stats
 
-	hitsMu sync.Mutex // serializes OnHits
+	turning sync.Mutex // held while the kill switch is turned and written down
+	hitsMu  sync.Mutex // serializes OnHits
 }
 
 // New makes a Controller and reads what StateDir remembers. A state that can't
@@ -92,16 +94,22 @@ func (c *Controller) restore() error {
 	}
 	for i := range records {
 		r := &records[i]
-		if r.Lifted {
-			c.restoreLift(r, now)
+		if len(r.Verdict) == 0 {
+			if id, err := mitigate.ParseID(r.ID); err == nil {
+				c.lifted.add(id, r.Expires, now.UnixNano())
+			}
 			continue
 		}
-		v := r.verdict()
-		entry, _, err := c.rails.check(&v, now)
+		v, err := jsonl.ParseVerdict(r.Verdict)
+		if err != nil {
+			damaged++
+			continue
+		}
+		entry, _, err := c.rails.check(v, now)
 		if err != nil {
 			continue // expired, or the rails have become stricter
 		}
-		c.insert(&item{verdict: v, who: r.Who, since: time.Unix(0, r.Since), entry: entry})
+		c.insert(&item{verdict: *v, who: r.Who, since: time.Unix(0, r.Since), entry: entry})
 	}
 	detail := fmt.Sprintf("%d active verdicts", len(c.desired.byID))
 	if damaged > 0 {
@@ -110,17 +118,6 @@ func (c *Controller) restore() error {
 	c.record(AuditEntry{Who: whoController, What: "restored", Detail: detail})
 	c.journal, err = openJournal(c.config.StateDir, c.journalRecords())
 	return err
-}
-
-func (c *Controller) restoreLift(r *journalRecord, now time.Time) {
-	id, err := mitigate.ParseID(r.ID)
-	if err != nil {
-		return
-	}
-	if it := c.desired.byID[id]; it != nil {
-		c.desired.remove(it)
-	}
-	c.lifted.add(id, r.Expires, now.UnixNano())
 }
 
 // Run reconciles until the context ends; then it writes what is to be
@@ -304,31 +301,38 @@ func (c *Controller) Off(who string) error { return c.turn(true, cmp.Or(who, "op
 func (c *Controller) On(who string) error { return c.turn(false, cmp.Or(who, "operator")) }
 
 func (c *Controller) turn(off bool, who string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.turning.Lock()
+	defer c.turning.Unlock()
 	state := switchState{Off: off, Who: who, Since: time.Now().UTC()}
-	what := "on"
+	// Off takes effect before it is written down, on the contrary only after.
+	if off {
+		c.setSwitch(state)
+	}
+	what, detail := "on", ""
 	if off {
 		what = "off"
-		// Off takes effect before it is written down, on the contrary only
-		// after.
-		c.off = state
-		c.wakeKeepers()
 	}
+	var err error
 	if c.config.StateDir != "" {
-		if err := writeSwitch(c.config.StateDir, state); err != nil {
-			c.stats.StateLost++
-			c.record(AuditEntry{Who: who, What: what, Detail: err.Error()})
-			return err
+		if err = writeSwitch(c.config.StateDir, state); err != nil {
+			detail = err.Error()
 		}
 	}
-	if !off {
-		c.off = state
-		c.release++
-		c.wakeKeepers()
+	if !off && err == nil {
+		c.setSwitch(state)
 	}
-	c.record(AuditEntry{Who: who, What: what})
-	return nil
+	c.record(AuditEntry{Who: who, What: what, Detail: detail})
+	return err
+}
+
+func (c *Controller) setSwitch(state switchState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.off = state
+	if !state.Off {
+		c.release++
+	}
+	c.wakeKeepers()
 }
 
 func (c *Controller) wakeKeepers() {

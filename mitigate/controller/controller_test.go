@@ -353,9 +353,7 @@ func TestRestartedControllerRemembers(t *testing.T) {
 				got = append(got, v.Verdict)
 				who[v.Verdict.ID] = v.Who
 			}
-			// JSON has no octets that are no UTF-8; HAProxy is never sent this member.
-			want := with(full, func(v *detect.Verdict) { v.Subject.UserAgent = "curl\\x00\n\ufffd" })
-			assert.Equal(t, []detect.Verdict{want, own}, got)
+			assert.Equal(t, []detect.Verdict{full, own}, got)
 			assert.Equal(t, map[string]string{full.ID: "", own.ID: "alice"}, who)
 			assert.ErrorIs(t, again.Apply(lifted), controller.ErrStale)
 		})
@@ -465,4 +463,35 @@ func TestConfigQuotesWhatIsWrong(t *testing.T) {
 		_, err := controller.New(tt.config)
 		assert.ErrorContains(t, err, tt.quote)
 	}
+}
+
+func TestLiftsWhileATargetWasAwayAreMadeGoodAlsoWhenItIsTooFullToBeListed(t *testing.T) {
+	lb := newFake("lb1")
+	lb.unlisted = true
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	require.NoError(t, c.Apply(block(1, "198.51.100.1")))
+	require.NoError(t, c.Apply(block(2, "198.51.100.2")))
+	eventually(t, func() bool { return len(lb.holds()) == 2 }, "in force")
+	lb.change(func() { lb.down = errDown })
+	require.NoError(t, c.Lift(block(1, attacker).ID, "alice"))
+	eventually(t, func() bool { return !c.Targets()[0].Connected }, "down")
+	lb.change(func() { lb.down = nil })
+	eventually(t, func() bool { return len(lb.holds()) == 1 }, "lifted")
+}
+
+func TestMoreChangesThanAnAbsentTargetMayHaveNotedAreMadeGood(t *testing.T) {
+	lb := newFake("lb1")
+	lb.down = errDown
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, MaxVerdicts: 10})
+	for id := range uint32(100) {
+		v := block(id+1, fmt.Sprintf("198.51.100.%d", id))
+		require.NoError(t, c.Apply(v))
+		if id < 95 {
+			require.NoError(t, c.Lift(v.ID, "alice"))
+		}
+	}
+	assert.Equal(t, 10, c.Targets()[0].Pending)
+	lb.change(func() { lb.down = nil })
+	eventually(t, func() bool { return len(lb.holds()) == 5 }, "all that are active")
+	eventually(t, func() bool { return c.Targets()[0].Pending == 0 }, "nothing left")
 }

@@ -16,6 +16,7 @@ type fakeTarget struct {
 	name     string
 	address  netip.Addr
 	capacity int
+	unlisted bool          // Sync only adds
 	blocked  chan struct{} // while not nil and open, orders wait for it
 
 	mu     sync.Mutex
@@ -109,8 +110,10 @@ func (f *fakeTarget) Sync(ctx context.Context, entries []mitigate.Entry) (mitiga
 		return mitigate.SyncReport{}, err
 	}
 	defer f.mu.Unlock()
-	clear(f.held)
-	return mitigate.SyncReport{Compared: true, Set: len(entries)}, f.set(entries)
+	if !f.unlisted {
+		clear(f.held)
+	}
+	return mitigate.SyncReport{Compared: !f.unlisted, Set: len(entries)}, f.set(entries)
 }
 
 func (f *fakeTarget) Sweep(ctx context.Context) error {

@@ -219,6 +219,25 @@ func TestRestartedHAProxyGetsEverythingBack(t *testing.T) {
 	assert.EqualValues(t, 1, c.Targets()[0].Restarts)
 }
 
+func TestWhatSomeoneChangedAtHAProxyIsMendedByTheNextComparison(t *testing.T) {
+	s := haproxytest.Start(t, haproxy.Setup{})
+	c, _ := running(t, controller.Config{
+		Targets:         []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:            detect.ModeEnforce,
+		CompareInterval: 50 * time.Millisecond,
+	})
+	require.NoError(t, c.Apply(block(1, attacker)))
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
+	s.Command("clear table offpath_verdicts key ip:" + attacker)
+	s.Command("set table offpath_verdicts key ip:" + customer + " data.gpt0 1 data.gpc0 4294967295 data.conn_cnt 1 data.sess_cnt 1")
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "set again")
+	eventually(t, func() bool { return status(s, customer) == 200 }, "removed")
+	eventually(t, func() bool { return c.Targets()[0].Drift == 2 }, "and counted")
+
+	s.Command("clear table offpath_verdicts key mode")
+	eventually(t, func() bool { return status(s, attacker) == 403 }, "the mode too")
+}
+
 func TestReloadedHAProxyIsNoticedAndCompared(t *testing.T) {
 	t.Parallel()
 	s := haproxytest.Start(t, haproxy.Setup{TrustedProxies: []netip.Prefix{network("127.0.0.1")}})

@@ -8,12 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
 
-	"offpath/detect"
+	"offpath/detect/jsonl"
 )
 
 const (
@@ -41,85 +40,20 @@ type journal struct {
 
 // journalRecord is a verdict with what the controller knows of it.
 type journalRecord struct {
-	ID      string `json:"id"`
-	Lifted  bool   `json:"lifted,omitempty"` // or expired or evicted, if Expires is 0
-	Expires int64  `json:"expires"`          // ns since the epoch
-
-	Time     int64            `json:"time,omitempty"`
-	Since    int64            `json:"since,omitempty"`
-	Who      string           `json:"who,omitempty"`
-	Action   detect.Action    `json:"action,omitempty"`
-	Mode     detect.Mode      `json:"mode,omitempty"`
-	Client   string           `json:"client,omitempty"`
-	Subject  *journalSubject  `json:"subject,omitempty"` // the members but the client
-	Rate     *detect.Rate     `json:"rate,omitempty"`
-	Findings []string         `json:"findings,omitempty"`
-	Expected *detect.Expected `json:"expected,omitempty"`
-	Message  string           `json:"message,omitempty"`
-}
-
-type journalSubject struct {
-	Fingerprint string `json:"fingerprint,omitempty"`
-	UserAgent   string `json:"user_agent,omitempty"`
-	JA4         string `json:"ja4,omitempty"`
-	Endpoint    string `json:"endpoint,omitempty"`
-	Domain      string `json:"domain,omitempty"`
-	Session     string `json:"session,omitempty"`
-	UserHash    string `json:"user_hash,omitempty"`
+	ID      string          `json:"id"`
+	Expires int64           `json:"expires,omitempty"` // of a lifted verdict, ns since the epoch
+	Since   int64           `json:"since,omitempty"`   // when it first arrived, ns since the epoch
+	Who     string          `json:"who,omitempty"`
+	Verdict json.RawMessage `json:"verdict,omitempty"` // the contract's line; without it the verdict is no longer active
 }
 
 func newJournalRecord(it *item) journalRecord {
-	v := &it.verdict
-	r := journalRecord{
-		ID: v.ID, Expires: v.Expires, Time: v.Time, Since: it.since.UnixNano(), Who: it.who,
-		Action: v.Action, Mode: v.Mode, Findings: v.Findings, Message: v.Message,
+	return journalRecord{
+		ID:      it.verdict.ID,
+		Since:   it.since.UnixNano(),
+		Who:     it.who,
+		Verdict: jsonl.AppendVerdict(nil, &it.verdict),
 	}
-	if v.Subject.Client.IsValid() {
-		r.Client = v.Subject.Client.String()
-	}
-	s := journalSubject{
-		v.Subject.Fingerprint, v.Subject.UserAgent, v.Subject.JA4, v.Subject.Endpoint,
-		v.Subject.Domain, v.Subject.Session, v.Subject.UserHash,
-	}
-	if s != (journalSubject{}) {
-		r.Subject = &s
-	}
-	if v.Rate != (detect.Rate{}) {
-		r.Rate = &v.Rate
-	}
-	if v.Expected != (detect.Expected{}) {
-		r.Expected = &v.Expected
-	}
-	return r
-}
-
-// verdict is the inverse of newJournalRecord. What does not parse stays empty
-// and breaks a rail.
-func (r *journalRecord) verdict() detect.Verdict {
-	v := detect.Verdict{
-		ID: r.ID, Expires: r.Expires, Time: r.Time, Action: r.Action, Mode: r.Mode,
-		Findings: r.Findings, Message: r.Message,
-	}
-	if s := r.Subject; s != nil {
-		v.Subject = detect.Subject{
-			Fingerprint: s.Fingerprint, UserAgent: s.UserAgent, JA4: s.JA4, Endpoint: s.Endpoint,
-			Domain: s.Domain, Session: s.Session, UserHash: s.UserHash,
-		}
-	}
-	if r.Client != "" {
-		client, err := netip.ParsePrefix(r.Client)
-		if err != nil {
-			return detect.Verdict{} // without the client it would match more than was meant
-		}
-		v.Subject.Client = client
-	}
-	if r.Rate != nil {
-		v.Rate = *r.Rate
-	}
-	if r.Expected != nil {
-		v.Expected = *r.Expected
-	}
-	return v
 }
 
 // journalRecords are what a journal written anew holds: the active verdicts,
@@ -127,7 +61,7 @@ func (r *journalRecord) verdict() detect.Verdict {
 func (c *Controller) journalRecords() []journalRecord {
 	var records []journalRecord
 	for _, t := range c.lifted.order {
-		records = append(records, journalRecord{ID: t.id.String(), Lifted: true, Expires: t.expires})
+		records = append(records, journalRecord{ID: t.id.String(), Expires: t.expires})
 	}
 	for _, it := range c.items() {
 		records = append(records, newJournalRecord(it))
@@ -206,13 +140,13 @@ func (j *journal) put(it *item) {
 
 func (j *journal) drop(it *item) {
 	if j != nil {
-		j.note(journalRecord{ID: it.verdict.ID, Lifted: true})
+		j.note(journalRecord{ID: it.verdict.ID})
 	}
 }
 
 func (j *journal) lift(it *item, who string) {
 	if j != nil {
-		j.note(journalRecord{ID: it.verdict.ID, Lifted: true, Expires: it.verdict.Expires, Who: who})
+		j.note(journalRecord{ID: it.verdict.ID, Expires: it.verdict.Expires, Who: who})
 	}
 }
 

@@ -33,7 +33,7 @@ func (r *rails) check(v *detect.Verdict, now time.Time) (e mitigate.Entry, short
 		return e, false, &RailError{RailMalformed, fmt.Sprintf("unknown action %q", v.Action)}
 	}
 	if v.Action == detect.ActionRateLimit {
-		if v.Rate.Requests < 1 || v.Rate.Requests > math.MaxInt32 || v.Rate.Per < int64(time.Second) {
+		if v.Rate.Requests < 1 || v.Rate.Requests > math.MaxInt32 || v.Rate.Per < int64(time.Second) || v.Rate.Per%int64(time.Second) != 0 {
 			return e, false, &RailError{RailMalformed, fmt.Sprintf("rate of %d requests per %s", v.Rate.Requests, time.Duration(v.Rate.Per))}
 		}
 	} else {

@@ -41,10 +41,13 @@ type worker struct {
 	unsupported map[mitigate.ID]string
 	rejected    map[mitigate.ID]string
 	// full says that there is no room for all: each delta chooses anew.
-	full  bool
-	allow bool // the allow-list changed
-	hits  map[mitigate.ID]*hitCount
-	state Target // what status shows, the counts of the tables above aside
+	// overflow says that more changed than dirty may hold, which a full
+	// comparison makes good.
+	full     bool
+	overflow bool
+	allow    bool // the allow-list changed
+	hits     map[mitigate.ID]*hitCount
+	state    Target // what status shows, the counts of the tables above aside
 
 	process string // of the last full comparison; run's own
 }
@@ -74,7 +77,11 @@ func newWorker(c *Controller, t mitigate.Target) *worker {
 func (w *worker) touch(s detect.Subject) {
 	w.mu.Lock()
 	if _, ok := w.dirty[s]; !ok {
-		w.dirty[s] = time.Now()
+		if len(w.dirty) < w.controller.config.MaxVerdicts {
+			w.dirty[s] = time.Now()
+		} else {
+			w.overflow = true
+		}
 	}
 	w.mu.Unlock()
 	poke(w.wake)
@@ -168,6 +175,7 @@ func (w *worker) look(ctx context.Context) {
 	restarted := w.process != "" && w.process != id.Process
 	if restarted {
 		w.state.Restarts++
+		w.setConnected(false) // until everything is put back
 	}
 	w.mu.Unlock()
 	if restarted {
@@ -238,6 +246,7 @@ func (w *worker) choose() (entries []mitigate.Entry, since map[detect.Subject]ti
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	since, w.dirty = w.dirty, make(map[detect.Subject]time.Time)
+	w.overflow = false
 	clear(w.unsupported)
 	clear(w.rejected)
 	items = slices.DeleteFunc(items, func(it *item) bool {
@@ -280,6 +289,14 @@ func (w *worker) sync(ctx context.Context) {
 	if err == nil {
 		report, err = w.target.Sync(limited, entries)
 	}
+	if (err == nil || isRejection(err)) && !report.Compared {
+		// What it holds was not listed: take out what is known to be there.
+		if gone := w.gone(entries); len(gone) > 0 {
+			if applyErr := w.target.Apply(limited, nil, gone); applyErr != nil && !isRejection(applyErr) {
+				err = applyErr
+			}
+		}
+	}
 	if err != nil && !isRejection(err) {
 		w.undo(since)
 		if ctx.Err() == nil {
@@ -298,7 +315,7 @@ func (w *worker) sync(ctx context.Context) {
 	w.state.LastError = ""
 	w.state.LastSync = time.Now()
 	w.state.Syncs++
-	if steady {
+	if steady && report.Compared {
 		w.state.Drift += uint64(report.Set + report.Removed)
 	}
 	w.confirm(since)
@@ -308,9 +325,25 @@ func (w *worker) sync(ctx context.Context) {
 	} else if report.Set+report.Removed > 0 && report.Compared {
 		w.record("synced", "", fmt.Sprintf("%d set, %d removed", report.Set, report.Removed))
 	}
-	// The networks of a restarted load balancer are back only now; the mode
-	// may have waited for nothing else.
-	w.wakeKeeper()
+	w.wakeKeeper() // it may be that only now the target takes a mode
+}
+
+// gone are the subjects that the target has confirmed and that are not among
+// the entries.
+func (w *worker) gone(entries []mitigate.Entry) []detect.Subject {
+	wanted := make(map[detect.Subject]bool, len(entries))
+	for i := range entries {
+		wanted[entries[i].Subject] = true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var gone []detect.Subject
+	for s := range w.applied {
+		if !wanted[s] {
+			gone = append(gone, s)
+		}
+	}
+	return gone
 }
 
 // undo puts changes back that could not be sent.
@@ -358,7 +391,7 @@ func (w *worker) confirm(since map[detect.Subject]time.Time) {
 // delta sends what changed.
 func (w *worker) delta(ctx context.Context) {
 	w.mu.Lock()
-	allow, full, synced := w.allow, w.full, w.state.LastSync
+	allow, full, synced := w.allow, w.full || w.overflow, w.state.LastSync
 	w.allow = false
 	w.mu.Unlock()
 	if allow {
