@@ -45,6 +45,7 @@ type Server struct {
 
 	t       testing.TB
 	program string
+	backend string // address
 	config  string
 	process *process
 	served  atomic.Int64
@@ -91,13 +92,14 @@ func New(t testing.TB, setup haproxy.Setup) *Server {
 
 	backend := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(backend.Close)
+	s.backend = backend.Listener.Addr().String()
 	text := "global\n" + config.Global +
 		fmt.Sprintf("    stats socket ipv4@127.0.0.1:%d level admin\n", ports[0]) +
 		"defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n" +
 		config.Sections +
 		fmt.Sprintf("frontend bank\n    bind 127.0.0.1:%d\n", ports[1]) +
 		config.Rules +
-		"    default_backend bank\nbackend bank\n    server bank " + backend.Listener.Addr().String() + "\n"
+		"    default_backend bank\nbackend bank\n    server bank " + s.backend + "\n"
 	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))
 	t.Cleanup(s.Down)
 	return s
@@ -297,13 +299,22 @@ func (s *Server) Command(line string) string {
 	return strings.TrimRight(string(answer), "\n")
 }
 
-// NewBare is a Server whose HAProxy has none of offpath's configuration.
-func NewBare(t testing.TB) *Server {
+// NewBare is a Server whose HAProxy has none of offpath's configuration and
+// answers by itself.
+func NewBare(t testing.TB) *Server { return unprepared(t, "    http-request return status 200\n") }
+
+// NewPlain is a Server whose HAProxy has none of offpath's configuration.
+func NewPlain(t testing.TB) *Server {
+	return unprepared(t, "    default_backend bank\n")
+}
+
+func unprepared(t testing.TB, rules string) *Server {
 	t.Helper()
 	s := New(t, haproxy.Setup{})
 	text := "global\n    stats socket " + strings.TrimPrefix(s.Socket, "unix:") + " level admin\n" +
 		"defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n" +
-		"frontend bank\n    bind " + strings.TrimPrefix(s.URL, "http://") + "\n    http-request return status 200\n"
+		"frontend bank\n    bind " + strings.TrimPrefix(s.URL, "http://") + "\n" + rules +
+		"backend bank\n    server bank " + s.backend + "\n"
 	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))
 	return s
 }

@@ -1,0 +1,96 @@
+package controller_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"offpath/detect"
+	"offpath/mitigate"
+	"offpath/mitigate/controller"
+	"offpath/mitigate/haproxy"
+	"offpath/mitigate/internal/haproxytest"
+)
+
+// BenchmarkVerdictToFirst403 is the time from Apply until a client that asks
+// without pause, on one kept connection, gets its first 403.
+func BenchmarkVerdictToFirst403(b *testing.B) {
+	s := haproxytest.Start(b, haproxy.Setup{})
+	c, _ := running(b, controller.Config{
+		Targets:  []mitigate.Target{targetOf(b, "lb1", s.Socket, s)},
+		Mode:     detect.ModeEnforce,
+		Coalesce: time.Nanosecond,
+	})
+	eventually(b, func() bool { return c.Targets()[0].Connected && c.Targets()[0].Mode == detect.ModeEnforce }, "connected")
+	ask := asking(b, s, attacker)
+	require.Equal(b, 200, ask())
+	b.ReportAllocs()
+	id := uint32(0)
+	for b.Loop() {
+		id++
+		v := block(id, attacker)
+		require.NoError(b, c.Apply(v))
+		for ask() != 403 {
+		}
+		b.StopTimer()
+		require.NoError(b, c.Lift(v.ID, "benchmark"))
+		for ask() != 200 {
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkRequest is what the rules cost a request that no verdict concerns,
+// on one kept connection: bare has none of them.
+func BenchmarkRequest(b *testing.B) {
+	for _, verdicts := range []int{-1, 0, 100_000} {
+		name := "bare"
+		if verdicts >= 0 {
+			name = fmt.Sprintf("%d verdicts", verdicts)
+		}
+		b.Run(name, func(b *testing.B) {
+			var s *haproxytest.Server
+			if verdicts < 0 {
+				s = haproxytest.NewPlain(b)
+				s.Up()
+			} else {
+				s = haproxytest.Start(b, haproxy.Setup{})
+				target := targetOf(b, "lb1", s.Socket, s)
+				set := make([]mitigate.Entry, verdicts)
+				for i := range set {
+					set[i] = mitigate.Entry{
+						ID: mitigate.ID(1<<32 + i + 1), Action: detect.ActionBlock, Expires: time.Now().Add(time.Hour).Unix(),
+						Subject: detect.Subject{Client: network(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))},
+					}
+				}
+				require.NoError(b, target.Apply(b.Context(), set, nil))
+				require.NoError(b, target.SetMode(b.Context(), detect.ModeEnforce, false))
+			}
+			ask := asking(b, s, customer)
+			require.Equal(b, 200, ask())
+			for b.Loop() {
+				ask()
+			}
+		})
+	}
+}
+
+// asking is a client with a kept connection; it returns the status.
+func asking(b *testing.B, s *haproxytest.Server, from string) func() int {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
+	b.Cleanup(client.CloseIdleConnections)
+	return func() int {
+		response, err := client.Get(s.URL + "/")
+		require.NoError(b, err)
+		_, err = io.Copy(io.Discard, response.Body)
+		require.NoError(b, err)
+		response.Body.Close()
+		return response.StatusCode
+	}
+}
