@@ -3,8 +3,13 @@
 // became of each verdict on the wire.
 //
 // The root holds what detection makes: [Finding], [Verdict], [Enforcement].
-// detect/engine composes the rest and consumes transactions in their order;
-// detect/stream carries transactions and verdicts over Kafka.
+// detect/engine composes the rest and consumes transactions in their order: it
+// names endpoints (detect/endpoint), recognises logins (detect/login), tells
+// how they ended (detect/outcome), tests clients by their failures
+// (detect/sequential), follows verdicts on the wire (detect/witness) and counts
+// a request seen on both sides of a load balancer once (detect/legs).
+// detect/jsonl writes findings and verdicts, detect/stream carries
+// transactions and verdicts over Kafka.
 //
 // Time is event time: an engine has no clock but the transactions' ends.
 package detect

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"offpath/detect"
+	"offpath/detect/login"
 	"offpath/reassembly"
 )
 
@@ -391,6 +392,63 @@ func TestTheWitnessSeesRefusals(t *testing.T) {
 	assert.NotZero(t, list[0].Refused)
 	assert.NotZero(t, list[0].Answered, "until the verdict arrived")
 	assert.GreaterOrEqual(t, list[0].FirstRefused, b.decided[0].Time+3e9)
+}
+
+func TestHitsOfAVerdictWhoseRefusalsAreSeenSayNothingNew(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		refused bool // a refusal is seen on the mirror
+		hits    uint64
+		want    uint64 // renewals
+	}{
+		{"hits alone renew", false, 100, 1},
+		{"none do not", false, 0, 0},
+		{"hits beside refusals do not", true, 100, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			b.run(customers(1, 100, 0, minute, 0.08))
+			for k := range 6 {
+				b.try(try{at: minute + time.Duration(k)*second, client: "45.0.0.1", account: fmt.Sprint(k), password: "p"})
+			}
+			require.Len(t, b.decided, 1)
+			if c.refused {
+				b.try(try{at: minute + 10*second, client: "45.0.0.1", refused: b.decided[0].ID})
+			}
+			b.Advance(at(6 * minute))
+			b.Hits([]detect.Hits{{Verdict: b.decided[0].ID, Refused: c.hits}, {Verdict: "unknown", Refused: 1}})
+			assert.Equal(t, c.want, b.Stats().Renewals)
+			if c.want > 0 {
+				v := b.decided[1]
+				assert.Equal(t, b.decided[0].ID, v.ID)
+				assert.Equal(t, at(6*minute), v.Time)
+				assert.Equal(t, at(16*minute), v.Expires)
+				assert.InDelta(t, 20, v.Expected.AttackRequestsPerMinute, 1, "100 in five minutes")
+			}
+		})
+	}
+}
+
+func TestASessionCountsAsUsedOnlyByTheClientThatGotIt(t *testing.T) {
+	use := func(change func(*reassembly.Transaction)) bool {
+		b := newBench(t)
+		tx := try{at: second, client: "81.0.0.1", account: "a", right: true}.transaction(1)
+		b.Observe(tx)
+		next := &reassembly.Transaction{End: tx.End + 1e8, Client: tx.Client, Source: tx.Source}
+		next.Request.Method, next.Request.Path = "GET", "/v1/accounts"
+		next.Response.Status = 200
+		next.Auth = reassembly.Auth{Carrier: "bearer", SessionPresented: tx.Auth.SessionIssued}
+		change(next)
+		b.Observe(next)
+		list := b.Logins()
+		require.Len(t, list, 1)
+		return b.places.byName[list[0].Endpoint].learned&login.IssuedUsed != 0
+	}
+	assert.True(t, use(func(*reassembly.Transaction) {}))
+	assert.False(t, use(func(tx *reassembly.Transaction) { tx.Client = netip.MustParseAddr("81.0.0.2") }), "another client")
+	assert.False(t, use(func(tx *reassembly.Transaction) { tx.Response.Status = 401 }), "it was not accepted")
+	assert.False(t, use(func(tx *reassembly.Transaction) { tx.Request.Path = "/login" }), "the login page is open to all")
+	assert.False(t, use(func(tx *reassembly.Transaction) { tx.Auth.SessionPresented = []string{hash16("another")} }), "another session")
 }
 
 func TestAnOperatorsVerdictIsFollowedButNotRenewed(t *testing.T) {

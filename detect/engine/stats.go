@@ -18,7 +18,8 @@ type Stats struct {
 	Expired  uint64 // verdicts that ran to their end
 	Lifted   uint64 // verdicts that an operator, or a change of the allow-list, ended
 
-	// Convictions that did not become verdicts, by reason.
+	// Failures that would have convicted but did not, by reason; of the last two
+	// the new convictions.
 	VetoKnownGood  uint64 // the client's logins mostly succeed
 	VetoOutage     uint64 // the application fails for everybody
 	VetoUnanchored uint64 // no login has ever succeeded there, for several clients

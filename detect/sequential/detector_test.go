@@ -137,6 +137,19 @@ func TestTheSameAttemptCountsOnce(t *testing.T) {
 	assert.InDelta(t, failureTerm(0.08), d.Evidence(netip.MustParsePrefix("45.0.0.1/32")).Score, 0.01)
 }
 
+func TestFurtherPasswordsForTheSameAccountCountLessAndLess(t *testing.T) {
+	d := newDesk()
+	d.stratum.accepted = true
+	subject := netip.MustParsePrefix("45.0.0.1/32")
+	before := 0.0
+	for k, weight := range []float64{1, 0.5, 1.0 / 3, 0.25, 0.2, 1.0 / 6, 1.0 / 7, 0.125, 1.0 / 9, 0.1, 0.1, 0.1} {
+		d.try("45.0.0.1", 1, 0, false)
+		score := d.Evidence(subject).Score
+		assert.InDelta(t, weight*failureTerm(0.08), score-before, 0.01, "password %d", k+1)
+		before = score
+	}
+}
+
 func TestASuccessPaysBackOncePerTenMinutes(t *testing.T) {
 	d := newDesk()
 	for k := range uint64(3) {
@@ -274,6 +287,8 @@ func TestTheTableKeepsWhatTellsMost(t *testing.T) {
 	assert.Len(t, d.entities.index, 64)
 	assert.NotNil(t, d.entities.find(addressKey(netip.MustParseAddr("45.0.0.1"))), "under a verdict")
 	assert.NotNil(t, d.entities.find(addressKey(netip.MustParseAddr("45.0.0.2"))), "a suspect")
+	assert.Greater(t, (&entity{pinned: true}).information(1), (&entity{score: 28, good: 4, strikes: 32}).information(1))
+	assert.True(t, d.entities.find(addressKey(netip.MustParseAddr("45.0.0.1"))).pinned)
 	open := len(d.dossiers.list) - len(d.dossiers.free)
 	assert.LessOrEqual(t, open, 64, "what is forgotten has no dossier")
 }
