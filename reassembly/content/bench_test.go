@@ -52,6 +52,45 @@ func TestRepeatedTransactionsDoNotAllocate(t *testing.T) {
 	}
 }
 
+func TestTransactionsOfValuesSeenOnceAllocateLittle(t *testing.T) {
+	e := newExtractor(t, func(c *Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} })
+	for _, c := range []struct{ name, req, res string }{
+		{"an API call with another path and bearer each time", apiRequest, apiResponse},
+		{"a login of another account each time", loginRequest, loginResponse},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			reqHead, reqBody := parse(c.req)
+			resHead, resBody := parse(c.res)
+			letters := func(b []byte, n int) {
+				for i := range b {
+					b[i] = byte('a' + n%26)
+					n /= 26
+				}
+			}
+			n := 0
+			one := func() {
+				n++
+				letters(reqHead.Target[len("/api/v1/"):][:5], n)
+				for i := range reqHead.Fields {
+					if string(reqHead.Fields[i].Name) == "Authorization" {
+						letters(reqHead.Fields[i].Value[len("Bearer "):][:5], n)
+					}
+				}
+				if len(reqBody.Prefix) > 0 {
+					letters(reqBody.Prefix[len(`{"username":"`):][:5], n)
+				}
+				var tx reassembly.Transaction
+				tx.Source = netip.MustParseAddrPort("10.0.0.1:40000")
+				e.Request(&tx, reqHead, reqBody)
+				e.Response(&tx, resHead, resBody)
+			}
+			one()
+			one()
+			assert.LessOrEqual(t, testing.AllocsPerRun(1000, one), 4.0)
+		})
+	}
+}
+
 func BenchmarkTransaction(b *testing.B) {
 	one := transact(b)
 	for _, bench := range []struct{ name, req, res string }{

@@ -132,6 +132,7 @@ func New(c Config) (*Extractor, error) {
 		hash:          newHasher(c.Key, c.Cleartext),
 		strings:       newStringTable(),
 		lists:         newListTable(),
+		keys:          keySet{names: nameTable{make([]nameSlot, nameSlots)}},
 	}
 	if e.marker == "" {
 		e.marker = lowerString(DefaultMarkerHeader)

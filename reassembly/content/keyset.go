@@ -13,6 +13,7 @@ const rootPath uint64 = 0
 // Arrays don't take part in paths, so a list of a hundred like objects has the
 // keys of one. Keys beyond maxKeys are left out.
 type keySet struct {
+	names      nameTable
 	slots      [keySlots]keySlot
 	generation uint32
 	n          int
@@ -37,7 +38,8 @@ func (k *keySet) reset() {
 // add notes the key called name below parent. It returns the key's path, what
 // its name says, and whether it is new.
 func (k *keySet) add(parent uint64, name []byte) (path uint64, info nameInfo, first bool) {
-	path = keyPath(parent, name)
+	h := fnv64(name)
+	path = keyPath(parent, name, h)
 	i := path % keySlots
 	for k.slots[i].generation == k.generation {
 		if k.slots[i].path == path {
@@ -45,7 +47,7 @@ func (k *keySet) add(parent uint64, name []byte) (path uint64, info nameInfo, fi
 		}
 		i = (i + 1) % keySlots
 	}
-	info = classify(name)
+	info = k.names.classify(name, h)
 	if k.n == maxKeys {
 		return path, info, false
 	}
@@ -56,12 +58,11 @@ func (k *keySet) add(parent uint64, name []byte) (path uint64, info nameInfo, fi
 	return path, info, true
 }
 
-// keyPath is the hash of a name below its parent: FNV-1a of the name, mixed
+// keyPath is the hash of a name below its parent: h, FNV-1a of the name, mixed
 // with the parent's. Names that are data themselves (maps keyed by number or by
 // address) all count as one, lest each body has keys of its own and an account
 // stands in a hash that has no key.
-func keyPath(parent uint64, name []byte) uint64 {
-	h := fnv64(name)
+func keyPath(parent uint64, name []byte, h uint64) uint64 {
 	if isData(name) {
 		h = 0
 	}

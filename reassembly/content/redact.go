@@ -23,6 +23,14 @@ func (e *Extractor) appendRedacted(dst, url []byte) []byte {
 	query := false
 	for i < len(url) {
 		if !begin {
+			span := i
+			for span < len(url) && !special[url[span]] {
+				span++
+			}
+			dst = append(dst, url[i:span]...)
+			if i = span; i == len(url) {
+				break
+			}
 			c, width := delimiter(url[i:])
 			dst = append(dst, url[i:i+max(width, 1)]...)
 			i += max(width, 1)
@@ -30,10 +38,12 @@ func (e *Extractor) appendRedacted(dst, url []byte) []byte {
 				continue
 			}
 			query = query || c == '?' || c == '#'
-			if end := segmentEnd(url[i:]); c == '/' && isCard(url[i:i+end]) {
-				dst = e.appendCard(dst, url[i:i+end])
-				i += end
-				continue
+			if c == '/' && i < len(url) && isDigit(url[i]) {
+				if end := i + segmentEnd(url[i:]); isCard(url[i:end]) {
+					dst = e.appendCard(dst, url[i:end])
+					i = end
+					continue
+				}
 			}
 		}
 		begin = false
@@ -43,7 +53,7 @@ func (e *Extractor) appendRedacted(dst, url []byte) []byte {
 		if width == 0 || i == len(url) {
 			continue
 		}
-		if kind, secret := classify(name).hashed(); secret {
+		if kind, secret := e.keys.names.classify(name, fnv64(name)).hashed(); secret {
 			end := i + valueEnd(url[i:], query)
 			e.value = appendUnescaped(e.value[:0], url[i:end])
 			dst = e.hash.append(dst, kind, e.value)
@@ -115,6 +125,10 @@ func (e *Extractor) appendUserInfo(dst, info []byte) []byte {
 	return dst
 }
 
+// special are the octets that delimit names and values, and the one that begins
+// a percent-encoding.
+var special = [256]bool{'?': true, '&': true, ';': true, '#': true, '/': true, ' ': true, ',': true, '=': true, '%': true}
+
 // delimiter returns the delimiter before a name (? & ; #) or a path segment (/)
 // that b begins with, as is or percent-encoded any number of times, and its
 // width; width 0 if there is none.
@@ -148,8 +162,20 @@ func unescapedByte(b []byte) (byte, int) {
 // pairName returns the decoded name that b begins with and the width of name
 // and equals sign; width 0 if no equals sign ends it.
 func (e *Extractor) pairName(b []byte) (name []byte, width int) {
-	e.lower = e.lower[:0]
-	for i := 0; i < len(b) && len(e.lower) <= 4*maxName; {
+	plain := 0
+	for plain < len(b) && !special[b[plain]] {
+		plain++
+	}
+	switch {
+	case plain == len(b):
+		return nil, 0
+	case b[plain] == '=':
+		return b[:plain], plain + 1
+	case b[plain] != '%':
+		return nil, 0
+	}
+	e.lower = append(e.lower[:0], b[:plain]...)
+	for i := plain; i < len(b); {
 		c, w := unescapedByte(b[i:])
 		switch c {
 		case '=':
