@@ -1,10 +1,12 @@
 package afpacket
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 
+	"offpath/capture"
 	"offpath/capture/afpacket/internal/netnstest"
 )
 
@@ -66,5 +68,20 @@ func TestOptionsOutOfRangeAreQuoted(t *testing.T) {
 			_, err := Open(tt.options)
 			assert.ErrorContains(t, err, tt.want)
 		})
+	}
+}
+
+func TestOnlyLinkTypesThatAreDecodedAreCaptured(t *testing.T) {
+	for hardware, want := range map[uint16]capture.LinkType{
+		1: capture.LinkEthernet, 772: capture.LinkEthernet, 0xfffe: capture.LinkRaw,
+	} {
+		link, err := linkType(hardware)
+		assert.NoError(t, err)
+		assert.Equal(t, want, link)
+	}
+	for _, hardware := range []uint16{0, 32, 512, 768, 776, 778, 801, 803, 824, 0xffff} {
+		_, err := linkType(hardware)
+		assert.ErrorIs(t, err, ErrLinkType)
+		assert.ErrorContains(t, err, strconv.Itoa(int(hardware)))
 	}
 }

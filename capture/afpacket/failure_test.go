@@ -20,10 +20,10 @@ func (r *run) awaitInterface(what string, n int, done func(Interface) bool) {
 
 func TestCaptureGoesOnAfterTheInterfaceWasDown(t *testing.T) {
 	w := newWire(t)
-	source := w.open(t, Options{Workers: 3, RingMiB: 4})
+	source := w.open(t, Options{Workers: 3})
 	requireEBPF(t, source)
 	r := start(t, source)
-	frames := mirrored(rand.New(rand.NewPCG(9, 10)), 200)
+	frames := mirrored(rand.New(rand.NewPCG(9, 10)), 200, true)
 	w.far.NewSender(t, "far", false).Send(t, frames...)
 	r.awaitPackets(len(frames))
 
@@ -45,7 +45,7 @@ func TestCaptureGoesOnAfterTheInterfaceWasDown(t *testing.T) {
 func TestRunEndsWhenTheInterfaceIsRemoved(t *testing.T) {
 	for _, workers := range []int{1, 2} {
 		w := newWire(t)
-		source := w.open(t, Options{Workers: workers, RingMiB: 4})
+		source := w.open(t, Options{Workers: workers})
 		r := start(t, source)
 		frames := numbered(500, 100)
 		w.far.NewSender(t, "far", false).Send(t, frames...)
@@ -61,7 +61,7 @@ func TestRunEndsWhenTheInterfaceIsRemoved(t *testing.T) {
 func TestOtherInterfacesGoOnWhenOneIsRemoved(t *testing.T) {
 	w := newWire(t)
 	netnstest.Veth(t, w.far, "far2", w.near, "near2")
-	source := w.open(t, Options{Workers: 2, RingMiB: 4, Interfaces: []string{"near", "near2"}})
+	source := w.open(t, Options{Workers: 2, Interfaces: []string{"near", "near2"}})
 	r := start(t, source)
 	w.near.IP(t, "link", "del", "near")
 	r.awaitInterface("the interface is seen to be gone", 0, func(i Interface) bool { return i.Gone && !i.Up })
@@ -76,7 +76,7 @@ func TestOtherInterfacesGoOnWhenOneIsRemoved(t *testing.T) {
 // A worker whose interface is down must wait, not spin.
 func TestWorkersOfADownInterfaceDoNotSpin(t *testing.T) {
 	w := newWire(t)
-	r := start(t, w.open(t, Options{Workers: 2, RingMiB: 4}))
+	r := start(t, w.open(t, Options{Workers: 2}))
 	w.near.IP(t, "link", "set", "near", "down")
 	r.awaitInterface("the interface is seen to be down", 0, func(i Interface) bool { return !i.Up })
 	r.mu.Lock()

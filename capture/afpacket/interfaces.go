@@ -50,22 +50,30 @@ func lookUp(name string, ignoreOutgoing bool) (*iface, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &iface{name: name, ifindex: l.Index, ignoreOutgoing: ignoreOutgoing}
-	switch l.Type {
-	case arphrdEther:
-		i.link = capture.LinkEthernet
-	case arphrdLoopback:
-		i.link = capture.LinkEthernet
-		i.ignoreOutgoing = true
-	case arphrdNone:
-		i.link = capture.LinkRaw
-	default:
-		return nil, fmt.Errorf("%w: its hardware type is %d", ErrLinkType, l.Type)
+	link, err := linkType(l.Type)
+	if err != nil {
+		return nil, err
 	}
 	if !l.Up {
 		return nil, fmt.Errorf("%w: bring it up with \"ip link set %s up\"", ErrInterfaceDown, name)
 	}
-	return i, nil
+	return &iface{
+		name:           name,
+		ifindex:        l.Index,
+		link:           link,
+		ignoreOutgoing: ignoreOutgoing || l.Type == arphrdLoopback,
+	}, nil
+}
+
+// linkType tells what the frames of an interface of this hardware type are.
+func linkType(hardware uint16) (capture.LinkType, error) {
+	switch hardware {
+	case arphrdEther, arphrdLoopback:
+		return capture.LinkEthernet, nil
+	case arphrdNone:
+		return capture.LinkRaw, nil
+	}
+	return 0, fmt.Errorf("%w: its hardware type is %d", ErrLinkType, hardware)
 }
 
 // present lists the interfaces there are.

@@ -13,7 +13,8 @@ import (
 // anybody else.
 //
 // Call it when everything that needs a privilege is open. It may be called
-// again, and by a process without privileges.
+// again, and by a process without privileges. In a binary that was built with
+// cgo it fails with errors.ErrUnsupported and changes nothing.
 func DropPrivileges() error {
 	if err := capability.Drop(); err != nil {
 		return fmt.Errorf("drop privileges: %w", err)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +32,52 @@ func TestCaptureGoesOnWithoutPrivileges(t *testing.T) {
 		t.Skip("built with cgo, as the race detector wants: privileges can't be dropped on all threads")
 	}
 	require.NoError(t, err, "%s", output)
+}
+
+func TestCaptureNeedsNoPrivilegeButRawSockets(t *testing.T) {
+	n := netnstest.New(t)
+	// The test binary lies in a folder that only we may enter, and so do
+	// t.TempDir's.
+	folder, err := os.MkdirTemp("", "offpath")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(folder)) })
+	require.NoError(t, os.Chmod(folder, 0o755))
+	binary := filepath.Join(folder, "child")
+	content, err := os.ReadFile(os.Args[0])
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(binary, content, 0o755))
+	const nobody, capNetRaw = 65534, 13
+	var output []byte
+	n.Do(func() {
+		c := exec.Command(binary)
+		c.Env = append(os.Environ(), child+"=raw sockets alone")
+		c.Dir = "/"
+		c.SysProcAttr = &syscall.SysProcAttr{
+			Credential:  &syscall.Credential{Uid: nobody, Gid: nobody},
+			AmbientCaps: []uintptr{capNetRaw},
+		}
+		output, err = c.CombinedOutput()
+	})
+	require.NoError(t, err, "%s", output)
+}
+
+// rawSocketsChild opens a capture with CAP_NET_RAW and nothing else: it works,
+// and if users may not load eBPF, steers by hash and says why.
+func rawSocketsChild() error {
+	source, err := Open(Options{Interfaces: []string{"lo"}, Workers: 2, RingMiB: 2})
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	forbidden, err := os.ReadFile("/proc/sys/kernel/unprivileged_bpf_disabled")
+	if err != nil || string(forbidden) == "0\n" {
+		return nil
+	}
+	s := source.Steering()
+	if s.Method != MethodHash || s.EBPF != SupportUnknown || !errors.Is(s.Reason, os.ErrPermission) {
+		return fmt.Errorf("steering is %+v", s)
+	}
+	return nil
 }
 
 // dropPrivilegesChild captures on the loopback interface, drops its privileges

@@ -251,7 +251,7 @@ func TestNothingIsSent(t *testing.T) {
 
 func TestStepDoesNotAllocate(t *testing.T) {
 	w := newWire(t)
-	source := w.open(t, Options{Workers: 1, RingMiB: 64})
+	source := w.open(t, Options{Workers: 1})
 	frames := numbered(batchSize, 400)
 	frames[7] = netnstest.TCP(netip.AddrPortFrom(client6, 1), netip.AddrPortFrom(server6, 2), nil, [2]uint16{0x8100, 7})
 	sender := w.far.NewSender(t, "far", false)

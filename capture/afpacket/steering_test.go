@@ -76,29 +76,16 @@ func requireEBPF(t *testing.T, s *Source) {
 	require.NoError(t, s.Steering().Reason)
 }
 
-// addresses gives both ends of the wire addresses: plain, in a VLAN, and in a
-// VLAN within a service VLAN. It returns those of the far end.
+// addresses gives both ends of the wire addresses and returns those of the far
+// end.
 func addresses(t *testing.T, w wire) []string {
-	var far []string
-	for side, n := range map[int]*netnstest.Namespace{1: w.far, 2: w.near} {
-		name := map[int]string{1: "far", 2: "near"}[side]
-		n.IP(t, "link", "add", "link", name, "name", "v7", "type", "vlan", "id", "7")
-		n.IP(t, "link", "add", "link", name, "name", "s9", "type", "vlan", "proto", "802.1ad", "id", "9")
-		n.IP(t, "link", "add", "link", "s9", "name", "q9", "type", "vlan", "id", "8")
-		for i, link := range []string{name, "v7", "s9", "q9"} {
-			n.IP(t, "link", "set", link, "up")
-			if link == "s9" {
-				continue
-			}
-			v4, v6 := fmt.Sprintf("10.9.%d.%d", i, side), fmt.Sprintf("2001:db8:9:%d::%d", i, side)
-			n.IP(t, "addr", "add", v4+"/24", "dev", link)
-			n.IP(t, "addr", "add", v6+"/64", "dev", link, "nodad")
-			if side == 1 {
-				far = append(far, v4, v6)
-			}
-		}
+	t.Helper()
+	for link, n := range map[string]*netnstest.Namespace{"far": w.far, "near": w.near} {
+		host := map[string]string{"far": "1", "near": "2"}[link]
+		n.IP(t, "addr", "add", "10.9.0."+host+"/24", "dev", link)
+		n.IP(t, "addr", "add", "2001:db8:9::"+host+"/64", "dev", link, "nodad")
 	}
-	return far
+	return []string{"10.9.0.1", "2001:db8:9::1"}
 }
 
 // echo serves one connection after the other at the far end until the test is
@@ -135,8 +122,9 @@ func dial(t *testing.T, n *netnstest.Namespace, l net.Listener) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
+// One direction of these connections is incoming, the other outgoing.
 func TestNoConnectionIsSplitBetweenWorkers(t *testing.T) {
-	const perAddress = 40
+	const perAddress = 100
 	for _, hash := range []bool{false, true} {
 		t.Run(fmt.Sprintf("by hash %t", hash), func(t *testing.T) {
 			w := newWire(t)
@@ -166,23 +154,19 @@ func TestNoConnectionIsSplitBetweenWorkers(t *testing.T) {
 			if !hash {
 				requireShards(t, packets, 2)
 			}
-			tags := map[uint8]int{}
-			for _, p := range packets {
-				tags[p.Wrapping.Tags]++
-			}
-			assert.Len(t, tags, 3, "packets with no, one and two tags")
 		})
 	}
 }
 
-// mirrored builds both directions of n connections, as a mirror port shows
-// them, with the odd packets that come along.
-func mirrored(rng *rand.Rand, n int) [][]byte {
+// mirrored builds both directions of n connections with 0 to 3 VLAN tags, as a
+// mirror port shows them. With odd, some come a second time with a damaged
+// header.
+func mirrored(rng *rand.Rand, n int, odd bool) [][]byte {
 	var frames [][]byte
-	for range n {
-		c, s := netip.AddrPortFrom(client4, uint16(rng.Uint32())), netip.AddrPortFrom(server4, 443)
+	for i := range n {
+		c, s := netip.AddrPortFrom(client4, uint16(1024+i)), netip.AddrPortFrom(server4, 443)
 		if rng.IntN(2) == 0 {
-			c, s = netip.AddrPortFrom(client6, uint16(rng.Uint32())), netip.AddrPortFrom(server6, 443)
+			c, s = netip.AddrPortFrom(client6, uint16(1024+i)), netip.AddrPortFrom(server6, 443)
 		}
 		var tags [][2]uint16
 		for range rng.IntN(4) {
@@ -190,55 +174,108 @@ func mirrored(rng *rand.Rand, n int) [][]byte {
 		}
 		request := netnstest.TCP(c, s, []byte("GET / HTTP/1.1\r\n\r\n"), tags...)
 		frames = append(frames, request, netnstest.TCP(s, c, []byte("HTTP/1.1 200 OK\r\n\r\n"), tags...))
-		if rng.IntN(3) == 0 { // the same with a damaged header
-			odd := append([]byte(nil), request...)
-			odd[14+4*len(tags)+rng.IntN(len(odd)-14-4*len(tags))] ^= byte(1 + rng.IntN(255))
-			frames = append(frames, odd)
+		if odd && rng.IntN(3) == 0 {
+			damaged := append([]byte(nil), request...)
+			header := 14 + 4*len(tags)
+			damaged[header+rng.IntN(len(damaged)-header)] ^= byte(1 + rng.IntN(255))
+			frames = append(frames, damaged)
 		}
 	}
 	return frames
 }
 
-func TestMirroredFramesGoToTheWorkerOfTheirShard(t *testing.T) {
-	for _, workers := range []int{2, 3, 5} {
-		w := newWire(t)
-		source := w.open(t, Options{Workers: workers, RingMiB: 4})
-		requireEBPF(t, source)
-		r := start(t, source)
-		frames := mirrored(rand.New(rand.NewPCG(5, 6)), 2000)
-		w.far.NewSender(t, "far", false).Send(t, frames...)
-		r.awaitPackets(len(frames))
-		packets := r.stop()
-		assert.Len(t, packets, len(frames))
-		requireShards(t, packets, workers)
+func TestMirroredConnectionsAreNotSplit(t *testing.T) {
+	for _, hash := range []bool{false, true} {
+		t.Run(fmt.Sprintf("by hash %t", hash), func(t *testing.T) {
+			w := newWire(t)
+			source := w.open(t, Options{Workers: 2, HashSteering: hash})
+			if !hash {
+				requireEBPF(t, source)
+			}
+			r := start(t, source)
+			frames := mirrored(rand.New(rand.NewPCG(3, 4)), 500, false)
+			w.far.NewSender(t, "far", false).Send(t, frames...)
+			r.awaitPackets(len(frames))
+			assert.Equal(t, 500, requireTogether(t, r.stop(), 2))
+		})
 	}
+}
+
+func TestFramesGoToTheWorkerOfTheirShard(t *testing.T) {
+	for _, workers := range []int{2, 3, 5} {
+		for _, outgoing := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d workers, outgoing %t", workers, outgoing), func(t *testing.T) {
+				w := newWire(t)
+				source := w.open(t, Options{Workers: workers})
+				requireEBPF(t, source)
+				r := start(t, source)
+				sender := w.far.NewSender(t, "far", false)
+				if outgoing {
+					sender = w.near.NewSender(t, "near", false)
+				}
+				frames := mirrored(rand.New(rand.NewPCG(5, 6)), 2000, true)
+				sender.Send(t, frames...)
+				r.awaitPackets(len(frames))
+				packets := r.stop()
+				assert.Len(t, packets, len(frames))
+				requireShards(t, packets, workers)
+			})
+		}
+	}
+}
+
+func TestRawIPOfATunnelIsCapturedAndSteered(t *testing.T) {
+	w := newWire(t)
+	tun := w.near.NewTun(t, "tunnel")
+	source := w.open(t, Options{Workers: 2, Interfaces: []string{"tunnel"}})
+	requireEBPF(t, source)
+	r := start(t, source)
+	const ethernet = 14
+	var packets [][]byte
+	for i := range uint16(200) {
+		a, b := netip.AddrPortFrom(client4, 1024+i), netip.AddrPortFrom(server4, 443)
+		if i%2 == 0 {
+			a, b = netip.AddrPortFrom(client6, 1024+i), netip.AddrPortFrom(server6, 443)
+		}
+		packets = append(packets, netnstest.TCP(a, b, nil)[ethernet:], netnstest.TCP(b, a, nil)[ethernet:])
+	}
+	for _, p := range packets {
+		_, err := tun.Write(p)
+		require.NoError(t, err)
+	}
+	r.awaitPackets(len(packets))
+	got := r.stop()
+	assert.ElementsMatch(t, packets, octets(got))
+	assert.Equal(t, capture.LinkRaw, got[0].Link)
+	assert.Equal(t, 200, requireTogether(t, got, 2))
+	requireShards(t, got, 2)
 }
 
 func TestFramesThatComeDuringOpenGoToTheirWorkerToo(t *testing.T) {
 	w := newWire(t)
 	sender := w.far.NewSender(t, "far", false)
-	frames := mirrored(rand.New(rand.NewPCG(7, 8)), 64)
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
+	frames := mirrored(rand.New(rand.NewPCG(7, 8)), 64, false)
+	for range 5 {
+		opened, stopped := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for open := false; !open; {
+				select {
+				case <-opened:
+					open = true
+				default:
+				}
 				sender.Send(t, frames...)
 			}
-		}
-	}()
-	for range 5 {
-		source := w.open(t, Options{Workers: 4, RingMiB: 4})
+		}()
+		source := w.open(t, Options{Workers: 4})
+		close(opened)
+		<-stopped
 		requireEBPF(t, source)
-		r := start(t, source)
-		r.awaitPackets(1000)
-		requireShards(t, r.stop(), 4)
+		packets := start(t, source).stop()
+		assert.GreaterOrEqual(t, len(packets), len(frames))
+		requireShards(t, packets, 4)
 	}
-	close(stop)
-	<-stopped
 }
 
 func TestSuperFramesOfSegmentationOffloadSurvive(t *testing.T) {
@@ -248,7 +285,7 @@ func TestSuperFramesOfSegmentationOffloadSurvive(t *testing.T) {
 	r := start(t, source)
 	const size = 8 << 20
 	content := strings.Repeat("0123456789abcdef", size/16)
-	for _, address := range far[:2] {
+	for _, address := range far {
 		c := dial(t, w.near, echo(t, w.far, address))
 		go func() {
 			_, _ = io.WriteString(c, content)
