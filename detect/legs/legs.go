@@ -3,9 +3,9 @@
 //
 // Two transactions are legs of one request if they agree in effective client,
 // method, path, query, request body size, account, password, API key and
-// status, came from different source addresses on different connections, one
-// of them at least by forwarding (its effective client is not its source), and
-// if one happened within the other. A load balancer that rewrites the path
+// status, came from different source addresses (and so on different
+// connections), one of them at least by forwarding (its effective client is not
+// its source), and if one happened within the other. A load balancer that rewrites the path
 // hides that; then both are counted.
 //
 // The first sight counts, whichever it is: normally the one behind, which ends
@@ -55,7 +55,6 @@ type waiting struct {
 	older      uint64 // serial + 1 of the entry before it with the same key; 0: none
 	start, end int64
 	source     netip.Addr
-	connection uint64
 	forwarded  bool
 	matched    bool
 	annotation reassembly.Annotation
@@ -73,7 +72,6 @@ func (m *Matcher) Second(tx *reassembly.Transaction) (reassembly.Annotation, boo
 		return reassembly.Annotation{}, false
 	}
 	forwarded := isForwarded(tx)
-	var connection uint64
 	serial := m.newest[m.key(tx)]
 	for range maxChain {
 		if serial == 0 || serial+Capacity <= m.next {
@@ -84,13 +82,8 @@ func (m *Matcher) Second(tx *reassembly.Transaction) (reassembly.Annotation, boo
 			break
 		}
 		if !w.matched && (forwarded || w.forwarded) && w.source != tx.Source.Addr() && within(w, tx) {
-			if connection == 0 {
-				connection = maphash.String(m.seed, tx.CommunityID)
-			}
-			if w.connection != connection {
-				w.matched = true
-				return w.annotation, true
-			}
+			w.matched = true
+			return w.annotation, true
 		}
 		serial = w.older
 	}
@@ -118,7 +111,7 @@ func (m *Matcher) First(tx *reassembly.Transaction) {
 	key := m.key(tx)
 	*w = waiting{
 		key: key, older: m.newest[key], start: tx.Start, end: tx.End, source: tx.Source.Addr(),
-		connection: maphash.String(m.seed, tx.CommunityID), forwarded: forwarded, annotation: tx.Annotation,
+		forwarded: forwarded, annotation: tx.Annotation,
 	}
 	m.next++
 	m.newest[key] = m.next
