@@ -4,6 +4,7 @@
 //
 //	go run ./cmd/lab [--tap front|back|both] [--minutes N | --seconds N] [--short]
 //	                 [--mode enforce|monitor] [--offpath PATH] [--record FILE]
+//	go run ./cmd/lab bench [--offpath PATH]
 //
 // It prints what happens while it happens and ends with a table. The exit
 // status is 0 only if the acceptance printed below the table holds, 1 if not
@@ -24,6 +25,7 @@ import (
 	"time"
 
 	"offpath/cmd/lab/internal/bank"
+	"offpath/cmd/lab/internal/bench"
 	"offpath/cmd/lab/internal/internet"
 	"offpath/cmd/lab/internal/lease"
 	"offpath/cmd/lab/internal/scenario"
@@ -60,6 +62,8 @@ func command(ctx context.Context, args []string) error {
 			return runBank(ctx, args[1:])
 		case "janitor":
 			return runJanitor(args[1:])
+		case "bench":
+			return runBench(args[1:])
 		}
 	}
 	return runLab(ctx, args)
@@ -104,6 +108,15 @@ func runLab(ctx context.Context, args []string) error {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	return scenario.Run(ctx, o, os.Stdout)
+}
+
+func runBench(args []string) error {
+	flags := flag.NewFlagSet("lab bench", flag.ContinueOnError)
+	offpath := flags.String("offpath", ".bin/offpath", "`path` of the offpath binary")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return bench.Run(*offpath, os.Stdout)
 }
 
 func runBank(ctx context.Context, args []string) error {

@@ -32,14 +32,14 @@ type figures struct {
 
 // Run makes the capture in a temporary folder, measures replay and its peers
 // on it, and prints a table to w.
-func Run(offpath string, w io.Writer, write func(path string, s Shape) (transactions int, err error)) error {
+func Run(offpath string, w io.Writer) error {
 	dir, err := os.MkdirTemp("", "offpath-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "api.pcap")
-	transactions, err := write(file, API)
+	transactions, err := WriteFile(file, API)
 	if err != nil {
 		return fmt.Errorf("write the capture: %w", err)
 	}
