@@ -1,6 +1,7 @@
 package afpacket
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,9 @@ import (
 // another process: it names the one of children to run.
 const child = "OFFPATH_TEST_CHILD"
 
+// unsupported is the exit status of a child that can't do its part here.
+const unsupported = 3
+
 // children are what tests do in a process of their own.
 var children = map[string]func() error{
 	"drop privileges":   dropPrivilegesChild,
@@ -23,6 +27,9 @@ func TestMain(m *testing.M) {
 	if f, found := children[os.Getenv(child)]; found {
 		if err := f(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
+			if errors.Is(err, errors.ErrUnsupported) {
+				os.Exit(unsupported)
+			}
 			os.Exit(1)
 		}
 		os.Exit(0)
