@@ -19,8 +19,8 @@ type History struct {
 }
 
 // Add remembers a finding; a later one of the same id replaces it. It copies
-// line.
-func (h *History) Add(id string, line []byte) {
+// line, and reports whether the id is new.
+func (h *History) Add(id string, line []byte) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.lines == nil {
@@ -37,6 +37,7 @@ func (h *History) Add(id string, line []byte) {
 		h.order[h.next] = id
 		h.next = (h.next + 1) % historySize
 	}
+	return !known
 }
 
 // Latest returns up to limit findings, the newest first.

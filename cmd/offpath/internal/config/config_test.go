@@ -128,7 +128,7 @@ func TestMistakesInTheFileAreNamedWithTheirPlaceAndMend(t *testing.T) {
 
 		{"workers out of range", "capture:\n  workers: -1\n", `:2: capture.workers: -1 is out of range; write a number from 0 to 256`},
 		{"ring out of range", "capture:\n  ring_mib: 0\n", `:2: capture.ring_mib: 0 is out of range; write a number from 1 to 4096`},
-		{"memory out of range", "reassembly:\n  memory_mib: 1\n", `:2: reassembly.memory_mib: 1 is out of range; write a number from 16 to 1048576`},
+		{"memory out of range", "reassembly:\n  memory_mib: 1\n", `:2: reassembly.memory_mib: 1 is out of range; write a number from 32 to 1048576`},
 		{"no interface name", "capture:\n  interfaces: [a/b]\n", "" + `:2: capture.interfaces: "a/b" is no name of an interface; ` + "`ip link` lists them"},
 		{"an interface twice", "capture:\n  interfaces: [eth1, eth1]\n", `:2: capture.interfaces: "eth1" stands there twice; remove one`},
 		{"no mode", "mitigate:\n  mode: enforced\n", `:2: mitigate.mode: "enforced" is none of off, monitor, enforce; did you mean "enforce"?`},

@@ -16,7 +16,7 @@ const (
 	maxWorkers   = 256
 	minRingMiB   = 1
 	maxRingMiB   = 4096
-	minMemoryMiB = 16
+	minMemoryMiB = 32
 	maxMemoryMiB = 1 << 20
 )
 

@@ -20,6 +20,7 @@ import (
 	"offpath/detect/stream"
 	"offpath/mitigate/controller"
 	"offpath/reassembly/pipeline"
+	"offpath/reassembly/tcp"
 )
 
 // Books are the stages of a process; those that it lacks are nil. The
@@ -173,6 +174,44 @@ func (w writer) capture(s capture.Stats) {
 	w.counter("offpath_recording_dropped_total", "Frames not written to the recording.", s.RecordingDrops)
 }
 
+func (w writer) pipeline(s pipeline.Stats) {
+	const octets = "Octets of TCP payload by what became of them."
+	w.counter("offpath_tcp_octets_total", octets, s.TCP.Delivered, "event", "delivered")
+	w.counter("offpath_tcp_octets_total", octets, s.TCP.Gap, "event", "missing")
+	w.counter("offpath_tcp_octets_total", octets, s.TCP.Duplicate, "event", "duplicate")
+	w.counter("offpath_tcp_octets_total", octets, s.TCP.Ignored, "event", "ignored")
+	w.counter("offpath_tcp_octets_total", octets, s.TCP.Dropped, "event", "dropped")
+	w.counter("offpath_tcp_octets_total", octets, s.TCP.Stray, "event", "stray")
+	w.counter("offpath_tcp_gaps_total", "Times that octets were declared missing.", s.TCP.Gaps)
+	w.counter("offpath_tcp_conflicts_total", "Segments that came again with other octets.", s.TCP.Conflicts)
+	w.counter("offpath_tcp_flows_opened_total", "Connections begun.", s.TCP.FlowsOpened)
+	for reason, n := range s.TCP.FlowsClosed {
+		w.counter("offpath_tcp_flows_closed_total", "Connections ended, by reason.", n, "reason", tcp.Reason(reason).String())
+	}
+	w.gauge("offpath_tcp_flows", "Connections in the tables.", float64(s.TCP.Flows))
+	w.gauge("offpath_tcp_buffered_bytes", "Octets that wait for others before them.", float64(s.TCP.Buffered))
+
+	const connections = "Connections by what they speak."
+	w.counter("offpath_connections_total", connections, s.ConnectionsHTTP, "protocol", "http1")
+	w.counter("offpath_connections_total", connections, s.ConnectionsTLS, "protocol", "tls")
+	w.counter("offpath_connections_total", connections, s.ConnectionsHTTP2, "protocol", "http2")
+	w.counter("offpath_connections_total", connections, s.ConnectionsOther, "protocol", "other")
+	const messages = "HTTP messages read."
+	w.counter("offpath_http_messages_total", messages, s.HTTP.Requests, "kind", "request")
+	w.counter("offpath_http_messages_total", messages, s.HTTP.Responses, "kind", "response")
+	const lost = "HTTP messages that could not be used, by reason."
+	w.counter("offpath_http_lost_total", lost, s.HTTP.Broken, "reason", "end_not_seen")
+	w.counter("offpath_http_lost_total", lost, s.HTTP.HeadsLost, "reason", "head_not_seen")
+	w.counter("offpath_http_lost_total", lost, s.RequestsAbandoned+s.ResponsesAbandoned, "reason", "no_room")
+	w.counter("offpath_http_lost_total", lost, s.ResponsesUnpaired, "reason", "unpaired_response")
+	w.counter("offpath_http_lost_total", lost, s.QueueOverflows, "reason", "too_many_unanswered")
+	w.counter("offpath_http_skipped_bytes_total", "Octets that belong to no message.", s.HTTP.SkippedOctets)
+
+	w.counter("offpath_transactions_total", "Transactions made.", s.Transactions)
+	w.counter("offpath_transactions_complete_total", "Of these, seen to their end.", s.Complete)
+	w.counter("offpath_transactions_unanswered_total", "Of these, without a response.", s.Unanswered)
+}
+
 func (w writer) queue(s feed.Stats) {
 	w.counter("offpath_queue_transactions_total", "Transactions offered to detection.", s.Offered)
 	w.counter("offpath_queue_shed_total", "Of these, shed because the queue was full.", s.Shed)
@@ -281,5 +320,3 @@ func (w writer) published(s stream.VerdictStats) {
 	w.counter("offpath_stream_verdicts_total", verdicts, s.Shed, "event", "shed")
 	w.counter("offpath_stream_retries_total", "Writes that were tried again.", s.Retries, "topic", "verdicts")
 }
-
-func (w writer) pipeline(pipeline.Stats) {}

@@ -7,6 +7,7 @@ import (
 	"offpath/capture/pcapfile"
 	"offpath/cmd/offpath/internal/wiring"
 	"offpath/reassembly/pipeline"
+	"offpath/reassembly/tcp"
 )
 
 // packets is input of captures.
@@ -62,7 +63,16 @@ func (p *packets) losses() []loss {
 			list = append(list, loss{"frames not used: " + d.String(), n})
 		}
 	}
+	r := p.pipeline.Stats()
 	return append(list,
+		loss{"octets missing in connections", r.TCP.Gap},
+		loss{"octets that belong to no HTTP message", r.HTTP.SkippedOctets},
+		loss{"heads of messages not seen whole", r.HTTP.HeadsLost},
+		loss{"responses without their requests", r.ResponsesUnpaired + r.ResponsesUnsolicited},
+		loss{"messages given up for want of room", r.RequestsAbandoned + r.ResponsesAbandoned + r.QueueOverflows},
+		loss{"connections evicted", r.TCP.FlowsClosed[tcp.ReasonEvicted]},
+		loss{"connections encrypted (TLS)", r.ConnectionsTLS},
+		loss{"connections that speak HTTP/2", r.ConnectionsHTTP2},
 		loss{"frames cut by the snap length", s.SnapLengthCut},
 		loss{"inputs damaged or cut short", s.DamagedInputs},
 	)

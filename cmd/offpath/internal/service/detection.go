@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/detection"
 	"offpath/cmd/offpath/internal/logging"
@@ -48,15 +50,15 @@ func newDetection(p *process, decided func(*detect.Verdict), written func(v *det
 		Queue:  detectionQueue,
 		Files:  files,
 		Finding: func(f *detect.Finding, line []byte) {
-			p.node.history.Add(f.ID, line)
-			p.log.Info().Str("finding", f.ID).Str("rule", f.Rule).Int("severity", f.Severity).Msg(f.Message)
+			news := p.node.history.Add(f.ID, line)
+			p.log.WithLevel(levelOf(news)).Str("finding", f.ID).Str("rule", f.Rule).Int("severity", f.Severity).Msg(f.Message)
 		},
 		Verdict: func(v *detect.Verdict, line []byte) {
-			d.witness.decided(v)
+			news := d.witness.decided(v) || v.Action == detect.ActionLift
 			if written != nil {
 				written(v, line)
 			}
-			p.log.Info().Str("verdict", v.ID).Str("action", string(v.Action)).Str("mode", string(v.Mode)).Msg(v.Message)
+			p.log.WithLevel(levelOf(news)).Str("verdict", v.ID).Str("action", string(v.Action)).Str("mode", string(v.Mode)).Msg(v.Message)
 		},
 		Decided: decided,
 		Failed: func(err error) {
@@ -71,6 +73,15 @@ func newDetection(p *process, decided func(*detect.Verdict), written func(v *det
 	p.books.Queue = d.stage.Queue
 	p.books.Engine = d.engineStats
 	return d, nil
+}
+
+// levelOf is the level at which a decision is logged: news are for everybody,
+// renewals for who looks closer.
+func levelOf(news bool) zerolog.Level {
+	if news {
+		return zerolog.InfoLevel
+	}
+	return zerolog.DebugLevel
 }
 
 func (d *detectionPart) run(ctx context.Context) error {

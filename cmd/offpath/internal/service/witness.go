@@ -25,11 +25,19 @@ type witness struct {
 
 func newWitness(n *node) *witness { return &witness{node: n, times: map[string]int64{}} }
 
-// decided notes when a verdict was first decided.
-func (w *witness) decided(v *detect.Verdict) {
-	if _, known := w.times[v.ID]; v.Action != detect.ActionLift && !known && len(w.times) < maxWaiting {
+// decided notes when a verdict was first decided, and reports whether it is
+// new: neither a renewal nor a lift.
+func (w *witness) decided(v *detect.Verdict) bool {
+	if v.Action == detect.ActionLift {
+		return false
+	}
+	if _, known := w.times[v.ID]; known {
+		return false
+	}
+	if len(w.times) < maxWaiting {
 		w.times[v.ID] = v.Time
 	}
+	return true
 }
 
 // look has it looked what became of the verdicts, unless that is still under

@@ -21,8 +21,8 @@ type Extras struct {
 func Pipeline(c *config.Config, key []byte, workers int, extras Extras, feed Feed) (*pipeline.Pipeline, error) {
 	merger := order.New(workers, feed)
 	p, err := pipeline.New(pipeline.Config{
-		Workers:     workers,
-		MemoryBytes: int64(c.Reassembly.MemoryMiB) << 20,
+		Workers: workers,
+		Memory:  int64(c.Reassembly.MemoryMiB) << 20,
 		Content: content.Config{
 			Key:            key,
 			Cleartext:      extras.Cleartext,
@@ -30,7 +30,6 @@ func Pipeline(c *config.Config, key []byte, workers int, extras Extras, feed Fee
 			DetailHeaders:  extras.DetailHeaders,
 			DetailBodies:   extras.DetailBodies,
 		},
-		IgnoreHeaders: c.Client.IgnoreHeaders,
 	}, func(worker int, txs []*reassembly.Transaction, watermark int64) { merger.Push(worker, txs, watermark) })
 	if err != nil {
 		return nil, fmt.Errorf("start reassembly: %w", err)
