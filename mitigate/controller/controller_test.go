@@ -495,3 +495,15 @@ func TestMoreChangesThanAnAbsentTargetMayHaveNotedAreMadeGood(t *testing.T) {
 	eventually(t, func() bool { return len(lb.holds()) == 5 }, "all that are active")
 	eventually(t, func() bool { return c.Targets()[0].Pending == 0 }, "nothing left")
 }
+
+func TestCountersThatCanNotBeReadDisconnectNobody(t *testing.T) {
+	lb := newFake("lb1")
+	lb.noHits = errDown
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, HitsInterval: 5 * time.Millisecond, SweepInterval: 5 * time.Millisecond})
+	require.NoError(t, c.Apply(block(1, attacker)))
+	eventually(t, func() bool { return c.Targets()[0].Errors > 3 }, "tried")
+	status := c.Targets()[0]
+	assert.True(t, status.Connected)
+	assert.EqualValues(t, 1, status.Syncs)
+	assert.Contains(t, status.LastError, "connection refused")
+}

@@ -21,6 +21,7 @@ type fakeTarget struct {
 
 	mu     sync.Mutex
 	down   error
+	noHits error
 	refuse map[mitigate.ID]string
 	held   map[detect.Subject]mitigate.Entry
 	allow  []netip.Prefix
@@ -155,7 +156,7 @@ func (f *fakeTarget) Hits(ctx context.Context) ([]mitigate.Hits, error) {
 		return nil, err
 	}
 	defer f.mu.Unlock()
-	return f.counts, nil
+	return f.counts, f.noHits
 }
 
 // change alters the fake between orders.

@@ -11,7 +11,7 @@ import (
 // readHits reads the target's counters and hands on what is new.
 func (w *worker) readHits(ctx context.Context) {
 	var read []mitigate.Hits
-	err := w.order(ctx, func(ctx context.Context) (err error) {
+	err := w.attempt(ctx, func(ctx context.Context) (err error) {
 		read, err = w.target.Hits(ctx)
 		return err
 	})

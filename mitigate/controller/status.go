@@ -55,7 +55,7 @@ type Target struct {
 	MaxLatency  time.Duration // the same, highest so far
 
 	Errors    uint64 // failed exchanges
-	LastError string // of the last failed exchange; "" once all is well
+	LastError string // of the last failed exchange since the last full comparison
 	LastSync  time.Time
 	Syncs     uint64 // full comparisons
 	Drift     uint64 // entries that full comparisons of an unchanged process had to mend

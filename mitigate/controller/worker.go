@@ -146,7 +146,7 @@ func (w *worker) run(ctx context.Context) {
 			}
 		case <-sweep.C:
 			if w.connected() {
-				w.order(ctx, w.target.Sweep)
+				w.attempt(ctx, w.target.Sweep)
 			}
 		}
 	}
@@ -201,6 +201,21 @@ func (w *worker) order(ctx context.Context, f func(context.Context) error) error
 	return err
 }
 
+// attempt is order for what enforcement does not depend on: a failure is shown
+// and the target stays connected.
+func (w *worker) attempt(ctx context.Context, f func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, w.controller.config.OrderTimeout)
+	defer cancel()
+	err := f(limited)
+	if err != nil && ctx.Err() == nil {
+		w.mu.Lock()
+		w.state.Errors++
+		w.state.LastError = err.Error()
+		w.mu.Unlock()
+	}
+	return err
+}
+
 func isRejection(err error) bool {
 	var rejected *mitigate.RejectedError
 	return errors.As(err, &rejected)
@@ -209,7 +224,7 @@ func isRejection(err error) bool {
 func (w *worker) fail(err error) {
 	w.mu.Lock()
 	w.state.Errors++
-	news := w.state.Connected || w.state.LastError == ""
+	news := w.state.Connected || w.state.Errors == 1
 	w.state.LastError = err.Error()
 	w.setConnected(false)
 	w.mu.Unlock()

@@ -104,6 +104,7 @@ func TestOptionsOfATargetAreChecked(t *testing.T) {
 		{Address: "unix:/a", MapDir: "/a;b"},
 		{Address: "unix:/a", Timeout: -1},
 		{Address: "unix:/a", Capacity: -1},
+		{Address: "unix:/a", CompareLimit: 1_000_000},
 	} {
 		_, err := haproxy.New(o)
 		assert.Error(t, err, "%+v", o)

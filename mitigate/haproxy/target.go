@@ -28,6 +28,9 @@ const (
 	DefaultCompareLimit = 200_000
 )
 
+// maxCompareLimit keeps a dump, of some 130 octets a row, below maxAnswer.
+const maxCompareLimit = 400_000
+
 // ErrNotPrepared says that the load balancer lacks a table or map: its
 // configuration does not hold what `offpath target-config` prints.
 var ErrNotPrepared = errors.New("load balancer is not prepared: add what `offpath target-config` prints to its configuration")
@@ -51,7 +54,7 @@ type Options struct {
 	// CompareLimit is the most rows that a full comparison lists one by one:
 	// a dump of 100,000 takes about a second of one HAProxy thread. Beyond it
 	// rows are written again unseen, and unwanted ones end by their expiry.
-	// Default [DefaultCompareLimit].
+	// Default [DefaultCompareLimit], at most 400,000.
 	CompareLimit int
 }
 
@@ -70,6 +73,8 @@ func (o *Options) validate() error {
 		return fmt.Errorf("haproxy map folder %q is not an absolute path of plain letters", o.MapDir)
 	case o.Timeout < 0:
 		return fmt.Errorf("haproxy timeout %s is negative", o.Timeout)
+	case o.CompareLimit > maxCompareLimit:
+		return fmt.Errorf("haproxy compare limit %d is more than %d", o.CompareLimit, maxCompareLimit)
 	case o.Capacity < 0 || o.MaxNetworks < 0 || o.CompareLimit < 0:
 		return fmt.Errorf("haproxy capacity %d, networks %d or compare limit %d is negative", o.Capacity, o.MaxNetworks, o.CompareLimit)
 	}
