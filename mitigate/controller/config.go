@@ -16,6 +16,7 @@ const (
 	DefaultCoalesce        = 20 * time.Millisecond
 	DefaultPollInterval    = time.Second
 	DefaultCompareInterval = 5 * time.Minute
+	DefaultSettle          = 15 * time.Second
 	DefaultHitsInterval    = 5 * time.Second
 	DefaultSweepInterval   = time.Minute
 	DefaultOrderTimeout    = 30 * time.Second
@@ -63,6 +64,7 @@ type Config struct {
 	Coalesce        time.Duration // least time between two deltas to a target, 0 to 100 ms; default [DefaultCoalesce]
 	PollInterval    time.Duration // between looks at identity and mode; default [DefaultPollInterval]
 	CompareInterval time.Duration // between full comparisons; default [DefaultCompareInterval]
+	Settle          time.Duration // from a connect or restart to a second full comparison, since an old process may still be teaching its rows to the new one; default [DefaultSettle]
 	HitsInterval    time.Duration // between readings of hit counters; default [DefaultHitsInterval]
 	SweepInterval   time.Duration // between removals of expired rows; default [DefaultSweepInterval]
 	OrderTimeout    time.Duration // of one delta, and of a full comparison per 100,000 entries; default [DefaultOrderTimeout]
@@ -77,6 +79,7 @@ func (c *Config) setDefaults() {
 	c.Coalesce = cmp.Or(c.Coalesce, DefaultCoalesce)
 	c.PollInterval = cmp.Or(c.PollInterval, DefaultPollInterval)
 	c.CompareInterval = cmp.Or(c.CompareInterval, DefaultCompareInterval)
+	c.Settle = cmp.Or(c.Settle, DefaultSettle)
 	c.HitsInterval = cmp.Or(c.HitsInterval, DefaultHitsInterval)
 	c.SweepInterval = cmp.Or(c.SweepInterval, DefaultSweepInterval)
 	c.OrderTimeout = cmp.Or(c.OrderTimeout, DefaultOrderTimeout)
@@ -114,7 +117,7 @@ func (c *Config) validate() error {
 	if c.Coalesce < 0 || c.Coalesce > 100*time.Millisecond {
 		return fmt.Errorf("coalescing time %s is not between 0 and 100ms", c.Coalesce)
 	}
-	for _, d := range []time.Duration{c.PollInterval, c.CompareInterval, c.HitsInterval, c.SweepInterval, c.OrderTimeout} {
+	for _, d := range []time.Duration{c.PollInterval, c.CompareInterval, c.Settle, c.HitsInterval, c.SweepInterval, c.OrderTimeout} {
 		if d <= 0 {
 			return fmt.Errorf("interval or timeout %s is not positive", d)
 		}

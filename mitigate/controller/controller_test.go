@@ -504,6 +504,18 @@ func TestCountersThatCanNotBeReadDisconnectNobody(t *testing.T) {
 	eventually(t, func() bool { return c.Targets()[0].Errors > 3 }, "tried")
 	status := c.Targets()[0]
 	assert.True(t, status.Connected)
-	assert.EqualValues(t, 1, status.Syncs)
+	assert.EqualValues(t, 1, status.Syncs, "and calls for no comparison")
 	assert.Contains(t, status.LastError, "connection refused")
+}
+
+func TestRowsThatAnOldProcessTeachesLateAreRemoved(t *testing.T) {
+	lb := newFake("lb1")
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, Settle: 100 * time.Millisecond})
+	require.NoError(t, c.Apply(block(1, attacker)))
+	eventually(t, func() bool { return c.Targets()[0].Syncs == 2 }, "compared twice after the connect")
+	lb.change(func() { lb.life = "2" })
+	eventually(t, func() bool { return c.Targets()[0].Syncs == 3 }, "compared after the restart")
+	lb.change(func() { lb.held[detect.Subject{Client: network(customer)}] = mitigate.Entry{ID: 1<<32 + 1} })
+	eventually(t, func() bool { return len(lb.holds()) == 1 }, "removed")
+	assert.Contains(t, lb.holds(), attacker+"/32")
 }

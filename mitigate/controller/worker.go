@@ -49,7 +49,10 @@ type worker struct {
 	hits     map[mitigate.ID]*hitCount
 	state    Target // what status shows, the counts of the tables above aside
 
-	process string // of the last full comparison; run's own
+	// run's own: the target's process at the last full comparison, and when a
+	// second one is due after a connect or restart (zero: done).
+	process string
+	settled time.Time
 }
 
 // hitCount follows the counters of one verdict.
@@ -133,9 +136,14 @@ func (w *worker) run(ctx context.Context) {
 			}
 		case <-poll.C:
 			w.look(ctx)
-			if w.connected() {
-				w.delta(ctx) // what an earlier one had to put off
+			if !w.connected() {
+				continue
 			}
+			if !w.settled.IsZero() && time.Now().After(w.settled) {
+				w.settled = time.Time{}
+				w.sync(ctx)
+			}
+			w.delta(ctx) // what an earlier one had to put off
 		case <-compare.C:
 			if w.connected() {
 				w.sync(ctx)
@@ -184,6 +192,7 @@ func (w *worker) look(ctx context.Context) {
 	}
 	if !connected || restarted {
 		w.process = id.Process
+		w.settled = time.Now().Add(w.controller.config.Settle)
 		w.sync(ctx)
 	}
 }
