@@ -125,13 +125,13 @@ func (r *report) writeRequests(b *strings.Builder, packets *capture.Stats) {
 		fmt.Fprintf(b, ", %s refused by a load balancer", number(r.refused))
 	}
 	fmt.Fprintf(b, "\nTime       %s to %s (%s)\n", clock(r.first), clock(r.last), time.Duration(r.last-r.first).Round(time.Millisecond))
-	b.WriteString("Statuses  ")
+	var statuses []string
 	for class, n := range r.statuses {
 		if n > 0 {
-			fmt.Fprintf(b, " %dxx %s ", class, number(n))
+			statuses = append(statuses, fmt.Sprintf("%dxx %s", class, number(n)))
 		}
 	}
-	b.WriteString("\n\n")
+	fmt.Fprintf(b, "Statuses   %s\n\n", cmp.Or(strings.Join(statuses, ", "), "none"))
 
 	keys := slices.Collect(maps.Keys(r.routes))
 	slices.SortFunc(keys, func(x, y route) int {
