@@ -36,6 +36,7 @@ func (p *Parser) Missing(r *Reader, b Budget, n int64) {
 			p.state = stateChunkEnd
 		}
 		if n > within {
+			p.gap += n - within
 			p.breakOff(0) // how many chunks the gap holds is not known
 		}
 	default:

@@ -114,6 +114,18 @@ func (p *Parser) Seeking() bool { return p.state == stateLost }
 // ToClose reports whether the message at hand ends with the connection.
 func (p *Parser) ToClose() bool { return p.state == stateToClose }
 
+// Peek calls use while Reader.Head and Reader.Body are those of the message at
+// hand as far as it has come, and restores them. There must have been a Head for
+// it, and no event since from this parser.
+func (p *Parser) Peek(r *Reader, use func()) {
+	raw, body := r.raw, r.Body
+	r.readHead(p.kept.head, p.response, false)
+	r.Body = message.Body{Prefix: p.kept.body, Bytes: p.bytes}
+	use()
+	r.readHead(raw, !p.response, false)
+	r.Body = body
+}
+
 // NoBody says at a Head that the message has no body, whatever its head says:
 // it answers HEAD, or is a 1xx, 204 or 304 (RFC 9112 section 6.3).
 func (p *Parser) NoBody() { p.state, p.remain = stateEnd, 0 }
@@ -468,6 +480,7 @@ func (p *Parser) breakOff(why reassembly.Anomalies) {
 func (p *Parser) end(r *Reader) {
 	if k := p.kept; k != nil {
 		cut := p.anomalies&reassembly.AnomalyHeadTooLarge != 0 && len(k.head) >= MaxHead
+		r.raw = k.head
 		r.readHead(k.head, p.response, cut)
 		r.Body.Prefix = k.body
 	}

@@ -54,6 +54,9 @@ func (s *Stats) Add(o *Stats) {
 	s.BudgetCut += o.BudgetCut
 }
 
+// Upgrade reports whether Head asks for another protocol.
+func (r *Reader) Upgrade() bool { return r.upgrade }
+
 // NewReader returns a Reader whose parsers keep bodyLimit octets of each body.
 func NewReader(bodyLimit int) *Reader { return &Reader{bodyLimit: bodyLimit} }
 

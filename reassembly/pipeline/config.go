@@ -1,0 +1,59 @@
+package pipeline
+
+import (
+	"fmt"
+
+	"offpath/capture"
+	"offpath/reassembly/content"
+	"offpath/reassembly/tcp"
+)
+
+// Config is what a Pipeline needs to know. Fields that are 0 take their
+// default, but for Content.
+type Config struct {
+	// Workers is the number of workers, 1 to 256. Default 1.
+	Workers int
+	// Memory is the octets that flows and buffers may take together, 32 MiB or
+	// more: half of it for buffers, the other half for flows at FlowSize each.
+	// Default 1 GiB.
+	Memory int64
+	// Content says what is taken from messages.
+	Content content.Config
+	// TCP holds timeouts and limits per flow; its MaxFlows is derived from
+	// Memory unless it is set.
+	TCP tcp.Config
+}
+
+// FlowSize is what an idle HTTP connection is charged, octets.
+const FlowSize = 1024
+
+const (
+	defaultMemory = 1 << 30
+	minMemory     = 32 << 20
+)
+
+func (c Config) withDefaults() Config {
+	if c.Workers == 0 {
+		c.Workers = 1
+	}
+	if c.Memory == 0 {
+		c.Memory = defaultMemory
+	}
+	if c.TCP.MaxFlows == 0 {
+		c.TCP.MaxFlows = int(c.Memory / 2 / FlowSize / capture.Shards)
+	}
+	return c
+}
+
+// shardBuffer is how many octets of buffers a shard has.
+func (c *Config) shardBuffer() int { return int(c.Memory / 2 / capture.Shards) }
+
+func (c *Config) validate() error {
+	switch {
+	case c.Workers < 1 || c.Workers > capture.Shards:
+		return fmt.Errorf("pipeline: %d workers: 1 to %d are possible", c.Workers, capture.Shards)
+	case c.Memory < minMemory:
+		return fmt.Errorf("pipeline: memory of %d octets: at least %d are needed", c.Memory, minMemory)
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+// Package pipeline makes transactions of packets: it composes, for each worker,
+// the shards' flow tables (reassembly/tcp), the message parsers
+// (reassembly/http1), the pairing of requests with responses, and the extraction
+// of what they mean (reassembly/content).
+//
+// # Concurrency and memory
+//
+// The goroutine that calls [Pipeline.Handle] for a worker runs all of it to
+// completion; workers share nothing. Flows, buffers and everything kept of
+// unfinished messages are bounded per shard, a 256th of [Config.Memory], so that
+// what is shed does not depend on the number of workers. Transactions hold no
+// view into packets.
+//
+// # Time and order
+//
+// The clock is the packets'. A transaction ends at the clock of the packet that
+// delivered its last octet, or at the deadline at which it was given up. After
+// each batch its clock is the worker's watermark: later transactions end no
+// earlier. reassembly/order makes one order of the workers'. The result is the same
+// for any number of workers, and up to any time the same as if the input ended
+// there, what [Pipeline.Close] flushes aside.
+//
+// # Pairing
+//
+// Responses answer requests in order (RFC 9112 section 9.3.2). Once octets
+// were lost that may have held a request or a response, order alone proves
+// nothing: then a response is paired only with the request that was sent when
+// the client had received exactly what precedes the response, or, if there is
+// but one candidate, with the last request that the server had acknowledged when
+// it answered. What can't be proven stays unpaired: the request is a transaction
+// without response, the response is counted.
+//
+// A mirror races the directions, so a response whose acknowledgement covers
+// request octets that have not come yet waits for them (see tcp.Config.Hold).
+//
+// There is one transaction per request. A response without a request makes none:
+// it is counted, and the connection's next transaction carries
+// unsolicited_response if no loss explains it.
+package pipeline

@@ -1,0 +1,127 @@
+package pipeline
+
+import (
+	"offpath/reassembly"
+	"offpath/reassembly/http1"
+	"offpath/reassembly/tcp"
+)
+
+// exchange is a request whose transaction is not finished.
+type exchange struct {
+	next *exchange               // the request after it
+	tx   *reassembly.Transaction // nil until the request was extracted
+
+	first    http1.Position // of the request's first octet
+	headEnd  uint32         // sequence number after its head
+	end      uint32         // sequence number after it, if ended
+	sequence int            // position on the connection
+	gap      int64
+	last     int64 // capture time of the last octet seen of its messages
+
+	informational []int
+	anomalies     reassembly.Anomalies
+	flags         reassembly.Flags
+	resynced      bool // requests before it may have been lost
+	ended         bool // the request was read
+	answered      bool // its final response was read
+	broken        bool // the end of request or response was not seen
+	head          bool // its method is HEAD
+	connect       bool // its method is CONNECT
+	decides       bool // its answer decides which protocol follows
+}
+
+// maxInformational bounds Transaction.Informational.
+const maxInformational = 16
+
+// maxQueue is how many requests of a connection may wait for their response.
+const maxQueue = 64
+
+func (w *worker) newExchange() *exchange {
+	if n := len(w.spare); n > 0 {
+		x := w.spare[n-1]
+		w.spare = w.spare[:n-1]
+		return x
+	}
+	return new(exchange)
+}
+
+// recycle takes back an exchange that no connection refers to.
+func (w *worker) recycle(x *exchange) {
+	*x = exchange{}
+	if len(w.spare) < 1024 {
+		w.spare = append(w.spare, x)
+	}
+}
+
+// extract makes the transaction from the request that the reader holds.
+func (s *shard) extract(f *tcp.Flow, c *conn, x *exchange) {
+	if c.identity == nil {
+		c.identity = newIdentity(f.Endpoint(0), f.Endpoint(1), f.Wrapping())
+	}
+	tx := new(reassembly.Transaction)
+	x.tx = tx
+	tx.Start = x.first.Time
+	tx.Duration = reassembly.Unknown
+	tx.Source, tx.Destination = f.Endpoint(c.client), f.Endpoint(c.client.Other())
+	tx.CommunityID, tx.VLAN, tx.Encapsulation = c.identity.communityID, c.identity.vlan, c.identity.encapsulation
+	tx.Sequence = x.sequence
+	tx.ID = c.identity.eventID(tx.Start, tx.Sequence)
+	s.extractor.Request(tx, &s.reader.Head, s.reader.Body)
+}
+
+// emit finishes a transaction and takes its exchange out of the queue, whose
+// first one it is.
+func (s *shard) emit(f *tcp.Flow, c *conn) {
+	x := c.queue
+	c.queue = x.next
+	if c.queue == nil {
+		c.newest = nil
+	}
+	c.queued--
+	tx := x.tx
+	tx.End = s.table.Clock()
+	tx.Informational = x.informational
+	tx.Anomalies = x.anomalies | c.anomalies
+	c.anomalies = 0
+	tx.Flags = x.flags
+	tx.GapBytes = x.gap
+	if x.gap > 0 {
+		tx.Flags |= reassembly.FlagGap
+	}
+	if f.Midstream() {
+		tx.Flags |= reassembly.FlagMidstream
+	}
+	if !f.Seen(c.client.Other()) {
+		tx.Flags |= reassembly.FlagOneWay
+	}
+	if x.answered {
+		tx.Duration = max(0, x.last-tx.Start)
+	} else {
+		s.stats.Unanswered++
+	}
+	if tx.Complete = x.answered && x.ended && !x.broken; tx.Complete {
+		s.stats.Complete++
+	}
+	if c.cut && !tx.Complete {
+		tx.Flags |= reassembly.FlagTruncated
+	}
+	s.stats.Transactions++
+	s.done = append(s.done, tx)
+	s.recycle(x)
+}
+
+// abandon takes an exchange out of the queue that can't become a transaction.
+func (s *shard) abandon(c *conn, x *exchange) {
+	at := &c.queue
+	var before *exchange
+	for *at != x {
+		before, at = *at, &(*at).next
+	}
+	*at = x.next
+	if c.newest == x {
+		c.newest = before
+	}
+	c.queued--
+	s.stats.RequestsAbandoned++
+	s.recycle(x)
+}

@@ -1,0 +1,173 @@
+package pipeline
+
+import (
+	"math"
+	"sync"
+
+	"offpath/capture"
+	"offpath/reassembly"
+	"offpath/reassembly/content"
+	"offpath/reassembly/http1"
+	"offpath/reassembly/tcp"
+)
+
+// Pipeline turns batches of packets into transactions.
+type Pipeline struct {
+	out     func(worker int, txs []*reassembly.Transaction, watermark int64)
+	workers []*worker
+}
+
+// New returns a Pipeline. After each batch out gets the transactions that the
+// worker finished, in any order, and its watermark: its later ones end at it or
+// after. Calls for the same worker come one after the other, for different
+// workers possibly at the same time; the slice is valid until out returns, the
+// transactions belong to it.
+func New(config Config, out func(worker int, txs []*reassembly.Transaction, watermark int64)) (*Pipeline, error) {
+	config = config.withDefaults()
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	p := &Pipeline{out: out}
+	for range config.Workers {
+		w, err := newWorker(&config)
+		if err != nil {
+			return nil, err
+		}
+		p.workers = append(p.workers, w)
+	}
+	return p, nil
+}
+
+// Handle takes a batch of a worker; it is a capture.Handler.
+func (p *Pipeline) Handle(worker int, b capture.Batch) {
+	w := p.workers[worker]
+	w.batch(b)
+	p.out(worker, w.done, b.Clock)
+	w.publish()
+}
+
+// Close ends the input: what is open is handed over as it stands, with the
+// watermark math.MaxInt64. It must not run at the same time as Handle.
+func (p *Pipeline) Close() {
+	clock := int64(math.MinInt64)
+	for _, w := range p.workers {
+		clock = max(clock, w.clock)
+	}
+	for i, w := range p.workers {
+		w.close(clock)
+		p.out(i, w.done, math.MaxInt64)
+		w.publish()
+	}
+}
+
+// Stats returns the books as of the last batch of each worker. It may be called
+// at any time from any goroutine.
+func (p *Pipeline) Stats() Stats {
+	var sum Stats
+	for _, w := range p.workers {
+		w.mu.Lock()
+		sum.Add(&w.published)
+		w.mu.Unlock()
+	}
+	return sum
+}
+
+// worker is what one goroutine owns.
+type worker struct {
+	config *Config
+	shards [capture.Shards]*shard
+	next   int64 // no timer of any shard is due before it
+	clock  int64 // of the last batch
+
+	reader    *http1.Reader
+	extractor *content.Extractor
+	done      []*reassembly.Transaction
+	spare     []*exchange
+	stats     Stats
+
+	mu        sync.Mutex
+	published Stats // as of the last batch
+}
+
+// shard is one shard's flows and buffers. It consumes what its flows say.
+type shard struct {
+	*worker
+	table  *tcp.Table
+	budget *tcp.Budget
+}
+
+func newWorker(config *Config) (*worker, error) {
+	extractor, err := content.New(config.Content)
+	if err != nil {
+		return nil, err
+	}
+	w := &worker{
+		config: config, next: math.MaxInt64, clock: math.MinInt64,
+		reader: http1.NewReader(config.Content.BodyLimit()), extractor: extractor,
+	}
+	if _, err := w.newShard(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *worker) newShard() (s *shard, err error) {
+	s = &shard{worker: w, budget: tcp.NewBudget(w.config.shardBuffer())}
+	s.table, err = tcp.New(w.config.TCP, s, s.budget, &w.stats.TCP)
+	return s, err
+}
+
+// batch takes the packets of a batch, and moves the clock.
+func (w *worker) batch(b capture.Batch) {
+	clear(w.done)
+	w.done = w.done[:0]
+	for i := range b.Packets {
+		p := &b.Packets[i]
+		if p.Disposition != capture.DispositionTCP {
+			continue
+		}
+		s := w.shards[p.Shard]
+		if s == nil {
+			s, _ = w.newShard() // the configuration was found valid by New
+			w.shards[p.Shard] = s
+		}
+		s.table.Packet(p)
+		w.next = min(w.next, s.table.Next())
+	}
+	w.advance(b.Clock)
+}
+
+// advance moves the clock of all shards.
+func (w *worker) advance(clock int64) {
+	w.clock = max(w.clock, clock)
+	if w.next > w.clock {
+		return
+	}
+	w.next = math.MaxInt64
+	for _, s := range w.shards {
+		if s != nil {
+			s.table.Advance(w.clock)
+			w.next = min(w.next, s.table.Next())
+		}
+	}
+}
+
+// close ends all flows at the clock of the whole input.
+func (w *worker) close(clock int64) {
+	clear(w.done)
+	w.done = w.done[:0]
+	for _, s := range w.shards {
+		if s != nil {
+			s.table.Advance(clock)
+			s.table.Close()
+		}
+	}
+}
+
+// publish makes the books visible to Stats.
+func (w *worker) publish() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.published = w.stats
+	w.published.HTTP = w.reader.Stats
+}
