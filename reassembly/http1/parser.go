@@ -191,7 +191,7 @@ func (p *Parser) provable(in *Input) bool {
 	if p.response {
 		return in.Data[0] == 'H' && recogniseResponse(in.Data) == Response
 	}
-	return tchar[in.Data[0]] && recogniseRequest(in.Data) == Request
+	return tchar[in.Data[0]] && provesRequest(in.Data)
 }
 
 // begin reads a message from its first octet. again is true if there is more to

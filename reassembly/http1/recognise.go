@@ -96,6 +96,23 @@ func recogniseRequest(data []byte) Likeness {
 	return Unlike
 }
 
+// provesRequest reports whether data begins with a request line that is nothing
+// else by chance: three words, the second in one of the forms of RFC 9112 section
+// 3.2, the third an HTTP/1 version.
+func provesRequest(data []byte) bool {
+	end := bytes.IndexByte(data, '\n')
+	if end < 0 || recogniseRequest(data) != Request {
+		return false
+	}
+	line, _ := trimCR(data[:end])
+	method, rest, _ := bytes.Cut(line, []byte{' '})
+	target, version, ok := bytes.Cut(rest, []byte{' '})
+	if !ok || len(target) == 0 || len(version) != len("HTTP/1.1") || version[5] != '1' {
+		return false
+	}
+	return target[0] == '/' || target[0] == '*' || bytes.Contains(target, []byte("://")) || string(method) == "CONNECT"
+}
+
 // lastWord is what follows the last space of a line.
 func lastWord(line []byte) []byte {
 	line = trimRight(line)

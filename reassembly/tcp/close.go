@@ -6,6 +6,9 @@ func (t *Table) close(f *Flow, why Reason) {
 	if f.state&stateClosed != 0 {
 		return
 	}
+	if f.state&stateResetting != 0 && why != ReasonReplaced {
+		why = ReasonReset
+	}
 	for t.advance(f); f.state&stateIgnored == 0 && t.force(f); {
 		t.advance(f)
 	}
