@@ -268,13 +268,14 @@ func TestAbsentSocketDelaysNobodyAndVerdictsArriveWhenItComesBack(t *testing.T) 
 	eventually(t, func() bool { return status(up, attacker) == 403 }, "at the one that is up")
 	eventually(t, func() bool { return c.Targets()[0].LastError != "" }, "the other says why")
 	assert.False(t, c.Targets()[0].Connected)
-	assert.Equal(t, controller.StatePending, c.Verdicts()[0].Targets[0].State)
-	assert.Equal(t, controller.StateInForce, c.Verdicts()[0].Targets[1].State)
+	state := func(i int) controller.State { return c.Verdicts()[0].Targets[i].State }
+	assert.Equal(t, controller.StatePending, state(0))
+	eventually(t, func() bool { return state(1) == controller.StateInForce }, "confirmed")
 
 	down.Up()
 	eventually(t, func() bool { return status(down, attacker) == 403 }, "it has come back")
+	eventually(t, func() bool { return state(0) == controller.StateInForce }, "confirmed")
 	assert.Empty(t, c.Targets()[0].LastError)
-	assert.Equal(t, controller.StateInForce, c.Verdicts()[0].Targets[0].State)
 }
 
 func TestHungHAProxyDelaysNobody(t *testing.T) {
