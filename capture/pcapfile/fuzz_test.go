@@ -84,3 +84,48 @@ func (r *trickle) Read(p []byte) (int, error) {
 	r.rest = r.rest[n:]
 	return n, nil
 }
+
+// FuzzParser: records lie within the input, none is longer than the format
+// allows, and a cut anywhere changes none of the records before it.
+func FuzzParser(f *testing.F) {
+	for _, content := range variants(f) {
+		f.Add(content[:min(len(content), 200)], 100)
+	}
+	ng := &pcapngBytes{order: binary.LittleEndian}
+	f.Add(ng.section().iface(capture.LinkRaw, 60, ng.option(optionTsResol, []byte{0x8a}), ng.option(optionTsOffset, make([]byte, 8))).
+		block(blockSecrets, ng.u32(secretsTLS, 3), []byte("abc")).
+		block(blockSimple, ng.u32(100), make([]byte, 60)).
+		block(blockPacket, ng.u16(0, 0), ng.u32(0, 1, 4, 4), []byte("\x45abc")).b, 70)
+	f.Fuzz(func(t *testing.T, content []byte, cut int) {
+		records := func(b []byte) (list []record, end int) {
+			p, err := sniff(b, func(string, capture.LinkType) uint16 { return 0 })
+			if p == nil || err != nil {
+				return nil, 0
+			}
+			for end < len(b) {
+				var rec record
+				n, err := p.next(b[end:], &rec)
+				if err != nil || n == 0 {
+					return list, end
+				}
+				require.LessOrEqual(t, n, len(b)-end)
+				require.GreaterOrEqual(t, n, minBlockLen)
+				require.Less(t, len(rec.data), n)
+				if rec.kind == recordPacket {
+					require.GreaterOrEqual(t, rec.time, int64(0))
+					require.GreaterOrEqual(t, rec.wireLen, len(rec.data))
+				}
+				end += n
+				list = append(list, rec)
+			}
+			return list, end
+		}
+		whole, end := records(content)
+		part, before := records(content[:min(uint(cut), uint(len(content)))])
+		require.LessOrEqual(t, before, end)
+		require.LessOrEqual(t, len(part), len(whole))
+		for i := range part {
+			require.Equal(t, whole[i], part[i])
+		}
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -675,6 +676,33 @@ func TestAReadErrorIsReportedAsItIs(t *testing.T) {
 	assert.NotErrorAs(t, err, &damage)
 	assert.Len(t, got, 2)
 	assert.Zero(t, s.Stats().DamagedInputs)
+}
+
+func TestNothingStaysOpen(t *testing.T) {
+	dir := t.TempDir()
+	content := manyFrames(t, PcapNG, 1000)
+	paths := []string{
+		write(t, dir, "a", content), write(t, dir, "b", gzipped(t, content)), write(t, dir, "c", zstded(t, content[:len(content)-1])), "-",
+	}
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(entries)
+	}
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer r.Close()
+	_, err = w.Write(content[:1000])
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	files, goroutines := open(), runtime.NumGoroutine()
+	s, err := Open(paths, Options{Workers: 3, Stdin: r})
+	require.NoError(t, err)
+	_, err = collect(t, s)
+	require.Error(t, err)
+	assert.EqualValues(t, 2, s.Stats().DamagedInputs)
+	assert.Equal(t, files, open())
+	assert.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
 }
 
 func TestReadingDoesNotAllocatePerPacket(t *testing.T) {
