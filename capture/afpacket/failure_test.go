@@ -31,6 +31,7 @@ func TestCaptureGoesOnAfterTheInterfaceWasDown(t *testing.T) {
 	r.awaitInterface("the interface is seen to be down", 0, func(i Interface) bool { return !i.Up })
 	w.near.IP(t, "link", "set", "near", "up")
 	r.awaitInterface("the interface is seen to be up", 0, func(i Interface) bool { return i.Up })
+	w.far.AwaitLink(t, "far")
 
 	w.far.NewSender(t, "far", false).Send(t, frames...)
 	r.awaitPackets(2 * len(frames))

@@ -6,11 +6,13 @@
 package netnstest
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -93,4 +95,19 @@ func Veth(t testing.TB, a *Namespace, nameA string, b *Namespace, nameB string) 
 	a.IP(t, "link", "add", nameA, "type", "veth", "peer", "name", nameB, "netns", strconv.Itoa(b.tid))
 	a.IP(t, "link", "set", nameA, "up")
 	b.IP(t, "link", "set", nameB, "up")
+	a.AwaitLink(t, nameA)
+	b.AwaitLink(t, nameB)
+}
+
+// AwaitLink returns when the interface sends. The kernel makes it ready up to
+// a second after its other end came up (net/core/link_watch.c) and until then
+// throws away what it shall send (qdisc noop).
+func (n *Namespace) AwaitLink(t testing.TB, name string) {
+	t.Helper()
+	var output []byte
+	var err error
+	require.Eventually(t, func() bool {
+		n.Do(func() { output, err = exec.Command("ip", "-o", "link", "show", "dev", name).CombinedOutput() })
+		return err == nil && bytes.Contains(output, []byte(",LOWER_UP>")) && !bytes.Contains(output, []byte(" qdisc noop "))
+	}, 10*time.Second, 2*time.Millisecond, "%s is not ready", name)
 }
