@@ -33,8 +33,9 @@ var laboratory = sync.OnceValues(func() (dir string, err error) {
 	}
 	binaries = dir
 	for _, name := range []string{"lab", "offpath"} {
-		out, err := exec.Command("go", "build", "-o", filepath.Join(dir, name), "offpath/cmd/"+name).CombinedOutput()
-		if err != nil {
+		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), "offpath/cmd/"+name)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
+		if out, err := build.CombinedOutput(); err != nil {
 			return dir, fmt.Errorf("build %s: %w\n%s", name, err, out)
 		}
 	}

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"fmt"
+	"math/rand/v2"
 
 	"offpath/cmd/lab/internal/bank"
 )
@@ -18,9 +19,8 @@ const right = 3
 // list gives the stolen pairs: of a hundred, 3 are right, 27 name a customer
 // with a password that has been changed, 70 name nobody here.
 func list(d bank.Directory, n int) Pair {
-	// The multiplier is coprime to 100 and spreads the right pairs over the
-	// list.
-	switch place := n * 37 % 100; {
+	// Each hundred is shuffled in its own way, the same in every run.
+	switch place := rand.New(rand.NewPCG(uint64(n/100), 1)).Perm(100)[n%100]; {
 	case place < right:
 		c := d.Customer(n * 101 % d.Customers)
 		return Pair{User: c.User, Password: c.Password, Right: true}

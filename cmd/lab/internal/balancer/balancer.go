@@ -69,7 +69,7 @@ func Start(ctx context.Context, nursery *child.Nursery, c Config, setup string) 
 	if out, err := check.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("haproxy does not accept its configuration: %w\n%s", err, bytes.TrimSpace(out))
 	}
-	if b.Journal, err = openJournal(c.path(journalName)); err != nil {
+	if b.Journal, err = openJournal(c.Namespace, c.path(journalName)); err != nil {
 		return nil, err
 	}
 	command := c.command("-db")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"offpath/cmd/lab/internal/internet"
+	"offpath/cmd/lab/internal/netns"
 )
 
 // Entry is one request as the load balancer saw it.
@@ -44,13 +45,25 @@ type Journal struct {
 // format is the journal's log-format: milliseconds, client, status.
 const format = `%[var(txn.lab_ms)] %ci %ST`
 
-func openJournal(path string) (*Journal, error) {
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+// openJournal makes the journal's socket inside a namespace whose datagram
+// queues are long: with the kernel's ten, HAProxy drops lines in bursts.
+func openJournal(namespace, path string) (*Journal, error) {
+	space, err := netns.Open(namespace, 1)
 	if err != nil {
 		return nil, fmt.Errorf("open the load balancer's journal: %w", err)
 	}
-	// Best effort: a smaller buffer shows as dropped logs.
-	_ = socket.SetReadBuffer(4 << 20)
+	defer space.Close()
+	var socket *net.UnixConn
+	err = space.Sysctl("unix/max_dgram_qlen", "4096")
+	if err == nil {
+		err = space.Do(func() (err error) {
+			socket, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+			return err
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the load balancer's journal: %w", err)
+	}
 	j := &Journal{socket: socket, done: make(chan struct{}), refusals: map[netip.Addr]int64{}}
 	go j.read()
 	return j, nil

@@ -37,9 +37,9 @@ type Counts struct {
 	Rejected [Channels]int64
 }
 
-// Logins is the number of login requests that were answered.
-func (c Counts) Logins() (n int64) {
-	for channel := range Channels {
+// Logins is the number of login requests of the channels that were answered.
+func (c Counts) Logins(channels ...Channel) (n int64) {
+	for _, channel := range channels {
 		n += c.Accepted[channel] + c.Rejected[channel]
 	}
 	return n

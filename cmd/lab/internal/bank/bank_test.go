@@ -43,7 +43,7 @@ func TestBankSaysOfALoginWhatItsChannelSays(t *testing.T) {
 			assert.Equal(t, test.status, w.Code)
 			assert.Equal(t, test.location, w.Header().Get("Location"))
 			assert.Contains(t, w.Body.String(), test.holds)
-			assert.Equal(t, int64(1), b.Counts().Logins())
+			assert.Equal(t, int64(1), b.Counts().Logins(Mobile, Web, OFX))
 			assert.Equal(t, int64(1), b.Counts().Requests)
 		})
 	}

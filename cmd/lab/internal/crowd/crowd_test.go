@@ -42,7 +42,7 @@ func TestTheCrowdsBooksAgreeWithTheBanks(t *testing.T) {
 	people, books := crowd.Counts(), b.Counts()
 	assert.NoError(t, crowd.FirstBroken())
 	assert.Equal(t, books.Requests, people.Requests)
-	assert.Equal(t, books.Logins(), people.Logins)
+	assert.Equal(t, books.Logins(bank.Mobile, bank.Web, bank.OFX), people.Logins)
 	rejected := int64(0)
 	for channel := range bank.Channels {
 		assert.Positive(t, books.Accepted[channel], channel.Name())

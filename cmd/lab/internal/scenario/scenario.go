@@ -154,6 +154,7 @@ func (s *stage) binary(ctx context.Context) (string, error) {
 	s.time.Say("building offpath")
 	path := filepath.Join(s.lease.Dir, "offpath")
 	build := exec.CommandContext(ctx, "go", "build", "-o", path, "offpath/cmd/offpath")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build offpath: %w\n%s", err, out)

@@ -59,7 +59,7 @@ type Verdict struct {
 	ID       string
 	Client   netip.Prefix // of its subject; invalid if it names no client
 	Expires  time.Time
-	Operator bool
+	Operator bool   // ordered by an operator
 	State    string // at the load balancer
 	Message  string
 }
@@ -84,9 +84,9 @@ func (s *Sensor) Verdicts(ctx context.Context) ([]Verdict, error) {
 
 // shownVerdict is a verdict in the API's JSON.
 type shownVerdict struct {
-	Verdict  line
-	Operator bool
-	Targets  []struct{ State string }
+	Verdict line
+	Who     string
+	Targets []struct{ State string }
 }
 
 // line is a verdict's line of JSON, as far as the laboratory reads it.
@@ -102,7 +102,7 @@ type line struct {
 }
 
 func (s shownVerdict) verdict() (Verdict, error) {
-	v := Verdict{ID: s.Verdict.Event.ID, Expires: s.Verdict.Offpath.Expires, Operator: s.Operator, Message: s.Verdict.Message}
+	v := Verdict{ID: s.Verdict.Event.ID, Expires: s.Verdict.Offpath.Expires, Operator: s.Who != "", Message: s.Verdict.Message}
 	if len(s.Targets) > 0 {
 		v.State = s.Targets[0].State
 	}

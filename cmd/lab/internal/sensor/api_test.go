@@ -31,7 +31,7 @@ func TestMetricsAreSummedByName(t *testing.T) {
 func TestAVerdictIsReadAsTheAPIShowsIt(t *testing.T) {
 	var shown shownVerdict
 	require.NoError(t, json.Unmarshal([]byte(`{"verdict":{"event":{"id":"0011223344556677"},"offpath":{"subject":{"client":{"ip":"2001:db8:a000:5::/64"}},
-		"expires":"2026-11-22T12:00:00Z"},"message":"m"},"operator":true,"targets":[{"name":"lb1","state":"in_force"}]}`), &shown))
+		"expires":"2026-11-22T12:00:00Z"},"message":"m"},"who":"operator","targets":[{"target":"lb1","state":"in_force"}]}`), &shown))
 	v, err := shown.verdict()
 	require.NoError(t, err)
 	assert.Equal(t, "0011223344556677", v.ID)
