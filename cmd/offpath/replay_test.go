@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -40,7 +41,7 @@ func TestReplayFindsTheAttack(t *testing.T) {
 	assert.Equal(t, 60*2+6+80, strings.Count(out.transactions, "\n"))
 	assert.NotEmpty(t, out.findings)
 	require.NotEmpty(t, out.verdicts)
-	subjects := map[string]bool{}
+	found := map[string]bool{}
 	for line := range strings.Lines(out.verdicts) {
 		var v struct {
 			Offpath struct {
@@ -48,9 +49,9 @@ func TestReplayFindsTheAttack(t *testing.T) {
 			}
 		}
 		require.NoError(t, json.Unmarshal([]byte(line), &v))
-		subjects[v.Offpath.Subject.Client.IP] = true
+		found[v.Offpath.Subject.Client.IP] = true
 	}
-	assert.Equal(t, map[string]bool{"192.0.2.1": true, "192.0.2.2": true}, subjects)
+	assert.Equal(t, map[string]bool{"192.0.2.1": true, "192.0.2.2": true}, found)
 }
 
 func TestOutputDoesNotDependOnTheNumberOfWorkers(t *testing.T) {
@@ -203,4 +204,39 @@ func TestOutputsAreTruncatedNotAddedTo(t *testing.T) {
 	content, err := os.ReadFile(out)
 	require.NoError(t, err)
 	assert.Equal(t, string(runReplay(t, "--transactions", "-", path)), string(content))
+}
+
+func TestACaptureCutAnywhereGivesWhatIsBeforeTheCutAndStatus3(t *testing.T) {
+	const header = 28 // octets of the section header block: less is no capture yet
+	content := attack(t).bytes()
+	lengths := blockLengths(content)
+	whole := string(runReplay(t, "--transactions", "-", save(t, "whole.pcapng", content)))
+	const cuts = 200
+	judged := 0
+	for i := range cuts {
+		cut := header + (len(content)-header)*i/cuts
+		r := run(t, "replay", "--transactions", "-", save(t, "cut.pcapng", content[:cut]))
+		want := 3
+		if lengths[cut] {
+			want = 0 // a block ends here: nothing shows that more was meant to come
+		}
+		require.Equal(t, want, r.status, "cut at %d: %s", cut, r.stderr)
+		for line := range strings.Lines(r.stdout) {
+			if strings.Contains(line, `"complete":true`) {
+				require.Contains(t, whole, line, "cut at %d", cut)
+				judged++
+			}
+		}
+	}
+	assert.Greater(t, judged, cuts)
+}
+
+// blockLengths are the lengths to which a pcapng may be cut without damage.
+func blockLengths(content []byte) map[int]bool {
+	ends := map[int]bool{}
+	for at := 0; at+8 <= len(content); {
+		at += int(binary.LittleEndian.Uint32(content[at+4:]))
+		ends[at] = true
+	}
+	return ends
 }

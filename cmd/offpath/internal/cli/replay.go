@@ -84,6 +84,7 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	if o.Config, err = config.Load(*path, os.Environ()); err != nil {
 		return err
 	}
+	tuneMemory(o.Config)
 	o.Log = logging.New(std.Err, o.Config.Log)
 	if term.IsTerminal(int(std.Err.Fd())) {
 		o.Progress = std.Err
