@@ -21,15 +21,16 @@ type conn struct {
 	queued    uint8
 	client    tcp.Direction
 
-	oriented      bool // client is known, the parsers are set up
-	spoken        bool // a message was read
-	pipelined     bool // the client does not wait for responses
-	responsesLost bool // responses may have been lost since the last pair
-	answering     bool // the response being read belongs to the first request
-	interim       bool // the response being read is a 1xx
-	serverEnded   bool // no more responses come
-	midstream     bool // joined after its start, or lost it
-	cut           bool // the capture ended
+	heard         [2]bool // octets came, by direction
+	oriented      bool    // client is known, the parsers are set up
+	spoken        bool    // a message was read
+	pipelined     bool    // the client does not wait for responses
+	responsesLost bool    // responses may have been lost since the last pair
+	answering     bool    // the response being read belongs to the first request
+	interim       bool    // the response being read is a 1xx
+	serverEnded   bool    // no more responses come
+	midstream     bool    // joined after its start, or lost it
+	cut           bool    // the capture ended
 }
 
 // maxUnproven bounds what is read of a connection, joined in the middle, that
@@ -45,6 +46,12 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 	}
 	if !c.oriented && !s.orient(f, c, d, seg.Data) {
 		return len(seg.Data)
+	}
+	if !c.heard[d] {
+		c.heard[d] = true
+		if c.midstream || !f.Synchronised(d) {
+			c.parser[d].Seek()
+		}
 	}
 	if !c.spoken && !c.midstream && c.parser[d].Idle() && s.foreign(f, c, d, seg.Data) {
 		return len(seg.Data)
@@ -80,10 +87,6 @@ func (s *shard) orient(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) bool 
 	}
 	c.client, c.oriented = client, true
 	c.parser[client.Other()].Answer()
-	if c.midstream {
-		c.parser[0].Seek()
-		c.parser[1].Seek()
-	}
 	return true
 }
 

@@ -34,7 +34,7 @@ type exchange struct {
 const maxInformational = 16
 
 // maxQueue is how many requests of a connection may wait for their response.
-const maxQueue = 64
+const maxQueue = 250
 
 func (w *worker) newExchange() *exchange {
 	if n := len(w.spare); n > 0 {

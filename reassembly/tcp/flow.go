@@ -69,7 +69,7 @@ type halfFlags uint8
 
 const (
 	halfSeen    halfFlags = 1 << iota // a packet came
-	halfSYN                           // its SYN came
+	halfSYN                           // isn is known, from its SYN or from what answers it
 	halfStarted                       // next is known
 	halfAcked                         // acked is known
 	halfFIN                           // its FIN came
@@ -117,6 +117,10 @@ func (f *Flow) Endpoint(d Direction) netip.AddrPort {
 
 // Midstream reports whether the flow was joined after its start.
 func (f *Flow) Midstream() bool { return f.state&stateMidstream != 0 }
+
+// Synchronised reports whether the first octet handed on in direction d is, or
+// will be, the first that was sent.
+func (f *Flow) Synchronised(d Direction) bool { return f.half[d].flags&halfSYN != 0 }
 
 // Seen reports whether any packet of direction d was seen.
 func (f *Flow) Seen(d Direction) bool { return f.half[d].flags&halfSeen != 0 }

@@ -20,6 +20,14 @@ func (h *half) synchronise(isn uint32) {
 	}
 }
 
+// infer takes an initial sequence number that the other side's packets show,
+// unless octets that wait belie it.
+func (h *half) infer(isn uint32) {
+	if h.flags&(halfStarted|halfSYN) == 0 && (h.wait == nil || after(h.wait.first().seq, isn) > 0) {
+		h.synchronise(isn)
+	}
+}
+
 // synchronise takes a SYN that belongs to the flow.
 func (t *Table) synchronise(f *Flow, d Direction, p *capture.Packet) {
 	h := &f.half[d]
@@ -28,6 +36,9 @@ func (t *Table) synchronise(f *Flow, d Direction, p *capture.Packet) {
 	}
 	f.state &^= stateMidstream
 	h.synchronise(p.Seq)
+	if p.Flags&capture.FlagACK != 0 {
+		f.half[d.Other()].infer(p.Ack - 1) // it answers a SYN that did not come yet
+	}
 	if f.client >= 0 {
 		return
 	}

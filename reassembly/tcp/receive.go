@@ -75,6 +75,9 @@ func (t *Table) receive(f *Flow, d Direction, p *capture.Packet) {
 	if p.Flags&capture.FlagACK != 0 && (peer.flags&halfAcked == 0 || after(p.Ack, peer.acked) > 0) {
 		peer.acked = p.Ack
 		peer.flags |= halfAcked
+		if peer.flags&halfStarted == 0 && h.flags&halfSYN != 0 && seq == h.isn+1 {
+			peer.infer(p.Ack - 1) // clients speak first: this acknowledges a SYN alone
+		}
 	}
 	if p.Flags&capture.FlagRST != 0 {
 		t.stats.Stray += uint64(len(p.Payload)) // RFC 9293 section 3.5.2: text, not data
@@ -147,6 +150,9 @@ func (t *Table) deliver(f *Flow, d Direction, s *Segment) int {
 	}
 	if taken > 0 {
 		f.half[d.Other()].flags &^= halfRefused // it may be its turn now
+		if h.hold == holdTurn {
+			h.hold = holdNone // what is refused next is held anew
+		}
 	}
 	h.next += uint32(taken)
 	t.stats.Delivered += uint64(taken)

@@ -47,7 +47,7 @@ func (t *Table) step(f *Flow, d Direction, over bool) bool {
 	over = over || t.overdue(f, h)
 	if h.flags&halfStarted == 0 {
 		first := h.first()
-		if first == nil || !over && (h.flags&halfAcked == 0 || first.seq != h.acked) {
+		if first == nil || !over {
 			return false
 		}
 		h.next = first.seq
