@@ -147,12 +147,15 @@ func (o *observer) count() {
 		o.stage.time.Say("customers: %d requests, %d logins (%d mistyped)", people.Requests, people.Logins, people.Mistyped)
 		return
 	}
-	made, refused := 0, 0
+	made, refused := 0, 0 // of the attack
 	for _, e := range o.stage.balancer.Journal.Attack() {
 		made++
 		if e.Refused() {
 			refused++
 		}
+	}
+	if made == 0 {
+		return
 	}
 	o.stage.time.Say("attack: %d requests, %d refused, %d accounts opened · verdicts: %d · customers: %d requests, %d refused",
 		made, refused, o.stage.books.Counts().Opened, len(o.verdicts), people.Requests, people.Refused)

@@ -54,17 +54,16 @@ func (p *probe) logIn(ctx context.Context) (software.Outcome, error) {
 }
 
 // await logs in again and again until the outcome is the wanted one, and
-// returns how long that took.
-func (p *probe) await(ctx context.Context, want software.Outcome, what string) (time.Duration, error) {
-	begin := time.Now()
+// returns how long after the order that was.
+func (p *probe) await(ctx context.Context, order time.Time, want software.Outcome, what string) (time.Duration, error) {
 	for {
 		outcome, err := p.logIn(ctx)
 		switch {
 		case err != nil:
 			return 0, err
 		case outcome == want:
-			return time.Since(begin), nil
-		case time.Since(begin) > probePatience:
+			return time.Since(order), nil
+		case time.Since(order) > probePatience:
 			return 0, fmt.Errorf("%v is not %s %v after the order", p.address(), what, probePatience)
 		}
 		if !pause(ctx, probeInterval/10) {
@@ -76,13 +75,14 @@ func (p *probe) await(ctx context.Context, want software.Outcome, what string) (
 // perform has the customer refused by an operator's verdict, tries on, and
 // has the verdict lifted.
 func (p *probe) perform(ctx context.Context) (err error) {
-	if _, err := p.await(ctx, software.Accepted, "let in"); err != nil {
+	if _, err := p.await(ctx, time.Now(), software.Accepted, "let in"); err != nil {
 		return err
 	}
+	order := time.Now()
 	if p.id, err = p.stage.sensor.Block(ctx, p.address(), 10*time.Minute, "laboratory: refused by hand"); err != nil {
 		return err
 	}
-	if p.refusedAfter, err = p.await(ctx, software.Refused, "refused"); err != nil {
+	if p.refusedAfter, err = p.await(ctx, order, software.Refused, "refused"); err != nil {
 		return err
 	}
 	p.stage.time.Say("by hand: the customer at %v is refused (%v after the order)", p.address(), p.refusedAfter.Round(time.Millisecond))
@@ -98,10 +98,11 @@ func (p *probe) perform(ctx context.Context) (err error) {
 			return fmt.Errorf("%v is let in although verdict %s stands", p.address(), p.id)
 		}
 	}
+	order = time.Now()
 	if err := p.stage.sensor.Lift(ctx, p.id); err != nil {
 		return err
 	}
-	if p.acceptedAfter, err = p.await(ctx, software.Accepted, "let in"); err != nil {
+	if p.acceptedAfter, err = p.await(ctx, order, software.Accepted, "let in"); err != nil {
 		return err
 	}
 	p.stage.time.Say("by hand: lifted, and let in again (%v after the order)", p.acceptedAfter.Round(time.Millisecond))

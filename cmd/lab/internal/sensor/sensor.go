@@ -45,7 +45,7 @@ func (c Config) yaml() string {
 	}
 	return fmt.Sprintf(`capture:
   interfaces: [%s]
-  ring_mib: 16
+  ring_mib: 128
   record: %q
 reassembly:
   memory_mib: 256
