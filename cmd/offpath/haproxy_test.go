@@ -193,3 +193,42 @@ func TestAnAttackerIsRefusedOnceTheLoadBalancerIsThere(t *testing.T) {
 	eventually(t, func() bool { return ask(t, b.url, attacker) == 401 }, "lift ends it")
 	assert.Equal(t, 0, r.stop(syscall.SIGTERM))
 }
+
+func TestAReplaySendsItsVerdictsOnlyWhenAskedTo(t *testing.T) {
+	const proxy = "OFFPATH_CLIENT_TRUSTED_PROXIES=127.0.0.1"
+	b := newBalancer(t, loginSite(t), proxy)
+	b.start()
+	capture := attack(t).save("attack.pcapng")
+	status := func(client string) int {
+		request, err := http.NewRequest(http.MethodGet, b.url, nil)
+		require.NoError(t, err)
+		request.Header.Set("X-Forwarded-For", client)
+		answer, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		answer.Body.Close()
+		return answer.StatusCode
+	}
+	replay := func(args ...string) {
+		c := service(t, "replay", "OFFPATH_MITIGATE_MODE=enforce", proxy, b.setting())
+		c.Args = append(c.Args, args...)
+		done := finish(t, c)
+		require.Equal(t, 0, done.status, done.stderr)
+	}
+	replay("--verdicts", "-", capture)
+	assert.Equal(t, 401, status("192.0.2.1"))
+	replay("--mitigate", "--verdicts", "-", capture)
+	assert.Equal(t, 403, status("192.0.2.1"))
+	assert.Equal(t, 403, status("192.0.2.2"))
+	assert.Equal(t, 401, status("198.51.100.1"), "customers are not refused")
+}
+
+func TestAReplayDoesNotMitigateBesideARunningOffpath(t *testing.T) {
+	needRoot(t)
+	targets := "OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: haproxy, address: 'unix:" + t.TempDir() + "/none.sock'}]"
+	r := startService(t, service(t, "run", "OFFPATH_CAPTURE_INTERFACES=lo", targets))
+	c := service(t, "replay", targets, "OFFPATH_ADMIN_SOCKET="+setting(r.cmd, "OFFPATH_ADMIN_SOCKET"))
+	c.Args = append(c.Args, "--mitigate", attack(t).save("attack.pcapng"))
+	done := finish(t, c)
+	assert.Equal(t, 2, done.status)
+	assert.Regexp(t, "^offpath replay: --mitigate: an offpath is running here .* and rules the load balancers; stop it first\n$", done.stderr)
+}

@@ -206,6 +206,36 @@ func TestRunCapturesLiveAndStopsInGoodOrder(t *testing.T) {
 	assert.NoFileExists(t, setting(r.cmd, "OFFPATH_ADMIN_SOCKET"))
 }
 
+func TestALiveRunRecordedAndReplayedGivesTheSameLines(t *testing.T) {
+	needRoot(t)
+	folder := t.TempDir()
+	path := func(name string) string { return filepath.Join(folder, name) }
+	r := startService(t, service(t, "run", "OFFPATH_CAPTURE_INTERFACES=lo", "OFFPATH_CAPTURE_WORKERS=2",
+		"OFFPATH_CAPTURE_RECORD="+path("all.pcapng"), "OFFPATH_OUTPUT_TRANSACTIONS="+path("t"),
+		"OFFPATH_OUTPUT_FINDINGS="+path("f"), "OFFPATH_OUTPUT_VERDICTS="+path("v")))
+	url := loginSite(t)
+	for i := range 40 {
+		user := "customer" + itoa(i)
+		logIn(t, url, "127.0.1."+itoa(i+1), user, user)
+	}
+	for i := range 60 {
+		logIn(t, url, "127.0.2."+itoa(i%2+1), "victim"+itoa(i), "guess")
+	}
+	assert.Equal(t, 0, r.stop(syscall.SIGTERM))
+
+	replayed, done := replayAll(t, "--hash-key", "file:"+filepath.Join(setting(r.cmd, "OFFPATH_STATE_DIR"), "hash.key"), path("all.pcapng"))
+	assert.Equal(t, 0, done.status, done.stderr)
+	live := func(name string) string {
+		content, err := os.ReadFile(path(name))
+		require.NoError(t, err)
+		return string(content)
+	}
+	assert.Equal(t, live("v"), replayed.verdicts)
+	assert.NotEmpty(t, replayed.verdicts)
+	assert.Equal(t, live("f"), replayed.findings)
+	assert.Equal(t, live("t"), replayed.transactions)
+}
+
 func TestRunGoesOnWithoutItsLoadBalancerAndSaysSo(t *testing.T) {
 	needRoot(t)
 	socket := filepath.Join(t.TempDir(), "haproxy.sock")

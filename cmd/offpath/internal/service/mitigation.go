@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"offpath/cmd/offpath/internal/config"
@@ -22,12 +23,13 @@ const deliveryTimeout = 3 * time.Second
 // mitigationPart keeps the load balancers in agreement with the verdicts.
 type mitigationPart struct {
 	controller *controller.Controller
+	settings   *atomic.Pointer[config.Config]
 	log        logging.Log
 	hits       func([]detect.Hits)
 }
 
 func newMitigation(p *process) (*mitigationPart, error) {
-	m := &mitigationPart{log: p.log}
+	m := &mitigationPart{settings: &p.settings, log: p.log}
 	settings, err := wiring.Controller(p.options.Config)
 	if err != nil {
 		return nil, &SetupError{err}
@@ -78,21 +80,23 @@ func (m *mitigationPart) run(ctx context.Context) error {
 
 // deliver waits until every load balancer that is reachable has everything.
 func (m *mitigationPart) deliver() {
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	deadline := time.After(deliveryTimeout)
 	for {
-		waiting := false
+		waiting, late := wiring.Waiting(m.controller), 0
 		for _, t := range m.controller.Targets() {
-			waiting = waiting || t.Connected && t.Pending > 0
+			if t.Connected {
+				late += waiting[t.Name]
+			}
 		}
-		if !waiting {
+		if late == 0 {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-deadline:
-			m.log.Warn().Strs("targets", wiring.Undelivered(m.controller)).Msg("not all verdicts reached the load balancers")
+			m.log.Warn().Strs("targets", wiring.Undelivered(m.controller, detect.Mode(m.settings.Load().Mitigate.Mode))).Msg("not all verdicts reached the load balancers")
 			return
 		}
 	}

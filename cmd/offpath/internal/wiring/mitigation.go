@@ -23,18 +23,42 @@ func Controller(c *config.Config) (controller.Config, error) {
 	}, nil
 }
 
-// Undelivered says, one line each, which load balancers lack verdicts.
-func Undelivered(c *controller.Controller) []string {
+// Undelivered says, one line each, which load balancers lack verdicts or the
+// mode that they should be in.
+func Undelivered(c *controller.Controller, mode detect.Mode) []string {
+	if c.Stats().Off {
+		mode = detect.ModeOff
+	}
+	waiting := Waiting(c)
 	var late []string
 	for _, t := range c.Targets() {
 		switch {
 		case !t.Connected:
 			late = append(late, Unreachable(&t))
-		case t.Pending > 0:
-			late = append(late, fmt.Sprintf("target %s still lacks %d verdicts", t.Name, t.Pending))
+		case waiting[t.Name] > 0:
+			late = append(late, fmt.Sprintf("target %s still lacks %d verdicts", t.Name, waiting[t.Name]))
+		case t.Mode != mode && !t.LocalOff:
+			late = append(late, fmt.Sprintf("target %s is not yet in mode %s", t.Name, mode))
 		}
 	}
 	return late
+}
+
+// Waiting counts, by target, what has not been confirmed yet: subjects with
+// changes to send, or verdicts that are on their way.
+func Waiting(c *controller.Controller) map[string]int {
+	waiting := map[string]int{}
+	for _, v := range c.Verdicts() {
+		for _, t := range v.Targets {
+			if t.State == controller.StatePending {
+				waiting[t.Target]++
+			}
+		}
+	}
+	for _, t := range c.Targets() {
+		waiting[t.Name] = max(waiting[t.Name], t.Pending)
+	}
+	return waiting
 }
 
 // Unreachable says why a target is not up.
