@@ -171,13 +171,14 @@ func (o *Options) sortErrors(err error) (damaged bool, rest error) {
 	return damaged, rest
 }
 
-// flatten takes joined errors apart.
+// flatten takes apart what errors.Join joined; other errors that wrap several
+// say more than these, and stay whole.
 func flatten(err error) []error {
 	if err == nil {
 		return nil
 	}
 	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
+	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
 		return []error{err}
 	}
 	var all []error
