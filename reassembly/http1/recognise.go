@@ -96,6 +96,18 @@ func recogniseRequest(data []byte) Likeness {
 	return Unlike
 }
 
+// Prove says Request or Response if a segment from the middle of a stream begins
+// with a start line that is nothing else by chance, or Unlike.
+func Prove(data []byte) Likeness {
+	switch {
+	case provesRequest(data):
+		return Request
+	case recogniseResponse(data) == Response:
+		return Response
+	}
+	return Unlike
+}
+
 // provesRequest reports whether data begins with a request line that is nothing
 // else by chance: three words, the second in one of the forms of RFC 9112 section
 // 3.2, the third an HTTP/1 version.

@@ -31,11 +31,16 @@ type conn struct {
 	serverEnded   bool    // no more responses come
 	midstream     bool    // joined after its start, or lost it
 	cut           bool    // the capture ended
+	prefaced      bool    // began with something else than HTTP
 }
 
-// maxUnproven bounds what is read of a connection, joined in the middle, that
-// never shows a message: KiB.
-const maxUnproven = 16 << 10
+// Bounds of what is read of a connection that never shows a message, KiB: one
+// joined in the middle of a body, and one that begins with another protocol, such
+// as the handshake of a SOCKS proxy (RFC 1928).
+const (
+	maxUnproven = 16 << 10
+	maxPreface  = 16
+)
 
 // Data implements tcp.Consumer.
 func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
@@ -53,7 +58,7 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 			c.parser[d].Seek()
 		}
 	}
-	if !c.spoken && !c.midstream && c.parser[d].Idle() && s.foreign(f, c, d, seg.Data) {
+	if !c.spoken && !c.midstream && !c.prefaced && c.parser[d].Idle() && s.foreign(f, c, d, seg.Data) {
 		return len(seg.Data)
 	}
 	c.last[d] = seg.Time
@@ -62,6 +67,9 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 		s.requests(f, c, &in, seg.Last)
 	} else {
 		s.responses(f, c, &in, seg.Last)
+	}
+	if !c.spoken && c.oriented && c.parser[d].Seeking() && !f.Ignored() {
+		s.skip(f, c, seg.Data)
 	}
 	if f.Ignored() {
 		return len(seg.Data)
@@ -73,8 +81,8 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 // segment that tells. It returns false if it is not known yet.
 func (s *shard) orient(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) bool {
 	client, known := f.Client()
-	if !known {
-		switch like := http1.Recognise(data); like {
+	if !known || c.prefaced {
+		switch http1.Prove(data) {
 		case http1.Request:
 			client = d
 		case http1.Response:
@@ -87,25 +95,30 @@ func (s *shard) orient(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) bool 
 	}
 	c.client, c.oriented = client, true
 	c.parser[client.Other()].Answer()
+	if c.prefaced {
+		c.parser[0].Seek()
+		c.parser[1].Seek()
+	}
 	return true
 }
 
-// skip counts octets of a connection joined in the middle that prove nothing,
-// and gives it up when it is something else, or too long.
+// skip counts octets of a connection that prove nothing, and gives it up when it
+// is something else, or too long.
 func (s *shard) skip(f *tcp.Flow, c *conn, data []byte) {
 	c.skipped += uint32(len(data)+1023) / 1024
 	switch {
 	case len(data) > 2 && 0x14 <= data[0] && data[0] <= 0x17 && data[1] == 3 && data[2] <= 4: // TLS record
 		s.stats.ConnectionsTLS++
-	case c.skipped > maxUnproven:
+	case c.skipped > maxUnproven, c.skipped > maxPreface && c.prefaced:
 		s.stats.ConnectionsOther++
 	default:
 		return
 	}
-	f.Ignore()
+	s.leave(f, c)
 }
 
-// foreign gives up a connection whose first octets are not HTTP/1.
+// foreign gives up a connection whose first octets are those of a protocol that
+// never turns to HTTP/1. Of others the beginning is searched for a message.
 func (s *shard) foreign(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) bool {
 	expected := http1.Request
 	if d != c.client {
@@ -119,10 +132,22 @@ func (s *shard) foreign(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) bool
 	case http1.HTTP2:
 		s.stats.ConnectionsHTTP2++
 	default:
-		s.stats.ConnectionsOther++
+		s.preface(f, c, data)
+		return true
 	}
 	s.leave(f, c)
 	return true
+}
+
+// preface starts over: a connection that began with something else than HTTP may
+// turn to it, and either side may be the client then.
+func (s *shard) preface(f *tcp.Flow, c *conn, data []byte) {
+	for d := range c.parser {
+		c.parser[d].Close(s.reader, s.budget)
+		c.parser[d] = http1.Parser{}
+	}
+	c.prefaced, c.oriented = true, false
+	s.skip(f, c, data)
 }
 
 // speaks notes that a message was read.
@@ -157,9 +182,9 @@ func (s *shard) requests(f *tcp.Flow, c *conn, in *http1.Input, last bool) {
 				c.reading = nil
 				s.abandon(c, x)
 			}
-			if !c.spoken && !c.midstream {
-				s.stats.ConnectionsOther++
-				s.leave(f, c)
+			if !c.spoken && !c.midstream && !c.prefaced {
+				s.preface(f, c, in.Data)
+				in.Data = nil
 				return
 			}
 		}

@@ -382,7 +382,29 @@ func TestConnections(t *testing.T) {
 		write: func(_ *script.Script, c *script.Connection) {
 			c.Open()
 			c.Server("220 mail.example ESMTP\r\n")
-			c.Client("EHLO me\r\n")
+			c.Client("EHLO me\r\n" + strings.Repeat("mail\r\n", 4000))
+			exchangeOf(c, 1)
+			c.Close()
+		},
+		want: []string{},
+	}, {
+		name: "HTTP through a SOCKS proxy is found behind the handshake",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.Open()
+			c.Client("\x05\x01\x00")
+			c.Server("\x05\x00")
+			c.Client("\x05\x01\x00\x03\x06a.test\x00\x50")
+			c.Server("\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+			exchangeOf(c, 2)
+			c.Close()
+		},
+		want: []string{"GET /0 200 req=0 res=6", "GET /1 200 req=0 res=6"},
+	}, {
+		name: "TLS is left alone",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.Open()
+			c.Client("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+			c.Server("\x16\x03\x03\x00\x7a\x02\x00\x00\x76")
 			exchangeOf(c, 1)
 			c.Close()
 		},
