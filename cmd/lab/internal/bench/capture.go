@@ -68,7 +68,6 @@ type generator struct {
 	now   int64
 	ports uint32
 	frame []byte
-	body  []byte
 	err   error
 }
 
