@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"offpath/capture"
 	"offpath/reassembly"
@@ -120,20 +119,4 @@ func TestDamagedFeedsYieldWhatIsVisible(t *testing.T) {
 			assert.LessOrEqual(t, float64(wrong), 0.0001*total)
 		})
 	}
-}
-
-func BenchmarkAPI(b *testing.B) {
-	packets := apiTraffic(20000, 100, rand.New(rand.NewPCG(3, 5)))
-	octets := int64(0)
-	for _, p := range packets {
-		octets += int64(p.PayloadLen)
-	}
-	require.NotZero(b, octets)
-	b.SetBytes(octets)
-	b.ReportAllocs()
-	for b.Loop() {
-		got, _ := run(b, config, packets, 256)
-		require.Len(b, got, 20000)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*20000), "ns/tx")
 }
