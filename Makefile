@@ -6,7 +6,8 @@
 #   make test       all tests
 #   make build      the binary ./.bin/offpath
 #   make bench      replay beside httpry and tcpflow; Go benchmarks
-#   make fuzz       every fuzz target, FUZZTIME each
+#   make fuzz       every fuzz target: FUZZTIME for the packet decoder, TCP and
+#                   HTTP/1, FUZZTIME_REST for each of the others
 #   make lint fmt generate
 
 SHELL := /bin/bash
@@ -29,6 +30,7 @@ generate_packages := clang-14 llvm-14 libbpf-dev linux-libc-dev protobuf-compile
 MINUTES  ?=
 TAP      ?= front
 FUZZTIME ?= 60s
+FUZZTIME_REST ?= 20s
 BENCHTIME ?= 1s
 
 .PHONY: build
@@ -69,13 +71,18 @@ generate:
 	go generate ./...
 	@git diff --exit-code --stat -- '*.o' '*.go' || { echo 'generated files differ from the committed ones: commit them'; exit 1; }
 
-# go test -fuzz takes one target of one package at a time.
+# go test -fuzz takes one target of one package at a time. Shrinking an input
+# that is merely interesting is kept short: it can take longer than the search.
 .PHONY: fuzz
 fuzz:
 	@go list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do \
-		grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null | sed 's/^func //' | while read -r target; do \
-			echo "fuzz $$package $$target ($(FUZZTIME))"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
+		case $$package in \
+			*/capture/decode|*/reassembly/tcp|*/reassembly/http1|*/reassembly/pipeline) time=$(FUZZTIME) ;; \
+			*) time=$(FUZZTIME_REST) ;; \
+		esac; \
+		{ grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null || true; } | sed 's/^func //' | while read -r target; do \
+			echo "fuzz $$package $$target ($$time)"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $$time -fuzzminimizetime 20x "$$package" </dev/null || exit 1; \
 		done || exit 1; \
 	done
 
