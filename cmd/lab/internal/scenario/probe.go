@@ -38,7 +38,8 @@ type probe struct {
 	laterBroken  int
 }
 
-func newProbe(s *stage, dial func(context.Context, netip.Addr, string) (net.Conn, error)) *probe {
+func newProbe(s *stage) *probe {
+	dial := s.dialler(s.net.Customers)
 	p := &probe{stage: s, customer: s.directory().Customer(probeCustomer)}
 	p.client = software.Client{Software: software.Android, Dial: func(ctx context.Context, host string) (net.Conn, error) {
 		return dial(ctx, p.address(), host)

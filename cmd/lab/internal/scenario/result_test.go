@@ -54,6 +54,19 @@ func TestFateOfAnAddressIsCountedFromItsOwnVerdict(t *testing.T) {
 	}
 }
 
+func TestSummaryJudgesOnlyAddressesThatWentOnAfterTheirVerdict(t *testing.T) {
+	convicted := time.Unix(1, 0)
+	address := func(n byte) netip.Addr { return netip.AddrFrom4([4]byte{198, 19, n, 1}) }
+	assert.Equal(t, summary{addresses: 4, convicted: 3, idle: 1, refused: 199, flaps: 1, lowest: 99, median: 100, judged: 2},
+		summarise(map[netip.Addr]*fate{
+			address(1): {requests: 5, before: 5},
+			address(2): {requests: 5, before: 5, verdict: convicted},
+			address(3): {requests: 100, refused: 99, after: 100, leaked: 1, flaps: 1, verdict: convicted},
+			address(4): {requests: 100, refused: 100, after: 100, verdict: convicted},
+		}))
+	assert.Zero(t, summarise(nil))
+}
+
 func TestPaceFitsTheLength(t *testing.T) {
 	for _, o := range []Options{{}, {Short: true}, {Length: MinLength}, {Length: 10 * time.Minute}, {Length: MinLength, Short: true}} {
 		o = o.withDefaults()

@@ -89,10 +89,12 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	table, checks := result.tabulate(s)
+	enforced := o.Mode == "enforce"
+	figures := result.figures()
 	fmt.Fprintln(w)
-	table.Write(w)
+	figures.table(enforced).Write(w)
 	fmt.Fprintln(w)
+	checks := figures.accept(enforced)
 	checks.Write(w)
 	if !checks.OK() {
 		return ErrNotAccepted
@@ -107,15 +109,12 @@ func (s *stage) build(ctx context.Context) error {
 	if s.net, err = internet.Build(internet.Config{Namespace: s.lease.Namespace, Tap: s.options.Tap}); err != nil {
 		return err
 	}
-	inside := netip.AddrPortFrom(internet.Bank, 8080)
 	_, err = s.nursery.Start(child.Spec{Name: "bank", Namespace: s.net.Name("bank"), Path: s.options.Self,
-		Args: append(s.options.Bank, "--listen", inside.String(), "--books", s.bankBooks(), "--customers", fmt.Sprint(customers))})
+		Args: append(s.options.Bank, "--listen", bankInside.String(), "--books", s.bankBooks(), "--customers", fmt.Sprint(customers))})
 	if err != nil {
 		return err
 	}
-	outside := balancer.Config{Dir: s.lease.Dir, Namespace: s.net.Name("balancer"), Bank: inside,
-		TLS: s.options.Tap == internet.Back, Hosts: software.Hosts[:]}
-
+	outside := s.outside()
 	s.config = sensor.Config{Dir: filepath.Join(s.lease.Dir, "sensor"), Namespace: s.net.Name("tap"), Interface: internet.TapInterface,
 		BalancerSocket: outside.Socket(), Mode: s.options.Mode, VerdictTTL: verdictTTL, Record: s.options.Record}
 	if s.options.Tap != internet.Front {
@@ -142,6 +141,16 @@ func (s *stage) build(ctx context.Context) error {
 	}
 	s.mirrorZero, _, err = s.net.Mirrored()
 	return err
+}
+
+// bankInside is where the bank listens.
+var bankInside = netip.AddrPortFrom(internet.Bank, 8080)
+
+// outside is the load balancer. Only where the tap is behind it may it speak
+// TLS: offpath is not to see the keys.
+func (s *stage) outside() balancer.Config {
+	return balancer.Config{Dir: s.lease.Dir, Namespace: s.net.Name("balancer"), Bank: bankInside,
+		TLS: s.options.Tap == internet.Back, Hosts: software.Hosts[:]}
 }
 
 func (s *stage) bankBooks() string { return filepath.Join(s.lease.Dir, "bank.sock") }
@@ -176,7 +185,7 @@ func (s *stage) strike() error {
 
 // dialler opens connections from a namespace to the bank's public address.
 func (s *stage) dialler(space *netns.Space) func(ctx context.Context, from netip.Addr, host string) (net.Conn, error) {
-	port := balancer.Config{TLS: s.options.Tap == internet.Back}.Port()
+	port := s.outside().Port()
 	roots := s.balancer.Roots
 	return func(ctx context.Context, from netip.Addr, host string) (net.Conn, error) {
 		to := internet.Service
@@ -200,68 +209,72 @@ func (s *stage) dialler(space *netns.Space) func(ctx context.Context, from netip
 
 // play is the play itself.
 func (s *stage) play(ctx context.Context) (*result, error) {
-	dialIn := s.dialler(s.net.Customers)
 	var err error
-	s.crowd, err = crowd.New(crowd.Config{Directory: s.directory(), Except: probeCustomer, Rate: s.pace.visits, Dial: dialIn})
+	s.crowd, err = crowd.New(crowd.Config{Directory: s.directory(), Except: probeCustomer, Rate: s.pace.visits, Dial: s.dialler(s.net.Customers)})
 	if err != nil {
 		return nil, err
 	}
-	var extras sync.WaitGroup
+	// The people of the play; they leave when it ends, however it does.
+	var people sync.WaitGroup
 	life, closing := context.WithCancel(ctx)
-	defer extras.Wait()
+	defer people.Wait()
 	defer closing()
 
 	observer := newObserver(s)
-	watching, blind := context.WithCancel(ctx)
-	defer blind()
-	extras.Go(func() { observer.run(watching) })
-
+	people.Go(func() { observer.run(life) })
 	s.time.Say("tap %s, mode %s: %d customers; ordinary time for %v", s.options.Tap, s.options.Mode, customers, s.pace.leadIn)
-	extras.Go(func() { s.crowd.Run(life) })
+	people.Go(func() { s.crowd.Run(life) })
 	if !pause(ctx, s.pace.leadIn) {
 		return nil, ctx.Err()
 	}
-	s.time.Say("the attack begins: hydra, and %d addresses with a list of stolen passwords within %v", bots, s.pace.rampUp)
+
+	ends := time.Now().Add(s.pace.attack)
 	observer.attackBegins()
-	under, ceasefire := context.WithCancel(life)
-	defer ceasefire()
-	hydra, err := attack.Hydra{Directory: s.directory(), Target: netip.AddrPortFrom(internet.Service, balancer.Config{TLS: s.options.Tap == internet.Back}.Port()),
-		TLS: s.options.Tap == internet.Back, Dir: s.lease.Dir, Namespace: s.net.Name("attackers")}.Start(s.nursery)
+	ceasefire, err := s.assault(life)
 	if err != nil {
 		return nil, err
 	}
-	var stuffing sync.WaitGroup
-	var stuffingErr error
-	stuffing.Go(func() {
-		stuffingErr = attack.Stuffing{Directory: s.directory(), Addresses: bots, Rate: s.pace.rate, RampUp: s.pace.rampUp,
-			Dial: s.dialler(s.net.Attackers)}.Run(under, &s.books)
-	})
-	ends := time.Now().Add(s.pace.attack)
 	if !pause(ctx, s.pace.manual) {
-		return nil, ctx.Err()
+		return nil, errors.Join(ctx.Err(), ceasefire())
 	}
-	probe := newProbe(s, dialIn)
+	probe := newProbe(s)
 	if s.options.Mode == "enforce" {
 		if err := probe.perform(ctx); err != nil {
-			return nil, fmt.Errorf("refuse a customer by hand: %w", err)
+			return nil, errors.Join(fmt.Errorf("refuse a customer by hand: %w", err), ceasefire())
 		}
-		extras.Go(func() { probe.goOn(life) })
+		people.Go(func() { probe.goOn(life) })
 	}
-	if !pause(ctx, time.Until(ends)) {
-		return nil, ctx.Err()
-	}
+	pause(ctx, time.Until(ends))
 	observer.attackEnds()
-	ceasefire()
-	err = hydra.Stop(syscall.SIGKILL, 0)
-	stuffing.Wait()
-	if err := errors.Join(err, stuffingErr); err != nil {
+	if err := errors.Join(ceasefire(), ctx.Err()); err != nil {
 		return nil, err
 	}
 	s.time.Say("the attack ends")
 	closing()
-	blind()
-	extras.Wait()
+	people.Wait()
 	return s.settle(ctx, observer, probe)
+}
+
+// assault begins the attack. The function that it returns ends it and waits
+// for its last answer.
+func (s *stage) assault(ctx context.Context) (ceasefire func() error, err error) {
+	s.time.Say("the attack begins: hydra, and %d addresses with a list of stolen passwords within %v", bots, s.pace.rampUp)
+	target := netip.AddrPortFrom(internet.Service, s.outside().Port())
+	hydra, err := attack.Hydra{Directory: s.directory(), Target: target, TLS: s.outside().TLS,
+		Dir: s.lease.Dir, Namespace: s.net.Name("attackers")}.Start(s.nursery)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stuffed := make(chan error, 1)
+	go func() {
+		stuffed <- attack.Stuffing{Directory: s.directory(), Addresses: bots, Rate: s.pace.rate, RampUp: s.pace.rampUp,
+			Dial: s.dialler(s.net.Attackers)}.Run(ctx, &s.books)
+	}()
+	return func() error {
+		cancel()
+		return errors.Join(hydra.Stop(syscall.SIGKILL, 0), <-stuffed)
+	}, nil
 }
 
 func (s *stage) directory() bank.Directory { return bank.Directory{Customers: customers} }
