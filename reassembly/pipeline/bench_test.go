@@ -125,7 +125,7 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 		write func(c *script.Connection)
 	}{
 		{"a SYN", 400, func(c *script.Connection) { c.Send(true, capture.FlagSYN, nil) }},
-		{"one request, answered", 800, func(c *script.Connection) {
+		{"one request, answered", 640, func(c *script.Connection) {
 			c.Open()
 			c.Client(get("/"))
 			c.Server(ok("x"))

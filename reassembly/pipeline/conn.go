@@ -11,9 +11,8 @@ type conn struct {
 	parser   [2]http1.Parser // by direction
 	queue    *exchange       // requests whose transaction is not finished, in order
 	newest   *exchange       // the last of them
-	reading  *exchange       // the request being read; nil between requests
 	identity *identity       // nil before the first request
-	last     [2]int64        // capture time of the last segment, by direction
+	last     int64           // capture time of the server's last segment
 
 	skipped   uint32 // KiB of a connection joined in the middle that were no HTTP
 	sequence  uint32 // requests so far
@@ -32,6 +31,14 @@ type conn struct {
 	midstream     bool    // joined after its start, or lost it
 	cut           bool    // the capture ended
 	prefaced      bool    // began with something else than HTTP
+}
+
+// reading returns the request that is being read; nil between requests.
+func (c *conn) reading() *exchange {
+	if c.newest != nil && !c.newest.ended {
+		return c.newest
+	}
+	return nil
 }
 
 // Bounds of what is read of a connection that never shows a message, KiB: one
@@ -61,11 +68,11 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 	if !c.spoken && !c.midstream && !c.prefaced && c.parser[d].Idle() && s.foreign(f, c, d, seg.Data) {
 		return len(seg.Data)
 	}
-	c.last[d] = seg.Time
 	in := http1.Input{Data: seg.Data, Position: http1.Position{Time: seg.Time, Seq: seg.Seq, Ack: seg.Ack, HasAck: seg.HasAck}}
 	if d == c.client {
 		s.requests(f, c, &in, seg.Last)
 	} else {
+		c.last = seg.Time
 		s.responses(f, c, &in, seg.Last)
 	}
 	if !c.spoken && c.oriented && c.parser[d].Seeking() && !f.Ignored() {
@@ -178,8 +185,7 @@ func (s *shard) requests(f *tcp.Flow, c *conn, in *http1.Input, last bool) {
 		case http1.End:
 			s.requestEnd(f, c, p, in)
 		case http1.Lost:
-			if x := c.reading; x != nil {
-				c.reading = nil
+			if x := c.reading(); x != nil {
 				s.abandon(c, x)
 			}
 			if !c.spoken && !c.midstream && !c.prefaced {
@@ -216,12 +222,10 @@ func (s *shard) requestHead(f *tcp.Flow, c *conn, p *http1.Parser) {
 	}
 	c.newest = x
 	c.queued++
-	c.reading = x
 }
 
 func (s *shard) requestEnd(f *tcp.Flow, c *conn, p *http1.Parser, in *http1.Input) {
-	x := c.reading
-	c.reading = nil
+	x := c.newest
 	x.ended = true
 	x.end = in.Seq
 	x.gap += p.Gap()
@@ -249,8 +253,7 @@ const oneWayWait = int64(2e9)
 // giveUp finishes the first request of the queue as it stands. A request that is
 // being read is finished when it ends.
 func (s *shard) giveUp(f *tcp.Flow, c *conn) {
-	if x := c.queue; x == c.reading {
-		c.reading = nil
+	if x := c.queue; !x.ended {
 		s.abandon(c, x)
 		return
 	}
@@ -259,7 +262,7 @@ func (s *shard) giveUp(f *tcp.Flow, c *conn) {
 
 // giveUpEnded finishes, in order, all requests that were read.
 func (s *shard) giveUpEnded(f *tcp.Flow, c *conn) {
-	for c.queue != nil && c.queue != c.reading {
+	for c.queue != nil && c.queue.ended {
 		s.emit(f, c)
 	}
 }
@@ -296,7 +299,7 @@ func (s *shard) responses(f *tcp.Flow, c *conn, in *http1.Input, last bool) {
 // premature reports whether the response that comes next can't be paired well
 // with what is there of the requests.
 func (s *shard) premature(c *conn, in *http1.Input) bool {
-	return c.queue == nil || c.queue == c.reading || c.unproven() && c.match(in.Position) == nil
+	return c.queue == nil || !c.queue.ended || c.unproven() && c.match(in.Position) == nil
 }
 
 func (s *shard) responseHead(f *tcp.Flow, c *conn, p *http1.Parser) {
@@ -361,7 +364,7 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 	x.gap += p.Gap()
 	x.anomalies |= p.Anomalies()
 	x.broken = x.broken || p.Broken()
-	x.last = c.last[c.client.Other()]
+	x.last = c.last
 	upgraded := x.flags & (reassembly.FlagUpgraded | reassembly.FlagTunnel)
 	if x.tx == nil { // the response came before the request's end
 		c.parser[c.client].Peek(s.reader, func() { s.extract(f, c, x) })

@@ -13,13 +13,15 @@ import (
 
 // identity is what all transactions of a connection have in common.
 type identity struct {
-	digest        [sha1.Size]byte // of the Community ID
 	communityID   string
 	vlan          []uint16
 	encapsulation []string
 }
 
-const protocolTCP = 6 // IANA protocol number
+const (
+	protocolTCP    = 6      // IANA protocol number
+	communityIDLen = 2 + 28 // octets: version, colon, SHA-1 in base64
+)
 
 // newIdentity computes Community ID v1 with seed 0
 // (github.com/corelight/community-id-spec), and lists the wrapping.
@@ -41,10 +43,10 @@ func newIdentity(a, b netip.AddrPort, wrapping *capture.Wrapping) *identity {
 	tuple = append(tuple, protocolTCP, 0)
 	tuple = binary.BigEndian.AppendUint16(tuple, a.Port())
 	tuple = binary.BigEndian.AppendUint16(tuple, b.Port())
-	id := &identity{digest: sha1.Sum(tuple)}
-	text := [2 + 28]byte{'1', ':'}
-	base64.StdEncoding.Encode(text[2:], id.digest[:])
-	id.communityID = string(text[:])
+	digest := sha1.Sum(tuple)
+	text := [communityIDLen]byte{'1', ':'}
+	base64.StdEncoding.Encode(text[2:], digest[:])
+	id := &identity{communityID: string(text[:])}
 	if n := wrapping.Tags; n > 0 {
 		id.vlan = append(id.vlan, wrapping.VLAN[:n]...)
 	}
@@ -54,13 +56,13 @@ func newIdentity(a, b netip.AddrPort, wrapping *capture.Wrapping) *identity {
 	return id
 }
 
-// eventID returns event.id: the first 96 bits of SHA-256 over the Community
-// ID's digest, start and sequence, as 24 hex digits. No key takes part.
+// eventID returns event.id: the first 96 bits of SHA-256 over Community ID, start
+// and sequence, as 24 hex digits. No key takes part.
 func (id *identity) eventID(start int64, sequence int) string {
-	var buf [sha1.Size + 16]byte
-	copy(buf[:], id.digest[:])
-	binary.BigEndian.PutUint64(buf[sha1.Size:], uint64(start))
-	binary.BigEndian.PutUint64(buf[sha1.Size+8:], uint64(sequence))
+	var buf [communityIDLen + 16]byte
+	copy(buf[:], id.communityID)
+	binary.BigEndian.PutUint64(buf[communityIDLen:], uint64(start))
+	binary.BigEndian.PutUint64(buf[communityIDLen+8:], uint64(sequence))
 	sum := sha256.Sum256(buf[:])
 	var text [24]byte
 	hex.Encode(text[:], sum[:12])

@@ -31,7 +31,7 @@ func (s *shard) Missing(f *tcp.Flow, d tcp.Direction, n int64, why tcp.Cause) {
 func (c *conn) current(d tcp.Direction) *exchange {
 	switch {
 	case d == c.client:
-		return c.reading
+		return c.reading()
 	case c.answering:
 		return c.queue
 	}
