@@ -1,10 +1,6 @@
 package service
 
-import (
-	"context"
-
-	"offpath/capture/afpacket"
-)
+import "context"
 
 // Run is `offpath run`: everything in one process. It returns when ctx is done
 // and all is in order, or with the error that ended it.
@@ -34,7 +30,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	p.parts = []part{capturing, detecting, mitigating}
 	capturing.describe()
-	return p.serve(ctx, afpacket.DropPrivileges)
+	return p.serve(ctx)
 }
 
 // Sensor is `offpath sensor`: capture and reassembly, then Kafka.
@@ -46,13 +42,12 @@ func Sensor(ctx context.Context, o Options) error {
 		return err
 	}
 	p := newProcess(o)
-	capturing, err := openCapture(p)
+	producing, err := newProducer(ctx, p) // first: it may take long, and bound rings fill
 	if err != nil {
 		return err
 	}
-	producing, err := newProducer(ctx, p)
+	capturing, err := openCapture(p)
 	if err != nil {
-		capturing.close()
 		return err
 	}
 	if err := capturing.connect(p, producing.producer.Send); err != nil {
@@ -61,7 +56,7 @@ func Sensor(ctx context.Context, o Options) error {
 	}
 	p.parts = []part{capturing, producing}
 	capturing.describe()
-	return p.serve(ctx, afpacket.DropPrivileges)
+	return p.serve(ctx)
 }
 
 // Detect is `offpath detect`: transactions from Kafka, detection, mitigation,
@@ -90,5 +85,5 @@ func Detect(ctx context.Context, o Options) error {
 	mitigating.feedBack(detecting.stage)
 	consuming.stage = detecting.stage
 	p.parts = []part{consuming, detecting, mitigating, publishing}
-	return p.serve(ctx, afpacket.DropPrivileges)
+	return p.serve(ctx)
 }

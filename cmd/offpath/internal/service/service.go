@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"offpath/capture/afpacket"
 	"offpath/cmd/offpath/internal/api"
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/logging"
@@ -102,9 +103,9 @@ func (p *process) problems() []string {
 }
 
 // serve starts the API, runs the parts until ctx is done or one of them fails,
-// and stops them in their order. dropPrivileges is called when everything is
-// bound.
-func (p *process) serve(ctx context.Context, dropPrivileges func() error) error {
+// and stops them in their order. By then everything that needs a privilege is
+// bound, and privileges are given up.
+func (p *process) serve(ctx context.Context) error {
 	registry := metrics.New(p.books, p.options.Version, p.options.Commit)
 	p.node.refused = registry.Refused
 	server, err := p.startAPI(registry)
@@ -112,7 +113,7 @@ func (p *process) serve(ctx context.Context, dropPrivileges func() error) error 
 		return err
 	}
 	defer server.Close()
-	if err := dropPrivileges(); err != nil {
+	if err := p.dropPrivileges(); err != nil {
 		return err
 	}
 	for _, warning := range p.settings.Load().Warnings {
@@ -135,6 +136,15 @@ func (p *process) serve(ctx context.Context, dropPrivileges func() error) error 
 			return p.stop(ctx, ended)
 		}
 	}
+}
+
+func (p *process) dropPrivileges() error {
+	err := afpacket.DropPrivileges()
+	if errors.Is(err, errors.ErrUnsupported) {
+		p.log.Warn().Msg("privileges are kept, because this program was built with cgo; build it with CGO_ENABLED=0")
+		return nil
+	}
+	return err
 }
 
 func (p *process) announceReady(server *api.Server) {
