@@ -203,7 +203,7 @@ func (p *Parser) begin(r *Reader, b Budget, in *Input) (event Event, again bool)
 	if p.garbage {
 		p.anomalies, p.garbage = reassembly.AnomalyGarbage, false
 	}
-	n := r.readHead(in.Data, p.response, false)
+	n := r.readHead(in.Data[:min(len(in.Data), MaxHead)], p.response, false)
 	switch {
 	case n == headInvalid || n == headIncomplete && !p.plausible(in.Data):
 		p.garbage = true
