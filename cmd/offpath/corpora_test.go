@@ -35,7 +35,9 @@ var beyond = []string{
 }
 
 // contested are cases whose count is not judged, each with the reason.
-var contested = map[string]string{}
+var contested = map[string]string{
+	"arkime/socks5-http-302-frag": "the request lies in IP fragments within a SOCKS tunnel; fragments are counted, not put together",
+}
 
 // message is a request or the response to it, as a second program reads it.
 type oracleMessage struct {
