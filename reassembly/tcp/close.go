@@ -51,7 +51,8 @@ func (t *Table) force(f *Flow) bool {
 			t.missing(f, d, int64(after(limit, h.next)), CauseLost)
 			return true
 		}
-		if n := after(h.acked, h.next); !known && h.flags&halfAcked != 0 && 0 < n && n < window {
+		// A single one is taken for a FIN that was not seen.
+		if n := after(h.acked, h.next); !known && h.flags&halfAcked != 0 && 1 < n && n < window {
 			t.missing(f, d, int64(n), CauseLost)
 			return true
 		}

@@ -98,10 +98,6 @@ func (t *Table) receive(f *Flow, d Direction, p *capture.Packet) {
 	if p.Flags&capture.FlagFIN != 0 && h.flags&halfFIN == 0 && (h.flags&halfStarted == 0 || after(seq+n, h.next) >= 0) {
 		h.fin = seq + n
 		h.flags |= halfFIN
-		if h.flags&halfStarted == 0 && h.wait == nil {
-			h.next = h.fin
-			h.flags |= halfStarted
-		}
 	}
 	if h.quiet() && peer.quiet() && f.deadline == 0 && f.timer < 0 && f.state&stateResetting == 0 {
 		return

@@ -46,11 +46,11 @@ func (t *Table) step(f *Flow, d Direction, over bool) bool {
 	h := &f.half[d]
 	over = over || t.overdue(f, h)
 	if h.flags&halfStarted == 0 {
-		first := h.first()
-		if first == nil || !over {
+		lowest, known := h.beyond()
+		if !known || !over {
 			return false
 		}
-		h.next = first.seq
+		h.next = lowest
 		h.flags |= halfStarted
 		h.hold = holdNone
 		over = false
@@ -193,7 +193,7 @@ func (t *Table) watch(f *Flow, d Direction) {
 	switch {
 	case h.flags&halfEnded != 0:
 	case h.flags&halfStarted == 0:
-		if h.wait != nil {
+		if _, known := h.beyond(); known {
 			kind = holdStart
 		}
 	case h.wait != nil && h.flags&halfRefused != 0 && after(h.wait.first().seq, h.next) <= 0:
