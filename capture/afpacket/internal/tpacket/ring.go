@@ -10,10 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BlockSize is the size of a block in octets, and so more than the largest
-// frame that the kernel hands over: super-frames of segmentation offload have
-// up to 64 KiB, of BIG TCP up to 512 KiB.
-const BlockSize = 1 << 20
+// BlockSize is the size of a block in octets, which bounds the length of a
+// frame: super-frames of segmentation offload have up to 64 KiB, of BIG TCP as
+// a rule less than 200 KiB; what is longer is cut, and counted so. A ring whose
+// reader stalls fills at one block per RetireAfter however little traffic there
+// is, so the smaller the block, the longer the stall that loses nothing.
+const BlockSize = 512 << 10
 
 // RetireAfter is the age at which the kernel hands over a block that has
 // frames but is not full.
