@@ -223,6 +223,12 @@ func TestRecognise(t *testing.T) {
 	}
 }
 
+// coded reports whether Transfer-Encoding is there, which net/http overlooks in
+// HTTP/1.0 messages (RFC 9112 section 6.1 calls their framing faulty).
+func coded(data []byte) bool {
+	return bytes.Contains(bytes.ToLower(data), []byte("transfer-encoding"))
+}
+
 // FuzzRequest: what net/http reads as a request, the parser reads as the same;
 // of anything else it makes something within its bounds.
 func FuzzRequest(f *testing.F) {
@@ -250,7 +256,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		body, err := io.ReadAll(request.Body)
-		if err != nil || request.ProtoMajor != 1 {
+		if err != nil || request.ProtoMajor != 1 || request.ProtoMinor == 0 && coded(data) {
 			return
 		}
 		require.NotEmpty(t, messages, "net/http reads a request")
@@ -281,7 +287,7 @@ func FuzzResponse(f *testing.F) {
 		require.Zero(t, b.used)
 
 		response, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(data)), nil)
-		if err != nil || response.ProtoMajor != 1 || response.StatusCode < 100 {
+		if err != nil || response.ProtoMajor != 1 || response.StatusCode < 100 || response.ProtoMinor == 0 && coded(data) {
 			return
 		}
 		body, err := io.ReadAll(response.Body)

@@ -126,13 +126,17 @@ func (f *Flow) Synchronised(d Direction) bool { return f.half[d].flags&halfSYN !
 func (f *Flow) Seen(d Direction) bool { return f.half[d].flags&halfSeen != 0 }
 
 // Behind reports whether octets of direction d below the number ack are still
-// to come: handed on or declared missing later.
+// to come: handed on or declared missing later. None come where no packet of the
+// direction was seen.
 func (f *Flow) Behind(d Direction, ack uint32) bool {
 	h := &f.half[d]
-	if h.flags&halfStarted == 0 {
+	switch {
+	case h.flags&halfSeen == 0 || h.flags&halfEnded != 0:
+		return false
+	case h.flags&halfStarted == 0:
 		return h.wait != nil
 	}
-	return h.flags&halfEnded == 0 && after(ack, h.next) > 0
+	return after(ack, h.next) > 0
 }
 
 // Wrapping is what stood around the flow's first packet.

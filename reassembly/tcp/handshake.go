@@ -20,7 +20,7 @@ func (h *half) synchronise(isn uint32) {
 	}
 }
 
-// infer takes an initial sequence number that the other side's packets show,
+// infer takes the initial sequence number that the other side's SYN acknowledges,
 // unless octets that wait belie it.
 func (h *half) infer(isn uint32) {
 	if h.flags&(halfStarted|halfSYN) == 0 && (h.wait == nil || after(h.wait.first().seq, isn) > 0) {

@@ -75,9 +75,6 @@ func (t *Table) receive(f *Flow, d Direction, p *capture.Packet) {
 	if p.Flags&capture.FlagACK != 0 && (peer.flags&halfAcked == 0 || after(p.Ack, peer.acked) > 0) {
 		peer.acked = p.Ack
 		peer.flags |= halfAcked
-		if peer.flags&halfStarted == 0 && h.flags&halfSYN != 0 && seq == h.isn+1 {
-			peer.infer(p.Ack - 1) // clients speak first: this acknowledges a SYN alone
-		}
 	}
 	if p.Flags&capture.FlagRST != 0 {
 		t.stats.Stray += uint64(len(p.Payload)) // RFC 9293 section 3.5.2: text, not data
