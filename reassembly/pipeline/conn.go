@@ -348,6 +348,7 @@ func (s *shard) orphan(c *conn) {
 		s.stats.ResponsesUnsolicited++
 		c.anomalies |= reassembly.AnomalyUnsolicitedResponse
 	}
+	c.responsesLost = true // from here on order proves nothing
 }
 
 func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {

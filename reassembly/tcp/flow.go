@@ -126,18 +126,22 @@ func (f *Flow) Synchronised(d Direction) bool { return f.half[d].flags&halfSYN !
 func (f *Flow) Seen(d Direction) bool { return f.half[d].flags&halfSeen != 0 }
 
 // Behind reports whether octets of direction d below the number ack are still
-// to come: handed on or declared missing later. None come where no packet of the
-// direction was seen.
+// to come: handed on or declared missing later. Where the direction is not on the
+// mirror, as far as oneWayPackets packets of the other show, none are.
 func (f *Flow) Behind(d Direction, ack uint32) bool {
 	h := &f.half[d]
 	switch {
-	case h.flags&halfSeen == 0 || h.flags&halfEnded != 0:
+	case h.flags&halfEnded != 0, h.flags&halfSeen == 0 && f.packets > oneWayPackets:
 		return false
 	case h.flags&halfStarted == 0:
 		return h.wait != nil
 	}
 	return after(ack, h.next) > 0
 }
+
+// oneWayPackets is how many packets of one direction come before the other is
+// taken to be missing.
+const oneWayPackets = 32
 
 // Wrapping is what stood around the flow's first packet.
 func (f *Flow) Wrapping() *capture.Wrapping { return &f.wrapping }
