@@ -111,9 +111,6 @@ func (p *Parser) Idle() bool { return p.state == stateStart }
 // Seeking reports whether the parser looks for a message.
 func (p *Parser) Seeking() bool { return p.state == stateLost }
 
-// ToClose reports whether the message at hand ends with the connection.
-func (p *Parser) ToClose() bool { return p.state == stateToClose }
-
 // Peek calls use while Reader.Head and Reader.Body are those of the message at
 // hand as far as it has come, and restores them. There must have been a Head for
 // it, and no event since from this parser.

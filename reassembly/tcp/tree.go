@@ -11,7 +11,6 @@ import (
 type tree struct {
 	root  *node
 	bytes int // charged to the budget
-	count int
 }
 
 // node is a waiting segment: n octets from seq on, of which data was captured.
@@ -80,7 +79,6 @@ func (t *tree) remove(at **node, lowest bool) {
 		if *next == nil {
 			*at = rest
 			t.bytes -= s.cost()
-			t.count--
 			return
 		}
 		at = next
@@ -101,7 +99,6 @@ func (t *tree) insert(s *node) {
 	s.left, s.right = split(*at, s.seq)
 	*at = s
 	t.bytes += s.cost()
-	t.count++
 }
 
 // split divides what is below s into what lies before seq and what does not.
