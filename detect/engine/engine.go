@@ -146,13 +146,13 @@ func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 	tx.Annotation.Outcome = answer.Class.String()
 	tx.Annotation.EventOutcome = answer.Class.Event()
 	e.outcomes[answer.Class]++
-	if tx.Response.Status != 0 {
-		e.sequential.Answer(&at.stratum, answer.Class == outcome.Outage)
+	client := tx.Client.Unmap().WithZone("")
+	if answer.Class == outcome.Outage {
+		e.sequential.Down(&at.stratum, client, e.clock)
 	}
 	if tx.Annotation.EventOutcome == outcome.Unknown.Event() {
 		return
 	}
-	client := tx.Client.Unmap().WithZone("")
 	if !client.IsValid() || containsAddr(e.cfg.TrustedProxies, client) {
 		e.stats.NoClient++
 		return

@@ -74,12 +74,15 @@ type Detector struct {
 	threshold float64
 	entities  *table
 	dossiers  dossiers
-	counted   *generations[uint32] // attempts by entity, account and password: when a success was counted last
+	counted   *generations[uint32] // attempts by entity, account and password (or anyPassword): when a success was counted last
 	tries     *generations[uint16] // wrong passwords by entity and account
 	site      rate
 	good      float64 // successes of everybody, with the half-life of the entities'
 	goodAt    uint32
 }
+
+// anyPassword stands in Detector.counted for whatever password was right.
+const anyPassword = 0x72696768745f5f5f
 
 // New makes a Detector.
 func New(cfg Config) *Detector {
@@ -92,9 +95,16 @@ func New(cfg Config) *Detector {
 	return d
 }
 
-// Answer records that a login endpoint answered; down if with a server error
-// or not at all.
-func (d *Detector) Answer(s *Stratum, down bool) { s.guard.answer(down) }
+// Down records that a login endpoint answered a client with a server error.
+// That says nothing about the client; of a client known to be good it says
+// something about the endpoint.
+func (d *Detector) Down(s *Stratum, client netip.Addr, time int64) {
+	if e := d.entities.find(addressKey(client)); e != nil {
+		now := seconds(time)
+		e.decay(now)
+		d.vouch(e, s, true, now)
+	}
+}
 
 // Observe takes an attempt into account. Attempts come in the order of time.
 func (d *Detector) Observe(a *Attempt) Result {
@@ -114,7 +124,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 		network.decay(now)
 	}
 	address.decay(now)
-	d.vouch(address, a, now)
+	d.vouch(address, a.Stratum, !a.Right, now)
 	if a.Right {
 		a.Stratum.accepted = true
 	} else {
@@ -151,11 +161,20 @@ func (d *Detector) step(e *entity, s *step) (signal Signal, repeated bool) {
 	at, seen := d.counted.get(byPair)
 	if a.Right {
 		// The same account counts again after a while: customers come back.
-		// Faster, it would let an attacker with one account pay off the score.
+		// Faster, it would let an attacker with one account pay off the score,
+		// also where the application takes several spellings of its password.
+		key := byPair
+		if a.Account != 0 {
+			if !seen {
+				d.counted.put(byPair, s.now)
+			}
+			key = mix(byAccount, anyPassword)
+			at, seen = d.counted.get(key)
+		}
 		if seen && s.now < at+vouchWindow {
 			return signal, true
 		}
-		d.counted.put(byPair, s.now)
+		d.counted.put(key, s.now)
 		d.succeed(e, s)
 		return signal, false
 	}
@@ -235,16 +254,16 @@ func (d *Detector) succeed(e *entity, s *step) {
 	}
 }
 
-// vouch lets a client known to be good tell how it fares. Known good are
-// clients with several successes and clearly fewer failures; each tells once
-// in a while.
-func (d *Detector) vouch(e *entity, a *Attempt, now uint32) {
+// vouch lets a client known to be good tell how it fares at an endpoint. Known
+// good are clients with several successes and clearly fewer failures; each
+// tells once in a while.
+func (d *Detector) vouch(e *entity, s *Stratum, failed bool, now uint32) {
 	good := e.good >= 1.5 && e.bad <= e.good/2 && float64(e.score) < d.threshold/4
 	if !good || e.vouched != 0 && now < e.vouched+vouchWindow {
 		return
 	}
 	e.vouched = now
-	a.Stratum.guard.vouch(now, !a.Right)
+	s.guard.vouch(now, failed)
 }
 
 // contribute gives a success and the failures before it to the baseline.

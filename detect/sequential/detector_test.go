@@ -197,15 +197,31 @@ func TestKnownGoodClientsAreNotConvicted(t *testing.T) {
 }
 
 func TestAnEndpointThatFailsForEverybodyConvictsNobody(t *testing.T) {
-	t.Run("its answers are errors", func(t *testing.T) {
+	t.Run("known-good clients get server errors", func(t *testing.T) {
 		d := newDesk()
-		d.stratum.accepted = true
-		for range 20 {
-			d.Answer(&d.stratum, true)
+		for i := range 20 {
+			d.try(client(i), uint64(2*i+1), 1, true)
+			d.try(client(i), uint64(2*i+2), 1, true)
+		}
+		d.now += 2 * vouchWindow * second
+		for i := range 20 {
+			d.Down(&d.stratum, netip.MustParseAddr(client(i)), d.now)
 		}
 		for range 50 {
 			assert.False(t, d.try("45.0.0.1", 0, 0, false).Address.Guilty)
 		}
+	})
+	t.Run("but not when strangers get server errors, or one client again and again", func(t *testing.T) {
+		d := newDesk()
+		for i := range 2 {
+			d.try("81.0.0.1", uint64(i+1), 1, true)
+		}
+		d.now += 2 * vouchWindow * second
+		for i := range 1000 {
+			d.Down(&d.stratum, netip.MustParseAddr(client(100+i)), d.now)
+			d.Down(&d.stratum, netip.MustParseAddr("81.0.0.1"), d.now)
+		}
+		assert.Equal(t, 6, d.failuresToConvict(t))
 	})
 	t.Run("known-good clients fail", func(t *testing.T) {
 		d := newDesk()
