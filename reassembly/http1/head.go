@@ -47,28 +47,38 @@ func (r *Reader) readHead(data []byte, response, cut bool) int {
 	}
 	pos, lines := end+1, 1
 	for {
-		length := bytes.IndexByte(data[pos:], '\n')
+		// The usual line first: a token, a colon, a value. The name is read
+		// once, to find its end and to see that it is one.
+		name := pos
+		for name < len(data) && tchar[data[name]] {
+			name++
+		}
+		length := bytes.IndexByte(data[name:], '\n')
 		if length < 0 {
 			if !cut {
 				return headIncomplete
 			}
 			break
 		}
-		line := data[pos : pos+length]
-		pos += length + 1
+		line := data[pos : name+length]
+		colon := name - pos
+		pos = name + length + 1
 		lines++
-		if length > 0 && line[length-1] == '\r' {
-			line = line[:length-1]
+		if n := len(line); n > 0 && line[n-1] == '\r' {
+			line = line[:n-1]
 		} else {
 			r.anomalies |= reassembly.AnomalyBareLF
 		}
 		if len(line) == 0 {
 			break
 		}
-		if isSpace(line[0]) {
+		switch {
+		case colon > 0 && colon < len(line) && line[colon] == ':':
+			r.field(line[:colon], line[colon+1:])
+		case isSpace(line[0]):
 			r.foldLine(line)
-		} else {
-			r.fieldLine(line)
+		default:
+			r.oddLine(line)
 		}
 	}
 	head := data[:pos]
@@ -78,7 +88,6 @@ func (r *Reader) readHead(data []byte, response, cut bool) int {
 	if bytes.IndexByte(head, 0) >= 0 {
 		r.anomalies |= reassembly.AnomalyNULInHead
 	}
-	r.Head.Fields = r.fields[:r.count()]
 	for i := range r.Head.Fields {
 		r.frame(&r.Head.Fields[i])
 	}
@@ -135,8 +144,9 @@ func (r *Reader) statusLine(line []byte) bool {
 	return true
 }
 
-// fieldLine reads one header field line.
-func (r *Reader) fieldLine(line []byte) {
+// oddLine reads a header field line whose name is no token, or is not followed
+// by the colon at once.
+func (r *Reader) oddLine(line []byte) {
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 {
 		r.anomalies |= reassembly.AnomalyInvalidHeader
@@ -150,14 +160,19 @@ func (r *Reader) fieldLine(line []byte) {
 	if !isToken(name) {
 		r.anomalies |= reassembly.AnomalyInvalidHeader
 	}
-	f := message.Field{Name: name, Value: trim(line[colon+1:])}
+	r.field(name, line[colon+1:])
+}
+
+// field takes a header field.
+func (r *Reader) field(name, value []byte) {
 	if n := r.count(); n < MaxFields {
-		r.fields[n] = f
+		f := &r.fields[n]
+		f.Name, f.Value = name, trim(value)
 		r.Head.Fields = r.fields[:n+1]
 		return
 	}
 	r.anomalies |= reassembly.AnomalyTooManyHeaders
-	r.frame(&f)
+	r.frame(&message.Field{Name: name, Value: trim(value)})
 }
 
 // count is the number of fields read so far.
