@@ -5,7 +5,6 @@ import (
 
 	"offpath/reassembly"
 	"offpath/reassembly/internal/jsonscan"
-	"offpath/reassembly/message"
 )
 
 // answer is what the body of a response shows, as views.
@@ -82,10 +81,10 @@ func isErrorCode(v []byte) bool {
 
 // issued sets the session tokens of a response, and the names of the cookies
 // that it sets.
-func (e *Extractor) issued(tx *reassembly.Transaction, f *fields, cookies cookieFields) {
-	if f.cookies > 0 {
+func (e *Extractor) issued(tx *reassembly.Transaction, f *fields) {
+	if f.first[roleSetCookie] != nil {
 		e.arena, e.items = e.arena[:0], e.items[:0]
-		cookies.each("set-cookie", func(field []byte) {
+		f.each(roleSetCookie, func(field []byte) {
 			if name, _, deleted := setCookie(field); !deleted && len(name) > 0 && len(e.items) < maxCookieNames {
 				e.item(name[:min(len(name), maxName)])
 			}
@@ -93,7 +92,7 @@ func (e *Extractor) issued(tx *reassembly.Transaction, f *fields, cookies cookie
 		tx.Response.Signature.Cookies = e.list(e.items)
 	}
 	e.arena, e.items = e.arena[:0], e.items[:0]
-	cookies.each("set-cookie", func(field []byte) {
+	f.each(roleSetCookie, func(field []byte) {
 		if name, val, deleted := setCookie(field); !deleted && isSessionCookie(name, val) {
 			e.addToken(val)
 		}
@@ -102,31 +101,12 @@ func (e *Extractor) issued(tx *reassembly.Transaction, f *fields, cookies cookie
 		e.value = t.append(e.value[:0])
 		e.addToken(e.value)
 	}
-	if scheme, rest, ok := bytes.Cut(f.authorization, []byte{' '}); ok && isBearer(scheme) {
+	if scheme, rest, ok := bytes.Cut(f.first[roleAuthorization], []byte{' '}); ok && isBearer(scheme) {
 		e.addToken(trim(rest))
 	}
-	e.addToken(f.token)
+	e.addToken(f.first[roleToken])
 	tx.Auth.SessionIssued = e.list(e.items)
 }
 
 // maxCookieNames bounds Signature.Cookies.
 const maxCookieNames = 32
-
-// cookieFields are the Cookie or Set-Cookie fields of a head.
-type cookieFields struct {
-	head  *message.Head
-	count int
-}
-
-// each calls do with the value of each of the fields, whose lower-case name is
-// given.
-func (c cookieFields) each(name string, do func(field []byte)) {
-	for i := range c.head.Fields {
-		if c.count == 0 {
-			return
-		}
-		if message.EqualFold(c.head.Fields[i].Name, name) {
-			do(c.head.Fields[i].Value)
-		}
-	}
-}

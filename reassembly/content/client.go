@@ -3,9 +3,9 @@ package content
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 
 	"offpath/reassembly"
-	"offpath/reassembly/message"
 )
 
 // client sets the effective client. The peer is the address that PROXY
@@ -16,7 +16,7 @@ import (
 //
 // in that order: proxies that append to X-Forwarded-For are many, and pass on
 // whatever else a client made up.
-func (e *Extractor) client(tx *reassembly.Transaction, head *message.Head) {
+func (e *Extractor) client(tx *reassembly.Transaction, f *fields) {
 	peer := tx.Client
 	if !peer.IsValid() {
 		peer = tx.Source.Addr()
@@ -26,16 +26,16 @@ func (e *Extractor) client(tx *reassembly.Transaction, head *message.Head) {
 	if !e.isTrusted(peer) {
 		return
 	}
-	if addr, ok := e.walk(peer, head, "x-forwarded-for", e.plainElement); ok {
+	if addr, ok := e.walk(peer, f, roleForwardedFor, e.plainElement); ok {
 		tx.Client = addr
 		return
 	}
-	if addr, ok := e.walk(peer, head, "forwarded", e.forwardedElement); ok {
+	if addr, ok := e.walk(peer, f, roleForwarded, e.forwardedElement); ok {
 		tx.Client = addr
 		return
 	}
-	for _, name := range [...]string{"x-real-ip", "cf-connecting-ip", "true-client-ip"} {
-		if addr, ok := e.walk(peer, head, name, e.plainElement); ok {
+	for _, r := range [...]role{roleRealIP, roleCFConnectingIP, roleTrueClientIP} {
+		if addr, ok := e.walk(peer, f, r, e.plainElement); ok {
 			tx.Client = addr
 			return
 		}
@@ -51,20 +51,20 @@ func (e *Extractor) isTrusted(addr netip.Addr) bool {
 	return false
 }
 
-// walk goes through the elements of all fields of that name, as if joined by
+// walk goes through the elements of all fields in that role, as if joined by
 // commas (RFC 9110 section 5.3), from the right: the last was added by the peer
 // itself. An element in a trusted network leads on to the one before it; the
 // first that isn't is the client. If one doesn't say an address (unknown,
 // _obfuscated, garbage) the proxy that wrote it is the last thing known. Not ok
 // if there is no such field.
-func (e *Extractor) walk(peer netip.Addr, head *message.Head, name string, parse func([]byte) (netip.Addr, bool)) (client netip.Addr, ok bool) {
+func (e *Extractor) walk(peer netip.Addr, f *fields, r role, parse func([]byte) (netip.Addr, bool)) (client netip.Addr, ok bool) {
 	client = peer
-	for i := len(head.Fields) - 1; i >= 0; i-- {
-		if !message.EqualFold(head.Fields[i].Name, name) {
+	for _, u := range slices.Backward(f.shape.used) {
+		if u.role != r {
 			continue
 		}
 		ok = true
-		rest := head.Fields[i].Value
+		rest := f.head.Fields[u.index].Value
 		for more := true; more; {
 			var element []byte
 			rest, element, more = lastElement(rest)

@@ -77,7 +77,7 @@ func FuzzClient(f *testing.F) {
 		} {
 			head := &message.Head{Fields: []message.Field{field}}
 			tx := &reassembly.Transaction{Source: netip.MustParseAddrPort("192.0.2.1:1")}
-			e.client(tx, head)
+			e.client(tx, e.scan(head))
 			assert.Equal(t, "192.0.2.1", tx.Client.String(), "an untrusted peer is the client whatever it says")
 
 			// What a trusted proxy appends wins over anything before it.
@@ -87,7 +87,7 @@ func FuzzClient(f *testing.F) {
 			}
 			head.Fields[0].Value = append(append([]byte{}, field.Value...), appended...)
 			tx = &reassembly.Transaction{Source: netip.MustParseAddrPort("10.0.0.1:1")}
-			e.client(tx, head)
+			e.client(tx, e.scan(head))
 			assert.Equal(t, "203.0.113.9", tx.Client.String())
 		}
 	})

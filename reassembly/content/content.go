@@ -101,13 +101,21 @@ type Extractor struct {
 	hash    hasher
 	strings stringTable
 	lists   listTable
+	shapes  shapeTable
+	media   mediaTable
 	text    text.Builder // strings of the message at hand that no table holds
 	decoder decoder
 
+	fields      fields // of the message at hand
+	keyHashes   keyHashTable
 	keys        keySet      // of the query or body at hand
 	query, body credentials // of the request at hand
 	answer      answer      // of the response at hand
 	member      member      // what a visitor is shown
+
+	rest      rest // of the request-target at hand
+	bareQuery bool // the query at hand says nothing of credentials
+	host      host // the last that was interned
 
 	// Scratch, re-used from message to message.
 	target  []byte   // a URL or header value, redacted
@@ -132,6 +140,9 @@ func New(c Config) (*Extractor, error) {
 		hash:          newHasher(c.Key, c.Cleartext),
 		strings:       newStringTable(),
 		lists:         newListTable(),
+		shapes:        newShapeTable(),
+		media:         mediaTable{make([]mediaSlot, mediaSlots)},
+		keyHashes:     keyHashTable{make([]keyHashSlot, keyHashSlots)},
 		keys:          keySet{names: nameTable{make([]nameSlot, nameSlots)}},
 	}
 	if e.marker == "" {
@@ -152,12 +163,13 @@ func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body
 		tx.Response.Signature.Length = reassembly.Unknown
 		tx.Response.Detail.DecodedBytes = reassembly.Unknown
 	}
-	f := scanFields(head)
-	e.client(tx, head)
-	e.requestHead(&tx.Request, head, &f)
-	e.requestBody(tx, head, &f, body)
-	e.detail(&tx.Request.Detail, head, &f, body)
+	f := e.scan(head)
+	e.client(tx, f)
+	e.requestHead(&tx.Request, f)
+	e.requestBody(tx, f, body)
+	e.detail(&tx.Request.Detail, f, body)
 	e.text.Commit()
+	e.splitTarget(&tx.Request)
 }
 
 // Response fills tx from the final response: Response, RefusedBy and
@@ -173,10 +185,10 @@ func (e *Extractor) Response(tx *reassembly.Transaction, head *message.Head, bod
 		tx.Request.Detail.DecodedBytes = reassembly.Unknown
 	}
 	tx.Response.Status = head.Status
-	f := scanFields(head)
+	f := e.scan(head)
 	e.refusal(tx, head)
-	e.responseBody(tx, head, &f, body)
-	e.detail(&tx.Response.Detail, head, &f, body)
+	e.responseBody(tx, f, body)
+	e.detail(&tx.Response.Detail, f, body)
 	e.text.Commit()
 }
 

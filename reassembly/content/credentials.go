@@ -70,7 +70,7 @@ func (c *credentials) namesAccount() bool {
 
 // auth sets what a request shows of credentials. Account and password are those
 // of the body, or else of the query, or else of Basic.
-func (e *Extractor) auth(tx *reassembly.Transaction, f *fields, cookies cookieFields, bodyCarrier string) {
+func (e *Extractor) auth(tx *reassembly.Transaction, f *fields, bodyCarrier string) {
 	a := &tx.Auth
 	body, query := &e.body, &e.query
 	switch {
@@ -86,13 +86,13 @@ func (e *Extractor) auth(tx *reassembly.Transaction, f *fields, cookies cookieFi
 	if e.value = grant.append(e.value[:0]); isPlain(e.value, maxGrant) {
 		e.set(&a.GrantType, e.value)
 	}
-	scheme, rest, _ := bytes.Cut(f.authorization, []byte{' '})
+	scheme, rest, _ := bytes.Cut(f.first[roleAuthorization], []byte{' '})
 	rest = trim(rest)
 	if equalFold(scheme, "basic") && a.Carrier == "" && (len(grant.octets) == 0 || string(grant.octets) == "client_credentials") {
 		// With another grant Basic is the client's (RFC 6749 section 2.3.1).
 		e.basic(a, rest)
 	}
-	session := e.presented(a, scheme, rest, f, cookies)
+	session := e.presented(a, scheme, rest, f)
 	apiKey := e.apiKey(a, scheme, rest, f)
 	switch {
 	case a.Carrier != "":
@@ -148,12 +148,17 @@ func (e *Extractor) decodeBase64(b []byte) []byte {
 }
 
 // presented sets the session tokens of a request and returns their carrier.
-func (e *Extractor) presented(a *reassembly.Auth, scheme, rest []byte, f *fields, cookies cookieFields) (carrier string) {
+func (e *Extractor) presented(a *reassembly.Auth, scheme, rest []byte, f *fields) (carrier string) {
 	e.arena, e.items = e.arena[:0], e.items[:0]
 	if isBearer(scheme) {
+		if alone := f.first[roleToken] == nil && f.first[roleCookie] == nil && e.query.tokenCount+e.body.tokenCount == 0; alone {
+			if a.SessionPresented = e.hash.list(rest); a.SessionPresented != nil {
+				return "bearer"
+			}
+		}
 		e.addToken(rest)
 	}
-	e.addToken(f.token)
+	e.addToken(f.first[roleToken])
 	for _, c := range [...]*credentials{&e.query, &e.body} {
 		for _, t := range c.tokens[:c.tokenCount] {
 			e.value = t.append(e.value[:0])
@@ -163,7 +168,7 @@ func (e *Extractor) presented(a *reassembly.Auth, scheme, rest []byte, f *fields
 	if len(e.items) > 0 {
 		carrier = "bearer"
 	}
-	cookies.each("cookie", func(field []byte) {
+	f.each(roleCookie, func(field []byte) {
 		for len(field) > 0 {
 			var name, val []byte
 			if name, val, field = nextCookie(field); isSessionCookie(name, val) {
@@ -203,7 +208,7 @@ func (e *Extractor) addToken(token []byte) {
 
 // apiKey sets the API key; false if there is none.
 func (e *Extractor) apiKey(a *reassembly.Auth, scheme, rest []byte, f *fields) bool {
-	key := value{octets: f.apiKey}
+	key := value{octets: f.first[roleAPIKey]}
 	switch {
 	case len(key.octets) > 0:
 	case equalFold(scheme, "apikey") || equalFold(scheme, "api-key"):

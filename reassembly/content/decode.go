@@ -33,10 +33,13 @@ const (
 )
 
 func contentCoding(f *fields) coding {
-	switch v := trim(f.encoding); {
-	case f.encodings > 1:
+	v := trim(f.first[roleContentEncoding])
+	switch {
+	case len(v) == 0 && f.count(roleContentEncoding) <= 1:
+		return codingIdentity
+	case f.count(roleContentEncoding) > 1:
 		return codingUnknown
-	case len(v) == 0, equalFold(v, "identity"):
+	case equalFold(v, "identity"):
 		return codingIdentity
 	case equalFold(v, "gzip"), equalFold(v, "x-gzip"):
 		return codingGzip

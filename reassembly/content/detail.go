@@ -8,11 +8,11 @@ import (
 )
 
 // detail sets what --detail adds.
-func (e *Extractor) detail(d *reassembly.Detail, head *message.Head, f *fields, body message.Body) {
+func (e *Extractor) detail(d *reassembly.Detail, f *fields, body message.Body) {
 	d.DecodedBytes = reassembly.Unknown
 	if e.detailHeaders {
-		d.Fields = make([][2]string, len(head.Fields))
-		for i, field := range head.Fields {
+		d.Fields = make([][2]string, len(f.head.Fields))
+		for i, field := range f.head.Fields {
 			e.set(&d.Fields[i][0], field.Name)
 			e.target = e.appendField(e.target[:0], field)
 			e.set(&d.Fields[i][1], e.target)

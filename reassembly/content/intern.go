@@ -7,9 +7,9 @@ import (
 )
 
 // Sizes of the tables; powers of two. The strings of a worker take at most
-// stringSlots * maxInterned octets, 2 MiB, the lists at most 4 MiB.
+// stringSlots * maxInterned octets, 512 KiB, the lists at most 4 MiB.
 const (
-	stringSlots = 8 << 10
+	stringSlots = 2 << 10
 	maxInterned = 256 // octets of a string
 	listSlots   = 1 << 10
 	maxList     = 64      // elements of a list
@@ -25,6 +25,7 @@ type stringTable struct {
 
 type stringSlot struct {
 	last uint64 // hash of the last string that missed
+	hash uint64 // of s
 	s    string
 }
 
@@ -39,11 +40,11 @@ func (t *stringTable) get(b []byte) (string, bool) {
 	}
 	h := maphash.Bytes(t.seed, b)
 	slot := &t.slots[h%stringSlots]
-	if slot.s == string(b) {
+	if slot.hash == h && slot.s == string(b) {
 		return slot.s, true
 	}
 	if slot.last == h {
-		slot.s = string(b)
+		slot.hash, slot.s = h, string(b)
 		return slot.s, true
 	}
 	slot.last = h

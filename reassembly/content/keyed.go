@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash"
-	"hash/maphash"
 	"unicode"
 	"unicode/utf8"
 )
@@ -41,37 +40,22 @@ func KindKey(site []byte, k Kind) []byte {
 	return mac.Sum(nil)
 }
 
-// Sizes of the token cache, per worker: at most cacheSlots * maxCached octets.
-const (
-	cacheSlots = 2 << 10
-	maxCached  = 2 << 10
-)
-
 // hasher makes keyed hashes. A token that is repeated from request to request
-// is found in a table of fixed size instead of hashed again; a token seen once
-// is not kept.
+// is found in a table instead of hashed again.
 type hasher struct {
 	cleartext bool
 	mac       [kinds]hash.Hash // crypto/hmac keeps the inner and outer state of its key
 	sum       [sha256.Size]byte
-	seed      maphash.Seed
-	cache     []cachedHash
+	tokens    tokenTable
 	account   []byte
 }
 
-type cachedHash struct {
-	last   uint64 // hash of the last token that missed
-	kind   Kind
-	octets []byte
-	keyed  uint64
-}
-
 func newHasher(site []byte, cleartext bool) hasher {
-	h := hasher{cleartext: cleartext, seed: maphash.MakeSeed()}
+	h := hasher{cleartext: cleartext}
 	if cleartext {
 		return h
 	}
-	h.cache = make([]cachedHash, cacheSlots)
+	h.tokens = newTokenTable()
 	for k := range h.mac {
 		h.mac[k] = hmac.New(sha256.New, KindKey(site, Kind(k)))
 	}
@@ -105,17 +89,25 @@ func (h *hasher) cached(k Kind, value []byte) uint64 {
 	if len(value) > maxCached {
 		return h.compute(k, value)
 	}
-	tag := maphash.Bytes(h.seed, value) + uint64(k)
-	slot := &h.cache[tag%cacheSlots]
-	if slot.kind == k && string(slot.octets) == string(value) {
-		return slot.keyed
+	found, set, tag := h.tokens.find(k, value)
+	if found != nil {
+		return found.keyed
 	}
 	keyed := h.compute(k, value)
-	if slot.last == tag {
-		slot.kind, slot.octets, slot.keyed = k, append(slot.octets[:0], value...), keyed
-	}
-	slot.last = tag
+	set.miss(tag, k, value, keyed)
 	return keyed
+}
+
+// list returns the hash of a session token as a list of one, if that is at hand;
+// nil if not. The list is shared and must not be changed.
+func (h *hasher) list(token []byte) []string {
+	if h.cleartext || len(token) > maxCached {
+		return nil
+	}
+	if found, _, _ := h.tokens.find(KindToken, token); found != nil {
+		return found.list
+	}
+	return nil
 }
 
 // appendAccount appends an account name as it is hashed: white space around it

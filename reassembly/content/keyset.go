@@ -38,8 +38,8 @@ func (k *keySet) reset() {
 // add notes the key called name below parent. It returns the key's path, what
 // its name says, and whether it is new.
 func (k *keySet) add(parent uint64, name []byte) (path uint64, info nameInfo, first bool) {
-	h := fnv64(name)
-	path = keyPath(parent, name, h)
+	said := k.names.look(name)
+	path = keyPath(parent, said.hash)
 	i := path % keySlots
 	for k.slots[i].generation == k.generation {
 		if k.slots[i].path == path {
@@ -47,26 +47,22 @@ func (k *keySet) add(parent uint64, name []byte) (path uint64, info nameInfo, fi
 		}
 		i = (i + 1) % keySlots
 	}
-	info = k.names.classify(name, h)
 	if k.n == maxKeys {
-		return path, info, false
+		return path, said.info, false
 	}
-	k.slots[i] = keySlot{path, k.generation, info}
+	k.slots[i] = keySlot{path, k.generation, said.info}
 	k.n++
 	k.set += mix64(path)
 	k.order = mix64(k.order ^ path)
-	return path, info, true
+	return path, said.info, true
 }
 
-// keyPath is the hash of a name below its parent: h, FNV-1a of the name, mixed
-// with the parent's. Names that are data themselves (maps keyed by number or by
-// address) all count as one, lest each body has keys of its own and an account
-// stands in a hash that has no key.
-func keyPath(parent uint64, name []byte, h uint64) uint64 {
-	if isData(name) {
-		h = 0
-	}
-	return mix64(parent + 0x9e3779b97f4a7c15 ^ h)
+// keyPath is the hash of a name below its parent: that of the name (FNV-1a)
+// mixed with the parent's. Names that are data themselves (maps keyed by number
+// or by address) all count as one, of hash 0, lest each body has keys of its own
+// and an account stands in a hash that has no key.
+func keyPath(parent, name uint64) uint64 {
+	return mix64(parent + 0x9e3779b97f4a7c15 ^ name)
 }
 
 // isData reports whether a key name is data: longer than names are, holding an

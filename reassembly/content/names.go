@@ -128,33 +128,6 @@ func buildNames() map[string]nameInfo {
 	return m
 }
 
-// nameSlots is the size of a nameTable, a power of two.
-const nameSlots = 1 << 10
-
-// nameTable remembers what names say that were seen more than once, as a
-// stringTable does.
-type nameTable struct{ slots []nameSlot }
-
-type nameSlot struct {
-	last uint64 // hash of the last name that missed
-	name string
-	info nameInfo
-}
-
-// classify is classify of a name whose FNV-1a hash is h.
-func (t *nameTable) classify(name []byte, h uint64) nameInfo {
-	slot := &t.slots[h%nameSlots]
-	if slot.name == string(name) {
-		return slot.info
-	}
-	info := classify(name)
-	if slot.last == h && len(name) <= maxName {
-		slot.name, slot.info = string(name), info
-	}
-	slot.last = h
-	return info
-}
-
 // classify returns what a name, already percent-decoded or unescaped, says.
 func classify(name []byte) nameInfo {
 	var buf [maxName]byte

@@ -2,30 +2,45 @@ package content
 
 import (
 	"bytes"
+	"strings"
 
 	"offpath/reassembly"
-	"offpath/reassembly/message"
 )
 
 // requestHead sets what request line and header section say.
-func (e *Extractor) requestHead(r *reassembly.Request, head *message.Head, f *fields) {
-	e.set(&r.Method, head.Method)
-	e.requestTarget(r, head, f.host)
-	e.headerNames(r, head)
-	e.setLower(&r.MIMEType, mediaType(f.contentType))
-	e.set(&r.UserAgent, f.userAgent)
-	if len(f.referer) > 0 {
-		e.target = e.appendRedacted(e.target[:0], f.referer)
+func (e *Extractor) requestHead(r *reassembly.Request, f *fields) {
+	e.setMethod(&r.Method, f.head.Method)
+	e.requestTarget(r, f)
+	e.headerNames(r, f)
+	e.set(&r.UserAgent, f.first[roleUserAgent])
+	if referer := f.first[roleReferer]; len(referer) > 0 {
+		e.target = e.appendRedacted(e.target[:0], referer)
 		e.set(&r.Referrer, e.target)
+	}
+}
+
+// setMethod sets the method; of the usual ones no copy is made.
+func (e *Extractor) setMethod(dst *string, method []byte) {
+	switch string(method) {
+	case "GET":
+		*dst = "GET"
+	case "POST":
+		*dst = "POST"
+	default:
+		e.set(dst, method)
 	}
 }
 
 // headerNames sets the field names in wire order, pseudo-header fields of
 // HTTP/2 left out.
-func (e *Extractor) headerNames(r *reassembly.Request, head *message.Head) {
+func (e *Extractor) headerNames(r *reassembly.Request, f *fields) {
+	if len(f.shape.lower) > 0 {
+		r.Headers = f.shape.lower
+		return
+	}
 	e.arena, e.items = e.arena[:0], e.items[:0]
-	for _, f := range head.Fields {
-		if len(f.Name) > 0 && f.Name[0] != ':' {
+	for _, f := range f.head.Fields {
+		if isHeaderName(f.Name) {
 			e.item(f.Name)
 		}
 	}
@@ -51,32 +66,75 @@ func (e *Extractor) item(b []byte) {
 //	absolute-form   http://host/path domain from the target, which wins over Host
 //	authority-form  host:port        CONNECT; no path
 //	asterisk-form   *                path *
-func (e *Extractor) requestTarget(r *reassembly.Request, head *message.Head, host []byte) {
-	connect := string(head.Method) == "CONNECT"
-	at := bytes.LastIndexByte(head.Target, '@')
-	if connect && at >= 0 && !e.hash.cleartext {
-		e.target = append(e.appendUserInfo(e.target[:0], head.Target[:at]), head.Target[at:]...)
-	} else {
-		e.target = e.appendRedacted(e.target[:0], head.Target)
+//
+// Path and Query are parts of Target, which splitTarget sets when the text is
+// committed.
+func (e *Extractor) requestTarget(r *reassembly.Request, f *fields) {
+	target, host := f.head.Target, f.first[roleHost]
+	connect := string(f.head.Method) == "CONNECT"
+	plain, bare := e.plainTarget(target)
+	e.bareQuery = bare
+	if !plain {
+		at := bytes.LastIndexByte(target, '@')
+		if connect && at >= 0 && !e.hash.cleartext {
+			e.target = append(e.appendUserInfo(e.target[:0], target[:at]), target[at:]...)
+		} else {
+			e.target = e.appendRedacted(e.target[:0], target)
+		}
+		target = e.target
 	}
-	target := e.target
 	e.set(&r.Target, target)
+	e.rest = rest{}
 	switch {
 	case len(target) > 0 && target[0] == '/', string(target) == "*":
 	case connect:
-		host, target = target, nil
+		host, e.rest.at = target, len(target)
 	default:
-		if authority, rest, ok := cutAuthority(target); ok {
-			host, target = authority, rest
-			if len(rest) == 0 || rest[0] == '?' {
-				e.set(&r.Path, []byte{'/'})
-			}
+		if authority, path, ok := cutAuthority(target); ok {
+			host, e.rest = authority, rest{len(target) - len(path), true}
 		}
 	}
-	e.setLower(&r.Domain, hostname(host))
-	path, query, _ := bytes.Cut(target, []byte{'?'})
-	e.set(&r.Path, path)
-	e.set(&r.Query, query)
+	e.setDomain(r, host)
+}
+
+// rest is where path and query of a request-target begin, and whether an
+// authority stands before them.
+type rest struct {
+	at            int
+	authoritative bool
+}
+
+// splitTarget sets Path and Query from Target.
+func (e *Extractor) splitTarget(r *reassembly.Request) {
+	r.Path, r.Query, _ = strings.Cut(r.Target[e.rest.at:], "?")
+	if r.Path == "" && e.rest.authoritative {
+		r.Path = "/"
+	}
+}
+
+// setDomain sets Domain from the host, which is that of the request before as
+// often as not.
+func (e *Extractor) setDomain(r *reassembly.Request, host []byte) {
+	if len(host) > 0 && string(e.host.sent) == string(host) {
+		r.Domain = e.host.domain
+		return
+	}
+	e.lower = appendLower(e.lower[:0], hostname(host))
+	domain, ok := e.strings.get(e.lower)
+	if !ok {
+		e.text.Set(&r.Domain, e.lower)
+		return
+	}
+	r.Domain = domain
+	if len(host) <= maxInterned {
+		e.host.sent, e.host.domain = append(e.host.sent[:0], host...), domain
+	}
+}
+
+// host is a Host as sent and the domain that it says.
+type host struct {
+	sent   []byte
+	domain string
 }
 
 // cutAuthority splits an absolute URL behind its authority.
@@ -120,12 +178,4 @@ func hostname(authority []byte) []byte {
 		return host[:colon]
 	}
 	return host
-}
-
-// mediaType returns the media type of a Content-Type without its parameters.
-func mediaType(v []byte) []byte {
-	if i := bytes.IndexByte(v, ';'); i >= 0 {
-		v = v[:i]
-	}
-	return trim(v)
 }

@@ -119,16 +119,30 @@ func FuzzTarget(f *testing.F) {
 	f.Add("GET", "/a?b=c&token=d", "h:80")
 	f.Add("CONNECT", "a@b:1", "")
 	f.Add("GET", "http://u:p@[::1]:80?x", "[")
+	f.Add("GET", "/a/12-34?page=1&size=20&q=a-b&flag", "h")
+	f.Add("GET", "/a?4111-1111-1111-1111&password", "h")
 	f.Add("GET", "/%253Ftoken%253D%25252525;sid=1/4111111111111111", "\xff")
 	e := newExtractor(f, nil)
 	f.Fuzz(func(t *testing.T, method, target, host string) {
-		var r reassembly.Request
-		head := &message.Head{Method: []byte(method), Target: []byte(target)}
-		e.requestTarget(&r, head, []byte(host))
-		e.text.Commit()
+		var tx reassembly.Transaction
+		e.Request(&tx, &message.Head{
+			Method: []byte(method), Target: []byte(target), Fields: []message.Field{{Name: []byte("Host"), Value: []byte(host)}},
+		}, message.Body{})
+		r := tx.Request
 		require.NotContains(t, r.Domain, "@")
 		if r.Path != "" && r.Query != "" {
 			require.Contains(t, r.Target, r.Query)
+		}
+		// What passes at a quick look passes at the thorough one.
+		plain, bare := e.plainTarget([]byte(target))
+		if plain {
+			require.Equal(t, target, string(e.appendRedacted(nil, []byte(target))))
+		}
+		if _, query, found := strings.Cut(target, "?"); found && bare {
+			var c credentials
+			e.keys.reset()
+			e.walkForm([]byte(query), true, &c)
+			require.Equal(t, credentials{}, c)
 		}
 	})
 }

@@ -51,17 +51,18 @@ func (e *Extractor) newMember() *member {
 	return &e.member
 }
 
-// visitor takes the members of a body in order; they are valid during the call.
+// visitor takes the members of a body in order, those aside whose names say
+// nothing; they are valid during the call.
 type visitor interface{ visit(m *member) }
 
 // walkJSON visits every scalar member (and scalar element of an array that is a
-// member) of a JSON text, noting all keys.
+// member) of a JSON text whose name says something, noting all keys.
 func (e *Extractor) walkJSON(data []byte, v visitor) {
 	var paths [jsonscan.MaxDepth + 1]uint64
 	s := jsonscan.New(afterGuard(data))
+	s.Quiet(true)
 	m := e.newMember()
 	path := rootPath // of the last key
-	named := false   // scalars are its value
 	for {
 		t, raw := s.Next()
 		switch t {
@@ -70,21 +71,23 @@ func (e *Extractor) walkJSON(data []byte, v visitor) {
 		case jsonscan.Object, jsonscan.Array:
 			paths[s.Depth()] = path
 		case jsonscan.Close:
-			path, named = paths[s.Depth()], false
+			path = paths[s.Depth()]
+			s.Quiet(true) // what follows is no value of that key
 		case jsonscan.Key:
-			m.name = value{raw, encodingJSON}
-			m.parent, m.depth = paths[s.Depth()], s.Depth()
+			m.parent = paths[s.Depth()]
 			name := raw
-			if bytes.IndexByte(raw, '\\') >= 0 {
-				e.value = m.name.append(e.value[:0])
+			if s.Escaped() {
+				e.value = jsonscan.AppendUnescaped(e.value[:0], raw)
 				name = e.value
 			}
 			path, m.info, m.first = e.keys.add(m.parent, name)
-			named = true
-		case jsonscan.String, jsonscan.Number, jsonscan.True, jsonscan.False:
-			if !named {
-				continue
+			if m.info.class == 0 {
+				s.Quiet(true)
+				break
 			}
+			s.Quiet(false)
+			m.name, m.depth = value{raw, encodingJSON}, s.Depth()
+		case jsonscan.String, jsonscan.Number, jsonscan.True, jsonscan.False:
 			m.token, m.value = t, value{raw, encodingNone}
 			if t == jsonscan.String {
 				m.value.enc = encodingJSON

@@ -8,6 +8,8 @@ package jsonscan
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -33,11 +35,13 @@ const MaxDepth = 64
 
 // Scanner is the state of a walk through one text; New makes it.
 type Scanner struct {
-	data  []byte
-	pos   int
-	depth int    // open objects and arrays
-	array uint64 // bit n: the container at depth n+1 is an array
-	state state
+	data    []byte
+	pos     int
+	depth   int    // open objects and arrays
+	array   uint64 // bit n: the container at depth n+1 is an array
+	state   state
+	quiet   bool
+	escaped bool
 }
 
 type state uint8
@@ -61,6 +65,9 @@ func (s *Scanner) Depth() int { return s.depth }
 // Pos is how much of the text was read, octets.
 func (s *Scanner) Pos() int { return s.pos }
 
+// Escaped reports whether the last Key or String has an escape in it.
+func (s *Scanner) Escaped() bool { return s.escaped }
+
 // Failed reports whether the text turned out to be cut short, no JSON or too
 // deep.
 func (s *Scanner) Failed() bool { return s.state == failed }
@@ -79,47 +86,68 @@ func (s *Scanner) Whole() bool {
 	return true
 }
 
+// Quiet makes Next pass over strings, numbers and literals without returning
+// them, until it is called with false.
+func (s *Scanner) Quiet(quiet bool) { s.quiet = quiet }
+
 // Next returns the next token; for Key and String raw is what stands between the
 // quotes ([AppendUnescaped] undoes its escapes), for Number the number.
 func (s *Scanner) Next() (t Token, raw []byte) {
-	for s.state < done {
-		for s.pos < len(s.data) && IsSpace(s.data[s.pos]) {
-			s.pos++
-		}
-		if s.pos == len(s.data) {
-			break
-		}
-		c := s.data[s.pos]
-		switch s.state {
-		case wantCommaOrClose:
-			if c == ',' {
-				s.pos++
-				s.state = wantValue
-				if !s.inArray() {
-					s.state = wantKey
-				}
-				continue
-			}
-			return s.close(c)
-		case wantKeyOrClose, wantKey:
-			if c == '"' {
-				return s.key()
-			}
-			if s.state == wantKey {
+	for s.pos < len(s.data) {
+		switch c := s.data[s.pos]; c {
+		case ' ', '\n', '\r', '\t':
+			if s.state >= done {
 				return s.fail()
 			}
-			return s.close(c)
-		case wantValueOrClose:
-			if c == ']' {
-				return s.close(c)
+			s.pos++
+		case ',':
+			if s.state != wantCommaOrClose {
+				return s.fail()
+			}
+			s.pos++
+			s.state = wantValue
+			if !s.inArray() {
+				s.state = wantKey
+			}
+		case '"':
+			switch s.state {
+			case wantKey, wantKeyOrClose:
+				return s.key()
+			case wantValue, wantValueOrClose:
+			default:
+				return s.fail()
+			}
+			raw, ok := s.str()
+			if !ok {
+				return s.fail()
+			}
+			if s.after(); !s.quiet {
+				return String, raw
+			}
+		case '}', ']':
+			if s.state == wantValue || s.state == wantKey || s.state >= done || (c == ']') != s.inArray() {
+				return s.fail()
+			}
+			s.pos++
+			s.depth--
+			s.after()
+			return Close, nil
+		default:
+			if s.state > wantValueOrClose {
+				return s.fail()
+			}
+			if c == '{' || c == '[' {
+				return s.open(c)
+			}
+			if t, raw = s.scalar(c); t == End || !s.quiet {
+				return t, raw
 			}
 		}
-		return s.value(c)
 	}
 	return s.fail()
 }
 
-func (s *Scanner) inArray() bool { return s.array>>(s.depth-1)&1 != 0 }
+func (s *Scanner) inArray() bool { return s.array>>((s.depth-1)&63)&1 != 0 }
 
 func (s *Scanner) fail() (Token, []byte) {
 	if s.state != done {
@@ -134,16 +162,6 @@ func (s *Scanner) after() {
 	if s.depth == 0 {
 		s.state = done
 	}
-}
-
-func (s *Scanner) close(c byte) (Token, []byte) {
-	if c != '}' && c != ']' || (c == ']') != s.inArray() {
-		return s.fail()
-	}
-	s.pos++
-	s.depth--
-	s.after()
-	return Close, nil
 }
 
 func (s *Scanner) key() (Token, []byte) {
@@ -162,30 +180,25 @@ func (s *Scanner) key() (Token, []byte) {
 	return Key, raw
 }
 
-func (s *Scanner) value(c byte) (Token, []byte) {
+func (s *Scanner) open(c byte) (Token, []byte) {
+	if s.depth == MaxDepth {
+		return s.fail()
+	}
+	s.pos++
+	bit := uint64(1) << s.depth
+	s.depth++
+	if c == '{' {
+		s.array &^= bit
+		s.state = wantKeyOrClose
+		return Object, nil
+	}
+	s.array |= bit
+	s.state = wantValueOrClose
+	return Array, nil
+}
+
+func (s *Scanner) scalar(c byte) (Token, []byte) {
 	switch {
-	case c == '"':
-		raw, ok := s.str()
-		if !ok {
-			return s.fail()
-		}
-		s.after()
-		return String, raw
-	case c == '{' || c == '[':
-		if s.depth == MaxDepth {
-			return s.fail()
-		}
-		s.pos++
-		bit := uint64(1) << s.depth
-		s.depth++
-		if c == '{' {
-			s.array &^= bit
-			s.state = wantKeyOrClose
-			return Object, nil
-		}
-		s.array |= bit
-		s.state = wantValueOrClose
-		return Array, nil
 	case c == '-' || isDigit(c):
 		return s.number()
 	case c == 't':
@@ -202,22 +215,37 @@ func (s *Scanner) value(c byte) (Token, []byte) {
 // has no end.
 func (s *Scanner) str() (raw []byte, ok bool) {
 	start := s.pos + 1
-	for i := start; ; {
-		n := bytes.IndexByte(s.data[i:], '"')
-		if n < 0 {
-			return nil, false
-		}
-		i += n
-		slashes := 0
-		for s.data[i-1-slashes] == '\\' {
-			slashes++
-		}
-		if slashes%2 == 0 {
-			s.pos = i + 1
-			return s.data[start:i], true
-		}
-		i++
+	end := special(s.data, start)
+	s.escaped = end < len(s.data) && s.data[end] == '\\'
+	for end < len(s.data) && s.data[end] == '\\' {
+		end = special(s.data, end+2)
 	}
+	if end >= len(s.data) {
+		return nil, false
+	}
+	s.pos = end + 1
+	return s.data[start:end], true
+}
+
+// special returns the index of the first quote or backslash in data from i on,
+// or one that is not below len(data). Eight octets are looked at together: one
+// that equals the pattern becomes 0, and the lowest 0 is found by the borrow that
+// it causes.
+func special(data []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(data); i += 8 {
+		v := binary.LittleEndian.Uint64(data[i:])
+		q, b := v^'"'*ones, v^'\\'*ones
+		if zero := ((q-ones)&^q | (b-ones)&^b) & highs; zero != 0 {
+			return i + bits.TrailingZeros64(zero)/8
+		}
+	}
+	for ; i < len(data); i++ {
+		if c := data[i]; c == '"' || c == '\\' {
+			break
+		}
+	}
+	return i
 }
 
 func (s *Scanner) number() (Token, []byte) {
