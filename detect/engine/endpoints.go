@@ -17,6 +17,7 @@ type place struct {
 	rank    uint8          // worth to memory: 0 any, 1 a login, 2 a login that has succeeded
 	last    int64          // event time of its last request
 	logins  uint64
+	closed  bool // it has turned away who brought no session
 	model   outcome.Model
 	stratum sequential.Stratum
 }

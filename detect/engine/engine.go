@@ -97,6 +97,7 @@ func (e *Engine) Observe(tx *reassembly.Transaction) {
 		tx.Annotation.Role = login.Role(tx, login.FromRequest(tx, at.kind)|at.learned, at.kind)
 		e.refused(tx)
 	} else {
+		at.closed = at.closed || turnsAway(tx)
 		e.sessions.use(tx, at)
 		e.login(tx, at)
 	}
