@@ -19,12 +19,13 @@ const (
 	maxOperation = 128 // octets
 )
 
-// AppendName appends the name of an endpoint to dst: host in lower case, the
-// path without empty segments and without ;parameters (RFC 3986 section 3.3).
+// AppendName appends the name of an endpoint to dst: host in lower case without
+// the dot of the root, the path without empty segments, without ;parameters
+// (RFC 3986 section 3.3) and without dot segments (section 5.2.4).
 func AppendName(dst []byte, method, host, path, operation string) []byte {
 	dst = append(dst, clip(method, maxMethod)...)
 	dst = append(dst, ' ')
-	for _, c := range []byte(clip(host, maxHost)) {
+	for _, c := range []byte(clip(strings.TrimSuffix(host, "."), maxHost)) {
 		if 'A' <= c && c <= 'Z' {
 			c |= 0x20
 		}
@@ -43,18 +44,24 @@ func appendTemplate(dst []byte, path string) []byte {
 		return append(dst, '*')
 	}
 	segments := 0
+	var starts [maxSegments]int // in dst
 	for path != "" {
 		var segment string
 		segment, path, _ = strings.Cut(path, "/")
 		if parameter := strings.IndexByte(segment, ';'); parameter >= 0 {
 			segment = segment[:parameter]
 		}
-		if segment == "" {
+		if dots := Dots(segment); segment == "" || dots > 0 {
+			if dots == 2 && segments > 0 {
+				segments--
+				dst = dst[:starts[segments]]
+			}
 			continue
 		}
 		if segments == maxSegments {
 			return append(dst, "/{rest}"...)
 		}
+		starts[segments] = len(dst)
 		segments++
 		dst = append(dst, '/')
 		if Identifier(segment) {
@@ -67,6 +74,24 @@ func appendTemplate(dst []byte, path string) []byte {
 		dst = append(dst, '/')
 	}
 	return dst
+}
+
+// Dots is the number of dots of a dot segment, 1 or 2, each of which may be
+// percent-encoded (RFC 3986 section 6.2.2); 0 of any other segment.
+func Dots(segment string) int {
+	for n := 0; n <= 2; n++ {
+		switch {
+		case segment == "":
+			return n
+		case segment[0] == '.':
+			segment = segment[1:]
+		case len(segment) >= 3 && segment[:2] == "%2" && segment[2]|0x20 == 'e':
+			segment = segment[3:]
+		default:
+			return 0
+		}
+	}
+	return 0
 }
 
 // Identifier reports whether a path segment is an identifier by its shape

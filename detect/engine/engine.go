@@ -125,7 +125,7 @@ func (e *Engine) refused(tx *reassembly.Transaction) {
 // login tells whether a request is a login and how it ended, and feeds the
 // detector.
 func (e *Engine) login(tx *reassembly.Transaction, at *place) {
-	shown := login.FromRequest(tx, at.kind)
+	shown, unread := shownBy(tx, at)
 	var answer outcome.Answer
 	if role := login.Role(tx, shown|at.learned, at.kind); role == login.RoleLogin || role == "" && mayBeLogin(shown, at.kind) {
 		answer = at.model.Judge(tx)
@@ -162,12 +162,34 @@ func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 	if right {
 		at.rank = 2
 	}
+	account := number(tx.Auth.UserHash)
+	if unread {
+		account = number(tx.ID) // not known to be one that was tried before
+	}
 	result := e.sequential.Observe(&sequential.Attempt{
 		Time: e.clock, Event: tx.ID, Client: client,
-		Account: number(tx.Auth.UserHash), Password: number(tx.Auth.PasswordHash),
+		Account: account, Password: number(tx.Auth.PasswordHash),
 		Right: right, Stratum: &at.stratum,
 	})
 	e.judge(at, &result)
+}
+
+// maxRead is how many octets of a body the sensor reads credentials from.
+const maxRead = 16 << 10
+
+// shownBy is what a request shows of a login. Where logins are known to
+// succeed, what they ignore does not disguise one: a second password field, or
+// a body so long that its credentials were not read (unread).
+func shownBy(tx *reassembly.Transaction, at *place) (shown login.Evidence, unread bool) {
+	shown = login.FromRequest(tx, at.kind)
+	if at.rank < 2 {
+		return shown, false
+	}
+	shown &^= login.SeveralPasswords
+	if !shown.Credentials() && tx.Request.BodyBytes > maxRead && at.shown.Credentials() && isLoginPath(at.kind) {
+		return shown&^login.PageRequest | login.Password, true
+	}
+	return shown, false
 }
 
 // mayBeLogin says of what requests' answers are studied although they are not

@@ -101,3 +101,44 @@ func TestACookieThatOpensWhatIsClosedWithoutOneIsTheSuccess(t *testing.T) {
 	}
 	assert.Equal(t, "success", b.plain(minute, "81.0.2.1", "c", true, true).Annotation.EventOutcome)
 }
+
+func TestADisguiseOfTheRequestDoesNotHideALogin(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		disguise func(tx *reassembly.Transaction)
+	}{
+		{"a second password field, as of a sign-up", func(tx *reassembly.Transaction) { tx.Auth.PasswordFields = 2 }},
+		{"the grant of a refresh beside the password", func(tx *reassembly.Transaction) { tx.Auth.GrantType = "refresh_token" }},
+		{"a bearer token that nobody issued", func(tx *reassembly.Transaction) {
+			tx.Auth.SessionPresented = []string{hash16("made up")}
+			tx.Request.Headers = []string{"authorization"}
+		}},
+		{"dot segments behind another word", func(tx *reassembly.Transaction) { tx.Request.Path = "/v1/login/logout/.." }},
+		{"dot segments in percent coding", func(tx *reassembly.Transaction) { tx.Request.Path = "/v1/login/logout/%2E%2e/." }},
+		{"empty segments", func(tx *reassembly.Transaction) { tx.Request.Path = "//v1//login/" }},
+		{"another spelling of the host", func(tx *reassembly.Transaction) { tx.Request.Domain = "API.bank.example." }},
+		{"a body so long that the credentials are not read", func(tx *reassembly.Transaction) {
+			tx.Auth = reassembly.Auth{}
+			tx.Request.BodyBytes = 20 << 10
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t)
+			for i, y := range customers(1, 500, 0, minute, 0.08) {
+				tx := b.try(y)
+				if len(tx.Auth.SessionIssued) > 0 && i < 20 {
+					b.page(y.at+1e8, y.client, "/v1/accounts", 200, "bearer", "", tx.Auth.SessionIssued...)
+				}
+			}
+			for k := range 20 {
+				b.n++
+				tx := try{at: minute + time.Duration(k)*second, client: "45.0.0.1", account: fmt.Sprint(k), password: "leaked"}.transaction(b.n)
+				c.disguise(tx)
+				b.Observe(tx)
+				assert.Equal(t, "login", tx.Annotation.Role)
+				assert.Equal(t, "POST api.bank.example/v1/login", tx.Annotation.Endpoint)
+			}
+			assert.Equal(t, []string{"45.0.0.1/32"}, b.blocked())
+		})
+	}
+}

@@ -96,14 +96,16 @@ func FromRequest(tx *reassembly.Transaction, kind Kind) Evidence {
 	default:
 		e |= OtherPath
 	}
-	switch auth.GrantType {
-	case "":
-	case "password":
+	// What a login ignores must not disguise it: another grant beside a password
+	// field, a second password field at a path that says login.
+	switch {
+	case auth.GrantType == "":
+	case auth.GrantType == "password":
 		e |= PasswordGrant
-	default:
+	case e&Password == 0:
 		e |= OtherGrant
 	}
-	if auth.PasswordFields >= 2 {
+	if auth.PasswordFields >= 2 && kind != KindLogin {
 		e |= SeveralPasswords
 	}
 	if len(auth.SessionPresented) == 0 {

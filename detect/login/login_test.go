@@ -41,6 +41,10 @@ func TestPathKindReadsThePathFromItsEnd(t *testing.T) {
 		"/mfa/login":                     KindLogin,
 		"/login/accounts":                KindLogin,
 		"/authenticationcontext/nothing": KindNone,
+		"/login/logout/..":               KindLogin,
+		"/login/./logout/%2e.;x/":        KindLogin,
+		"/login/../logout":               KindLogout,
+		"/../../login":                   KindLogin,
 	} {
 		assert.Equal(t, want, PathKind(path), path)
 	}
@@ -79,6 +83,8 @@ func TestRolesOfRequests(t *testing.T) {
 		{"client credentials are a machine's", request(reassembly.Auth{Carrier: "basic", UserHash: "u", PasswordHash: "p", GrantType: "client_credentials"}), KindToken, 0, ""},
 		{"a refresh is no login, whatever has been learned", request(reassembly.Auth{GrantType: "refresh_token"}), KindToken, learned, RoleRefresh},
 		{"a sign-up has the password twice", request(with(func(a *reassembly.Auth) { a.PasswordFields = 2 })), KindNone, learned, RoleSignUp},
+		{"a login that asks for a password and a PIN", request(with(func(a *reassembly.Auth) { a.PasswordFields = 2 })), KindLogin, 0, RoleLogin},
+		{"a password beside a grant that takes none", request(with(func(a *reassembly.Auth) { a.GrantType = "refresh_token" })), KindToken, 0, RoleLogin},
 		{"a sign-up that asks once and logs the new customer in", request(form), KindSignUp, learned, RoleSignUp},
 		{"a change of password", request(with(func(a *reassembly.Auth) { a.PasswordFields = 3; a.SessionPresented = session }), "cookie"), KindNone, 0, RoleChange},
 		{"a reset", request(reassembly.Auth{UserHash: "u"}), KindReset, 0, RoleReset},

@@ -1,6 +1,10 @@
 package login
 
-import "strings"
+import (
+	"strings"
+
+	"offpath/detect/endpoint"
+)
 
 // Kind is what the words of a path say about an endpoint.
 type Kind uint8
@@ -46,9 +50,11 @@ const maxWords = 16
 
 // PathKind reads a path, or an operation's name, from its end: the last
 // segment with a word that matters decides, so that /login/verify is a second
-// factor and /mfa/login a login. Within a segment a pair outweighs a word, and
-// what speaks against a login outweighs what speaks for one.
+// factor and /mfa/login a login. Dot segments take away what they do at the
+// server. Within a segment a pair outweighs a word, and what speaks against a
+// login outweighs what speaks for one.
 func PathKind(path string) Kind {
+	back := 0
 	for path != "" {
 		cut := strings.LastIndexByte(path, '/')
 		segment := path[cut+1:]
@@ -56,7 +62,17 @@ func PathKind(path string) Kind {
 		if parameter := strings.IndexByte(segment, ';'); parameter >= 0 {
 			segment = segment[:parameter]
 		}
-		if len(segment) > 64 {
+		dots := endpoint.Dots(segment)
+		switch {
+		case segment == "" || dots == 1:
+			continue
+		case dots == 2:
+			back++
+			continue
+		case back > 0:
+			back--
+			continue
+		case len(segment) > 64:
 			continue // an identifier
 		}
 		var buf [64]byte
