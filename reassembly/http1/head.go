@@ -137,8 +137,9 @@ func (r *Reader) statusLine(line []byte) bool {
 		return false
 	}
 	r.Head.Version, _ = version(line[:8])
-	r.Head.Status = int(line[9]-'0')*100 + int(line[10]-'0')*10 + int(line[11]-'0')
-	if len(line) == 12 || line[5] != '1' {
+	code := statusCode(line)
+	r.Head.Status = int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0')
+	if len(code) == 3 || len(line)-len(code) != len("HTTP/0.0 ") || line[5] != '1' {
 		r.anomalies |= reassembly.AnomalyInvalidStatusLine
 	}
 	return true

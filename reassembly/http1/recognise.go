@@ -41,24 +41,49 @@ func Recognise(data []byte) Likeness {
 }
 
 // recogniseResponse tells a status line by what it must begin with: version,
-// space, and three digits (RFC 9112 section 4).
+// space, and three digits (RFC 9112 section 4). Clients read more than one space
+// as one.
 func recogniseResponse(data []byte) Likeness {
-	const shape = "HTTP/0.0 000"
+	const shape = "HTTP/0.0 "
 	for i := range min(len(data), len(shape)) {
 		c := data[i]
 		if shape[i] == '0' && !isDigit(c) || shape[i] != '0' && shape[i] != c {
 			return Unlike
 		}
 	}
-	switch {
-	case len(data) < len(shape):
-		return Undecided
-	case data[5] > '1' || data[9] == '0':
+	if len(data) > 5 && data[5] > '1' {
 		return Unlike // HTTP/2 and later have no status line
-	case len(data) > len(shape) && data[12] != ' ' && data[12] != '\r' && data[12] != '\n':
+	}
+	if len(data) < len(shape) {
+		return Undecided
+	}
+	code := statusCode(data)
+	for i := range min(len(code), 3) {
+		if !isDigit(code[i]) {
+			return Unlike
+		}
+	}
+	switch {
+	case len(data)-len(code) > maxStatusSpace:
+		return Unlike
+	case len(code) < 3:
+		return Undecided
+	case code[0] == '0' || len(code) > 3 && code[3] != ' ' && code[3] != '\r' && code[3] != '\n':
 		return Unlike
 	}
 	return Response
+}
+
+// maxStatusSpace is how many octets may come before the status code.
+const maxStatusSpace = 32
+
+// statusCode is what follows version and space in a status line.
+func statusCode(line []byte) []byte {
+	code := line[len("HTTP/0.0 "):]
+	for len(code) > 0 && code[0] == ' ' {
+		code = code[1:]
+	}
+	return code
 }
 
 // recogniseRequest tells a request line: a method, a space, and at its end a
