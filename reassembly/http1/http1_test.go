@@ -259,6 +259,9 @@ func FuzzRequest(f *testing.F) {
 		if err != nil || request.ProtoMajor != 1 || request.ProtoMinor == 0 && coded(data) {
 			return
 		}
+		if len(request.Method) > 32 {
+			return // a longer token is taken for another protocol
+		}
 		require.NotEmpty(t, messages, "net/http reads a request")
 		m := messages[0]
 		require.Equal(t, request.Method+" "+request.RequestURI, m.start)
