@@ -87,39 +87,51 @@ func (e *Engine) Observe(tx *reassembly.Transaction) {
 	}
 	tx.Annotation = reassembly.Annotation{}
 	if tx.Request.Method == "" { // a response without its request
-		e.refused(tx)
-		e.witness.Observe(tx)
+		if tx.RefusedBy == "" || e.refused(tx) {
+			e.witness.Observe(tx)
+		}
 		return
 	}
 	at := e.places.get(tx)
 	tx.Annotation.Endpoint = at.name
 	if tx.RefusedBy != "" {
 		tx.Annotation.Role = login.Role(tx, login.FromRequest(tx, at.kind)|at.learned, at.kind)
-		e.refused(tx)
+		if e.refused(tx) {
+			e.witness.Observe(tx)
+		}
 	} else {
 		at.closed = at.closed || turnsAway(tx)
 		e.sessions.use(tx, at)
 		e.login(tx, at)
+		e.witness.Observe(tx)
 	}
-	e.witness.Observe(tx)
 	e.legs.First(tx)
 }
 
 // refused handles a request that the load balancer refused: its outcome is
-// unknown, and it does nothing but keep its verdict alive.
-func (e *Engine) refused(tx *reassembly.Transaction) {
-	if tx.RefusedBy == "" {
-		return
-	}
+// unknown, and it does nothing but keep its verdict alive. It reports whether
+// there is such a verdict against the client.
+func (e *Engine) refused(tx *reassembly.Transaction) bool {
 	e.stats.Refused++
 	tx.Annotation.EventOutcome = outcome.Unknown.Event()
 	a := e.verdicts.byID[tx.RefusedBy]
-	if a == nil {
+	if a == nil || !e.against(a, tx) {
 		e.stats.RefusedStale++
-		return
+		return false
 	}
-	a.marked = true
+	a.marked = e.clock
 	e.refusals(a, 1)
+	return true
+}
+
+// against reports whether a verdict can be what a client was refused for. A
+// server that is not the load balancer may answer with any marker, and keep a
+// verdict against somebody else alive. Where the client is not known (a
+// response without its request, through a proxy) the marker has to do.
+func (e *Engine) against(a *active, tx *reassembly.Transaction) bool {
+	client := tx.Client.Unmap().WithZone("")
+	return !a.verdict.Subject.Client.IsValid() || !client.IsValid() ||
+		a.verdict.Subject.Client.Contains(client) || containsAddr(e.cfg.TrustedProxies, client)
 }
 
 // login tells whether a request is a login and how it ended, and feeds the
@@ -213,8 +225,15 @@ func (e *Engine) Advance(clock int64) {
 // Close ends the engine. Nothing is decided at the end of input.
 func (e *Engine) Close() {}
 
-// SetMode changes the mode that later verdict lines carry.
-func (e *Engine) SetMode(mode detect.Mode) { e.cfg.Mode = mode }
+// SetMode changes the mode that verdict lines carry. Those in force, an
+// operator's among them, are written anew with it, in the order of their ids:
+// they may last for hours.
+func (e *Engine) SetMode(mode detect.Mode) {
+	e.cfg.Mode = mode
+	for _, a := range e.verdicts.inOrder() {
+		e.relabel(a)
+	}
+}
 
 // Enforcements is what became of each active verdict on the wire, in the order
 // of their ids.

@@ -394,16 +394,14 @@ func TestTheWitnessSeesRefusals(t *testing.T) {
 	assert.GreaterOrEqual(t, list[0].FirstRefused, b.decided[0].Time+3e9)
 }
 
-func TestHitsOfAVerdictWhoseRefusalsAreSeenSayNothingNew(t *testing.T) {
+func TestHitsRenewAVerdictWhoseRefusalsAreNotSeen(t *testing.T) {
 	for _, c := range []struct {
-		name    string
-		refused bool // a refusal is seen on the mirror
-		hits    uint64
-		want    uint64 // renewals
+		name string
+		hits uint64
+		want uint64 // renewals
 	}{
-		{"hits alone renew", false, 100, 1},
-		{"none do not", false, 0, 0},
-		{"hits beside refusals do not", true, 100, 0},
+		{"hits renew", 100, 1},
+		{"none do not", 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
@@ -412,9 +410,6 @@ func TestHitsOfAVerdictWhoseRefusalsAreSeenSayNothingNew(t *testing.T) {
 				b.try(try{at: minute + time.Duration(k)*second, client: "45.0.0.1", account: fmt.Sprint(k), password: "p"})
 			}
 			require.Len(t, b.decided, 1)
-			if c.refused {
-				b.try(try{at: minute + 10*second, client: "45.0.0.1", refused: b.decided[0].ID})
-			}
 			b.Advance(at(6 * minute))
 			b.Hits([]detect.Hits{{Verdict: b.decided[0].ID, Refused: c.hits}, {Verdict: "unknown", Refused: 1}})
 			assert.Equal(t, c.want, b.Stats().Renewals)
@@ -454,7 +449,7 @@ func TestASessionCountsAsUsedOnlyByTheClientThatGotIt(t *testing.T) {
 func TestAnOperatorsVerdictIsFollowedButNotRenewed(t *testing.T) {
 	b := newBench(t)
 	b.Advance(at(0))
-	v := &detect.Verdict{ID: "00000001000000aa", Time: at(0), Expires: at(10 * minute), Action: detect.ActionBlock}
+	v := &detect.Verdict{ID: "00000001000000aa", Time: at(0), Expires: at(10 * minute), Action: detect.ActionBlock, Mode: detect.ModeMonitor}
 	v.Subject.Client = netip.MustParsePrefix("83.0.0.0/24")
 	b.Watch(v)
 	for k := range 9 {

@@ -266,5 +266,5 @@ func check(t *testing.T, e *Engine, r *recorder, allow netip.Prefix) {
 	assert.Len(t, e.verdicts.bySubject, len(e.verdicts.byID))
 	assert.Equal(t, s.ActiveVerdicts, e.witness.Len())
 	assert.Len(t, e.Enforcements(), s.ActiveVerdicts)
-	assert.LessOrEqual(t, s.Expired+s.Lifted+uint64(s.ActiveVerdicts), s.Verdicts)
+	assert.LessOrEqual(t, s.Expired+s.Lifted+uint64(s.ActiveVerdicts), s.Verdicts+s.Restored)
 }

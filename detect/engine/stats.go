@@ -6,7 +6,7 @@ type Stats struct {
 	Transactions uint64 // observed
 	SecondLegs   uint64 // of them: the second sight of a request, not counted again
 	Refused      uint64 // of them: carried a refusal's marker
-	RefusedStale uint64 // of them: marker of no active verdict
+	RefusedStale uint64 // of them: marker of no active verdict against their client
 	NoClient     uint64 // of them: logins whose effective client is unknown or a trusted proxy
 
 	Logins   map[string]uint64 // login attempts by outcome; "unknown" where it could not be told
@@ -14,6 +14,7 @@ type Stats struct {
 
 	Findings uint64 // new findings
 	Verdicts uint64 // new verdicts
+	Restored uint64 // verdicts of an earlier run that were carried on
 	Renewals uint64 // renewal lines
 	Expired  uint64 // verdicts that ran to their end
 	Lifted   uint64 // verdicts that an operator, or a change of the allow-list, ended

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"container/heap"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -19,7 +20,7 @@ type active struct {
 	lifetime int64          // of each renewal, ns
 	silent   bool           // on the allow-list: never written
 	foreign  bool           // made by an operator: followed, not renewed
-	marked   bool           // refusals with its marker were seen
+	marked   int64          // event time at which its marker was last seen; 0: never
 	written  int64          // event time of its last line
 	since    uint64         // requests of the subject seen or counted since then
 	place    int            // in the heap
@@ -55,6 +56,11 @@ func (v *verdicts) remove(a *active) {
 	if !a.foreign {
 		delete(v.bySubject, a.verdict.Subject.Client)
 	}
+}
+
+// inOrder lists the verdicts by their ids.
+func (v *verdicts) inOrder() []*active {
+	return slices.SortedFunc(maps.Values(v.byID), func(a, b *active) int { return strings.Compare(a.verdict.ID, b.verdict.ID) })
 }
 
 // covering finds the verdict that an attempt's subject is under: of its
@@ -183,8 +189,16 @@ func (e *Engine) renew(a *active) {
 	e.writeVerdict(a)
 }
 
+// relabel writes a verdict anew if it carries another mode than the present one.
+func (e *Engine) relabel(a *active) {
+	if !a.silent && a.verdict.Mode != label(e.cfg.Mode) && a.verdict.Expires > e.clock {
+		e.writeVerdict(a)
+	}
+}
+
 func (e *Engine) writeVerdict(a *active) {
-	a.verdict.Time = e.clock
+	// One that came from outside (an operator, an earlier run) may be ahead.
+	a.verdict.Time = max(a.verdict.Time, e.clock)
 	a.verdict.Mode = label(e.cfg.Mode)
 	line := a.verdict
 	line.Findings = slices.Clone(line.Findings)
@@ -230,24 +244,24 @@ func (e *Engine) drop(a *active) {
 	e.witness.Remove(a.verdict.ID)
 }
 
-// SetAllow replaces the allow-list. Active verdicts that touch it end, with a
-// lift line each, in the order of their ids.
+// SetAllow replaces the allow-list. Active verdicts that touch it end, an
+// operator's among them, with a lift line each, in the order of their ids.
 func (e *Engine) SetAllow(networks []netip.Prefix) {
 	e.cfg.Allow = slices.Clone(networks)
-	var ended []*active
-	for _, a := range e.verdicts.byID {
-		if !a.foreign && a.silent != overlapsAny(networks, a.verdict.Subject.Client) {
-			ended = append(ended, a)
+	for _, a := range e.verdicts.inOrder() {
+		if a.silent == overlapsAny(networks, a.verdict.Subject.Client) {
+			continue
 		}
-	}
-	slices.SortFunc(ended, func(a, b *active) int { return strings.Compare(a.verdict.ID, b.verdict.ID) })
-	for _, a := range ended {
 		e.drop(a)
-		e.sequential.End(a.verdict.Subject.Client, e.clock)
+		if !a.foreign {
+			e.sequential.End(a.verdict.Subject.Client, e.clock)
+		}
 		if a.silent {
 			continue
 		}
-		e.stats.Lifted++
+		if !a.foreign {
+			e.stats.Lifted++
+		}
 		a.verdict.Action = detect.ActionLift
 		a.verdict.Expires = e.clock
 		a.verdict.Message = "Lifted: " + subjectText(a.verdict.Subject.Client) + " is on the allow-list now."
@@ -272,7 +286,8 @@ func (e *Engine) Lifted(id string) {
 
 // Watch makes the witness follow a verdict that the engine did not make, such
 // as an operator's, until it expires or is lifted. Given again it takes the
-// new expiry. It does nothing if too many verdicts are active.
+// new expiry. It does nothing if too many verdicts are active. One that carries
+// another mode than the present one is written anew.
 func (e *Engine) Watch(v *detect.Verdict) {
 	if a := e.verdicts.byID[v.ID]; a != nil {
 		if a.foreign {
@@ -284,18 +299,55 @@ func (e *Engine) Watch(v *detect.Verdict) {
 	if v.Expires <= e.clock || len(e.verdicts.byID) >= e.cfg.Verdicts {
 		return
 	}
-	e.verdicts.add(&active{verdict: *v, foreign: true})
+	a := &active{verdict: *v, foreign: true}
+	e.verdicts.add(a)
 	e.witness.Add(v)
+	e.relabel(a)
 }
+
+// Restore carries on a verdict that the engine of an earlier run made and that
+// is still in force: it is followed, and renewed by what renews any. One that
+// touches the allow-list, or finds too many verdicts active, is left to end by
+// itself. One that carries another mode than the present one is written anew.
+func (e *Engine) Restore(v *detect.Verdict) {
+	client := v.Subject.Client
+	switch {
+	case e.verdicts.byID[v.ID] != nil, v.Expires <= e.clock, len(e.verdicts.byID) >= e.cfg.Verdicts:
+		return
+	case !client.IsValid(), e.verdicts.bySubject[client] != nil, overlapsAny(e.cfg.Allow, client):
+		return
+	}
+	a := &active{verdict: *v, written: v.Time}
+	a.lifetime = min(max(v.Expires-v.Time, e.cfg.TTL.Nanoseconds()), detect.MaxLifetime)
+	a.finding = detect.Finding{ID: detect.NewID(Rule, v.Subject, v.Time), Subject: v.Subject}
+	if len(v.Findings) > 0 {
+		a.finding.ID = v.Findings[0]
+	}
+	strikes := 1
+	for last := e.cfg.TTL.Nanoseconds(); last < a.lifetime; last *= 2 {
+		strikes++
+	}
+	e.sequential.Restore(client, strikes, v.Time)
+	e.stats.Restored++
+	e.verdicts.add(a)
+	e.witness.Add(v)
+	e.relabel(a)
+}
+
+// sightLasts is how long after a refusal was seen the mirror counts as showing
+// refusals, ns.
+const sightLasts = 60e9
 
 // Hits takes what load balancers counted: refusals keep a verdict alive as
 // refusals seen on the mirror do. Counts of a verdict whose refusals are seen
 // say nothing new.
 func (e *Engine) Hits(hits []detect.Hits) {
 	for _, h := range hits {
-		if a := e.verdicts.byID[h.Verdict]; a != nil && h.Refused > 0 && !a.marked {
-			e.refusals(a, h.Refused)
+		a := e.verdicts.byID[h.Verdict]
+		if a == nil || h.Refused == 0 || a.marked != 0 && e.clock-a.marked < sightLasts {
+			continue
 		}
+		e.refusals(a, h.Refused)
 	}
 }
 

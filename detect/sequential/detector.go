@@ -298,6 +298,14 @@ func (d *Detector) Begin(subject netip.Prefix, time int64) (strikes int) {
 	return strikes
 }
 
+// Restore says that a verdict against a subject, made by an earlier run, stands:
+// its conviction was the strikes-th.
+func (d *Detector) Restore(subject netip.Prefix, strikes int, time int64) {
+	e := d.entities.get(subjectKey(subject), seconds(time), nil)
+	e.strikes = uint8(min(max(strikes, 1), 32))
+	e.pinned = true
+}
+
 // End says that a subject's verdict has run out. What is left of the score
 // takes several more failures to convict again: the address may be somebody
 // else's by now.

@@ -100,8 +100,20 @@ func Ask[T any](ctx context.Context, s *Stage, question func(e *engine.Engine) T
 // engine's, and its effect is watched on the wire.
 func (s *Stage) Watch(v detect.Verdict) {
 	s.Post(func(e *engine.Engine) {
-		e.Watch(&v)
 		s.announce(v)
+		e.Watch(&v)
+	})
+}
+
+// Restore makes known a verdict of an earlier run that is still in force, an
+// operator's or the engine's own. It is not written again.
+func (s *Stage) Restore(v detect.Verdict, operators bool) {
+	s.Post(func(e *engine.Engine) {
+		if operators {
+			e.Watch(&v)
+		} else {
+			e.Restore(&v)
+		}
 	})
 }
 

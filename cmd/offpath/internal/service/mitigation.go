@@ -45,8 +45,12 @@ func newMitigation(p *process) (*mitigationPart, error) {
 	return m, nil
 }
 
-// feedBack has detection told of what the load balancers count.
+// feedBack has detection told of what the load balancers count, and of the
+// verdicts that an earlier run left in force.
 func (m *mitigationPart) feedBack(stage *detection.Stage) {
+	for _, v := range m.controller.Verdicts() {
+		stage.Restore(v.Verdict, v.Who != "")
+	}
 	m.hits = func(hits []detect.Hits) {
 		stage.Post(func(e *engine.Engine) { e.Hits(hits) })
 	}

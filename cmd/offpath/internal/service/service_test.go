@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,8 +15,11 @@ import (
 
 	"offpath/cmd/offpath/internal/api"
 	"offpath/cmd/offpath/internal/config"
+	"offpath/cmd/offpath/internal/detection"
 	"offpath/cmd/offpath/internal/logging"
 	"offpath/detect"
+	"offpath/detect/engine"
+	"offpath/mitigate/controller"
 )
 
 // fakePart takes a while to end, and notes when it has.
@@ -107,8 +111,46 @@ func TestTheFirstRefusalOfEachVerdictIsMeasuredOnce(t *testing.T) {
 	w.update([]detect.Enforcement{{Verdict: "a"}, {Verdict: "b", FirstRefused: 250}})
 	w.update([]detect.Enforcement{{Verdict: "a", FirstRefused: 400}, {Verdict: "b", FirstRefused: 250}, {Verdict: "other", FirstRefused: 1}})
 	assert.Equal(t, []time.Duration{50, 300}, measured)
+	w.decided(&detect.Verdict{ID: "restored", Time: 900})
+	w.update([]detect.Enforcement{{Verdict: "restored", FirstRefused: 500}})
+	assert.Len(t, measured, 2, "a verdict of an earlier run had been refused before")
 	w.update(nil)
 	assert.Empty(t, w.times, "what the engine no longer follows is forgotten")
+}
+
+func TestVerdictsOfAnEarlierRunAreKnownToDetection(t *testing.T) {
+	state, now := t.TempDir(), time.Now()
+	left, err := controller.New(controller.Config{StateDir: state})
+	require.NoError(t, err)
+	own := detect.Verdict{ID: "0000000100000002", Time: now.UnixNano(), Expires: now.Add(time.Hour).UnixNano(), Action: detect.ActionBlock, Mode: detect.ModeMonitor}
+	own.Subject.Client = netip.MustParsePrefix("192.0.2.1/32")
+	operators := own
+	operators.ID, operators.Subject.Client = "0000000100000003", netip.MustParsePrefix("192.0.2.2/32")
+	require.NoError(t, left.Apply(own))
+	_, err = left.Decide(operators, "alice")
+	require.NoError(t, err)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.NoError(t, left.Run(ended))
+
+	c := config.Default()
+	c.State.Dir, c.Mitigate.Mode = state, "enforce"
+	p := newProcess(Options{Config: c, Log: logging.Log{Logger: zerolog.Nop()}})
+	m, err := newMitigation(p)
+	require.NoError(t, err)
+	d, err := newDetection(p, m.decided, nil)
+	require.NoError(t, err)
+	m.feedBack(d.stage)
+	require.Len(t, p.node.enforcements(), 2)
+	active, err := detection.Ask(t.Context(), d.stage, (*engine.Engine).Active)
+	require.NoError(t, err)
+	require.Len(t, active, 1)
+	assert.Equal(t, own.ID, active[0].ID)
+	for _, v := range m.controller.Verdicts() {
+		assert.Equal(t, detect.ModeEnforce, v.Verdict.Mode, "the mode of now")
+	}
+	assert.Equal(t, "alice", m.controller.Verdicts()[1].Who)
+	require.NoError(t, d.stage.Close())
 }
 
 func TestOrdersBecomeVerdicts(t *testing.T) {

@@ -63,7 +63,10 @@ func (w *witness) update(enforcements []detect.Enforcement) {
 			continue
 		}
 		if at != seen && e.FirstRefused != 0 {
-			w.node.refused(time.Duration(e.FirstRefused - at))
+			// A verdict of an earlier run was refused before its first line here.
+			if e.FirstRefused >= at {
+				w.node.refused(time.Duration(e.FirstRefused - at))
+			}
 			at = seen
 		}
 		followed[e.Verdict] = at
