@@ -125,6 +125,30 @@ func TestTimesAgreeWithTheStandardLibrary(t *testing.T) {
 	}
 }
 
+func TestATimeWrittenAfterAnother(t *testing.T) {
+	const sec = 1_700_000_000e9
+	for _, c := range [][2]int64{
+		{sec, sec}, {sec, sec + 1}, {sec, sec + 999_999_999}, {sec, sec + 1e9}, {sec + 999_999_999, sec + 1e9}, {sec + 5, sec + 4},
+		{-1, -1}, {-1, 0}, {-5, -4}, {0, math.MaxInt64}, {math.MinInt64, math.MaxInt64}, {math.MaxInt64, math.MinInt64},
+	} {
+		first := appendTime([]byte("some text"), c[0])
+		both := appendLaterTime(first, c[1], c[0], len("some text"))
+		assert.Equal(t, string(appendTime(first, c[1])), string(both), "%d after %d", c[1], c[0])
+	}
+}
+
+func TestStringsOfEveryLengthWithAnOctetAnywhere(t *testing.T) {
+	for n := range 40 {
+		for i := range n {
+			for c := range 256 {
+				wire := []byte(strings.Repeat("x", n))
+				wire[i] = byte(c)
+				require.Equal(t, string(appendEscaped([]byte{'"'}, string(wire))), string(AppendString(nil, string(wire))))
+			}
+		}
+	}
+}
+
 func TestTimesOfOtherTools(t *testing.T) {
 	for _, c := range []struct {
 		text string

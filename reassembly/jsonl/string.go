@@ -2,6 +2,8 @@ package jsonl
 
 import (
 	"bytes"
+	"encoding/binary"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -19,7 +21,60 @@ var plain = func() (t [256]bool) {
 // AppendString appends a string of the wire as a JSON string: every backslash
 // doubled, every octet that is no valid UTF-8 as \xNN, and that as JSON.
 func AppendString(dst []byte, wire string) []byte {
-	dst = append(dst, '"')
+	from := len(dst) + 1
+	dst = slices.Grow(dst, len(wire)+2)[:from+len(wire)+1]
+	dst[from-1] = '"'
+	if !copyPlain(dst[from:], wire) {
+		return appendEscaped(dst[:from], wire)
+	}
+	dst[len(dst)-1] = '"'
+	return dst
+}
+
+// copyPlain copies wire into dst, which has room for it, and reports whether all
+// of it stands for itself. It does so eight octets at a time; the last eight
+// overlap with those before them.
+func copyPlain(dst []byte, wire string) bool {
+	if len(wire) < 8 {
+		ok := true
+		for i := range len(wire) {
+			dst[i] = wire[i]
+			ok = ok && plain[wire[i]]
+		}
+		return ok
+	}
+	special := uint64(0)
+	last := len(wire) - 8
+	for i := 0; i < last; i += 8 {
+		v := word(wire[i:])
+		binary.LittleEndian.PutUint64(dst[i:], v)
+		special |= specials(v)
+	}
+	v := word(wire[last:])
+	binary.LittleEndian.PutUint64(dst[last:], v)
+	return (special|specials(v))&highs == 0
+}
+
+// word returns the first eight octets of s in little-endian order.
+func word(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// Eight octets of 1, and of nothing but the highest bit.
+const ones, highs = 0x0101010101010101, 0x8080808080808080
+
+// specials has no highest bit in its eight octets if none of those of v is
+// special: a control, a quote, a backslash or beyond ASCII. What becomes less
+// than 0 has borrowed.
+func specials(v uint64) uint64 {
+	quote, backslash := v^'"'*ones, v^'\\'*ones
+	return v | (v - ' '*ones) | (quote - ones) | (backslash - ones)
+}
+
+// appendEscaped is AppendString behind the first quote.
+func appendEscaped(dst []byte, wire string) []byte {
 	from := 0
 	for i := 0; i < len(wire); {
 		c := wire[i]

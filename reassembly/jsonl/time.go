@@ -13,21 +13,48 @@ func appendTime(dst []byte, ns int64) []byte {
 	sec, frac := floorDiv(ns, second)
 	day, sec := floorDiv(sec, daySecond)
 	year, month, mday := civil(day)
-	dst = append(dst, '"')
-	dst = appendDigits(dst, year, 4)
-	dst = append(dst, '-')
-	dst = appendDigits(dst, month, 2)
-	dst = append(dst, '-')
-	dst = appendDigits(dst, mday, 2)
-	dst = append(dst, 'T')
-	dst = appendDigits(dst, sec/3600, 2)
-	dst = append(dst, ':')
-	dst = appendDigits(dst, sec/60%60, 2)
-	dst = append(dst, ':')
-	dst = appendDigits(dst, sec%60, 2)
-	dst = append(dst, '.')
-	dst = appendDigits(dst, frac, 9)
-	return append(dst, 'Z', '"')
+	t := [timeSize]byte{
+		'"', '2', '0', '0', '6', '-', '0', '1', '-', '0', '2', 'T', '1', '5', ':', '0', '4', ':', '0', '5', '.',
+		'0', '0', '0', '0', '0', '0', '0', '0', '0', 'Z', '"',
+	}
+	clock := uint32(sec)
+	put2(t[1:], uint32(year)/100)
+	put2(t[3:], uint32(year)%100)
+	put2(t[6:], uint32(month))
+	put2(t[9:], uint32(mday))
+	put2(t[12:], clock/3600)
+	put2(t[15:], clock/60%60)
+	put2(t[18:], clock%60)
+	putFraction(&t, uint32(frac))
+	return append(dst, t[:]...)
+}
+
+// appendLaterTime appends an instant not before another whose text begins at
+// dst[at]: in the same second only the fraction is another.
+func appendLaterTime(dst []byte, ns, other int64, at int) []byte {
+	frac := other % second
+	if ns < other || frac < 0 || uint64(ns-other) >= uint64(second-frac) {
+		return appendTime(dst, ns)
+	}
+	t := [timeSize]byte(dst[at:])
+	putFraction(&t, uint32(frac+ns-other))
+	return append(dst, t[:]...)
+}
+
+// timeSize is how many octets the text of an instant has, with its quotes.
+const timeSize = len(`"2006-01-02T15:04:05.000000000Z"`)
+
+func putFraction(t *[timeSize]byte, ns uint32) {
+	put2(t[21:], ns/10_000_000)
+	put2(t[23:], ns/100_000%100)
+	put2(t[25:], ns/1000%100)
+	put2(t[27:], ns/10%100)
+	t[29] = byte('0' + ns%10)
+}
+
+// put2 writes v, 0 to 99, as two digits.
+func put2(dst []byte, v uint32) {
+	dst[0], dst[1] = byte('0'+v/10), byte('0'+v%10)
 }
 
 func floorDiv(a, b int64) (q, r int64) {
@@ -36,15 +63,6 @@ func floorDiv(a, b int64) (q, r int64) {
 		q, r = q-1, r+b
 	}
 	return q, r
-}
-
-func appendDigits(dst []byte, v int64, n int) []byte {
-	var buf [9]byte
-	for i := n - 1; i >= 0; i-- {
-		buf[i] = byte('0' + v%10)
-		v /= 10
-	}
-	return append(dst, buf[:n]...)
 }
 
 // civil returns the Gregorian date of a day counted from 1970-01-01. The year
