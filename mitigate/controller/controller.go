@@ -284,9 +284,11 @@ func (c *Controller) lift(text, who, why string) error {
 }
 
 func (c *Controller) liftItem(it *item, who, why string) {
-	c.lifted.add(it.entry.ID, it.verdict.Expires, time.Now().UnixNano())
+	now := time.Now()
+	until := max(it.verdict.Expires, now.Add(lateRenewal).UnixNano())
+	c.lifted.add(it.entry.ID, until, now.UnixNano())
 	c.desired.remove(it)
-	c.journal.lift(it, who)
+	c.journal.lift(it, until, who)
 	c.touch(it.entry.Subject)
 	c.stats.Lifted++
 	c.record(AuditEntry{Who: who, What: "lifted", Verdict: it.verdict.ID, Detail: why})

@@ -316,6 +316,25 @@ func TestHitsOfCountersThatBeginAnewAreNotLost(t *testing.T) {
 	assert.EqualValues(t, 11, c.Verdicts()[0].Targets[0].Refused)
 }
 
+func TestACounterThatIsNotAmongThoseLatelyHitHasNotBegunAnew(t *testing.T) {
+	lb := newFake("lb1")
+	hits := make(chan detect.Hits, 100)
+	c, _ := running(t, controller.Config{
+		Targets:      []mitigate.Target{lb},
+		HitsInterval: 5 * time.Millisecond,
+		OnHits:       func(list []detect.Hits) { hits <- list[0] },
+	})
+	v := block(1, attacker)
+	require.NoError(t, c.Apply(v))
+	id, err := mitigate.ParseID(v.ID)
+	require.NoError(t, err)
+	for _, step := range []struct{ refused, passed, newRefused, newPassed uint64 }{{5, 3, 5, 3}, {0, 4, 0, 1}, {6, 0, 1, 0}, {7, 1, 1, 1}} {
+		lb.change(func() { lb.counts = []mitigate.Hits{{ID: id, Refused: step.refused, Passed: step.passed}} })
+		h := <-hits
+		assert.Equal(t, [2]uint64{step.newRefused, step.newPassed}, [2]uint64{h.Refused, h.Passed})
+	}
+}
+
 func TestRestartedControllerRemembers(t *testing.T) {
 	folder := t.TempDir()
 	config := controller.Config{StateDir: folder, Targets: []mitigate.Target{newFake("lb1")}}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -67,6 +68,23 @@ func TestDesiredStateAgreesWithALinearSearch(t *testing.T) {
 			require.Equal(t, first.entry.Expires, d.expiry.root().entry.Expires)
 		}
 	}
+}
+
+func TestALiftAlsoHoldsAgainstARenewalThatIsOnItsWayWhenTheVerdictWouldHaveEnded(t *testing.T) {
+	c, err := New(Config{})
+	require.NoError(t, err)
+	now := time.Now()
+	v := detect.Verdict{
+		ID: "0000000100000001", Action: detect.ActionBlock, Mode: detect.ModeEnforce, Time: now.UnixNano(), Expires: now.Add(time.Minute).UnixNano(),
+		Subject: detect.Subject{Client: netip.MustParsePrefix("192.0.2.1/32")},
+	}
+	require.NoError(t, c.Apply(v))
+	require.NoError(t, c.Lift(v.ID, "alice"))
+	c.expire(now.Add(5 * time.Minute))
+	v.Time, v.Expires = now.Add(5*time.Minute).UnixNano(), now.Add(15*time.Minute).UnixNano()
+	assert.ErrorIs(t, c.Apply(v), ErrStale)
+	c.expire(now.Add(2 * lateRenewal))
+	assert.Empty(t, c.lifted.expires)
 }
 
 func TestLiftedVerdictsAreForgottenWhenTheyWouldHaveExpired(t *testing.T) {

@@ -50,9 +50,8 @@ func (w *worker) countHits(read []mitigate.Hits, now time.Time) []detect.Hits {
 			count = new(hitCount)
 			w.hits[h.ID] = count
 		}
-		refused := difference(h.Refused, count.last.Refused)
-		passed := difference(h.Passed, count.last.Passed)
-		count.last = h
+		refused := difference(h.Refused, &count.last.Refused)
+		passed := difference(h.Passed, &count.last.Passed)
 		count.total.Refused += refused
 		count.total.Passed += passed
 		if refused+passed > 0 {
@@ -69,10 +68,16 @@ func (w *worker) countHits(read []mitigate.Hits, now time.Time) []detect.Hits {
 }
 
 // difference is what a counter counted since it was last read; one that is
-// smaller than before began anew.
-func difference(now, last uint64) uint64 {
-	if now < last {
+// smaller than before began anew. One that is 0 was not among those lately hit,
+// which says nothing of it.
+func difference(now uint64, last *uint64) uint64 {
+	before := *last
+	if now == 0 {
+		return 0
+	}
+	*last = now
+	if now < before {
 		return now
 	}
-	return now - last
+	return now - before
 }

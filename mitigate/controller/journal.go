@@ -41,7 +41,7 @@ type journal struct {
 // journalRecord is a verdict with what the controller knows of it.
 type journalRecord struct {
 	ID      string          `json:"id"`
-	Expires int64           `json:"expires,omitempty"` // of a lifted verdict, ns since the epoch
+	Expires int64           `json:"expires,omitempty"` // until when a lifted verdict is remembered, ns since the epoch
 	Since   int64           `json:"since,omitempty"`   // when it first arrived, ns since the epoch
 	Who     string          `json:"who,omitempty"`
 	Verdict json.RawMessage `json:"verdict,omitempty"` // the contract's line; without it the verdict is no longer active
@@ -144,9 +144,9 @@ func (j *journal) drop(it *item) {
 	}
 }
 
-func (j *journal) lift(it *item, who string) {
+func (j *journal) lift(it *item, until int64, who string) {
 	if j != nil {
-		j.note(journalRecord{ID: it.verdict.ID, Expires: it.verdict.Expires, Who: who})
+		j.note(journalRecord{ID: it.verdict.ID, Expires: until, Who: who})
 	}
 }
 

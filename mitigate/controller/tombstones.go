@@ -2,6 +2,7 @@ package controller
 
 import (
 	"container/heap"
+	"time"
 
 	"offpath/mitigate"
 )
@@ -10,8 +11,13 @@ import (
 // expire is forgotten.
 const maxLifted = 1 << 16
 
-// tombstones are lifted verdicts until they would have expired, so that a late
-// copy does not bring one back. They are not for concurrent use.
+// lateRenewal is how long after a lift a renewal may still be on its way from a
+// detection that lags behind.
+const lateRenewal = time.Hour
+
+// tombstones are lifted verdicts until they would have expired, and for
+// lateRenewal at least, so that a late copy does not bring one back. They are
+// not for concurrent use.
 type tombstones struct {
 	expires map[mitigate.ID]int64 // ns since the epoch
 	order   tombHeap
