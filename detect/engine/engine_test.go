@@ -533,3 +533,15 @@ func TestALoginWhoseCredentialsAreOpaqueIsLearnedFromWhatFollows(t *testing.T) {
 	}
 	assert.Empty(t, b.found)
 }
+
+func TestSentencesHoldNothingThatATerminalObeys(t *testing.T) {
+	b := newBench(t)
+	for k := range 6 {
+		b.n++
+		tx := try{at: time.Duration(k) * second, client: "45.0.0.1", account: fmt.Sprint(k), password: "p"}.transaction(b.n)
+		tx.Request.Path = "/login/\x1b[2J\r\n\xffé\u202e"
+		b.Observe(tx)
+	}
+	require.Len(t, b.found, 1)
+	assert.Contains(t, b.found[0].Message, `of honest logins to "POST api.bank.example/login/\x1b[2J\r\n\xffé\u202e" about 8 % fail.`)
+}

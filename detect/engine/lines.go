@@ -3,7 +3,9 @@ package engine
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"offpath/detect"
 	"offpath/detect/sequential"
@@ -49,7 +51,7 @@ func findingMessage(f *detect.Finding, endpoint string, cracks bool, v *sequenti
 	}
 	text := fmt.Sprintf("%s tried %s %s within %s, of which %d failed; of honest logins to %s about %.0f %% fail.",
 		subjectText(f.Subject.Client), count(attempts, "login", "logins"), what, span(f.WindowEnd-f.WindowStart),
-		v.Failures, endpoint, 100*v.Baseline)
+		v.Failures, printable(endpoint), 100*v.Baseline)
 	if v.Successes > 0 {
 		text += fmt.Sprintf(" The password was right %s: look at those accounts.", times(v.Successes))
 	}
@@ -62,6 +64,17 @@ func verdictMessage(a *active, strikes int) string {
 		text += fmt.Sprintf(" It has been blocked %s before.", times(strikes))
 	}
 	return text
+}
+
+// printable is a name that a client chose, quoted if it holds anything that a
+// terminal would not simply show.
+func printable(name string) string {
+	for _, r := range name {
+		if r == utf8.RuneError || !strconv.IsPrint(r) {
+			return strconv.Quote(name)
+		}
+	}
+	return name
 }
 
 // subjectText is an address or a network as people write it.

@@ -106,7 +106,7 @@ type Admin struct {
 
 // State is where offpath keeps what must outlive it.
 type State struct {
-	Dir string `key:"dir" doc:"folder for the hash key"`
+	Dir string `key:"dir" doc:"folder of the hash key, the active verdicts, the kill switch and the audit log"`
 }
 
 // Log is about the messages on stderr.

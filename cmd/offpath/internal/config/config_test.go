@@ -290,3 +290,14 @@ func FuzzLoadGivesAConfigurationOrOneError(f *testing.F) {
 		}
 	})
 }
+
+func TestIPv4MappedNetworksAreThoseOfTheClientsThatAreSeen(t *testing.T) {
+	for text, want := range map[string]string{
+		"::ffff:192.0.2.7": "192.0.2.7/32", "::ffff:10.0.0.0/104": "10.0.0.0/8", "::ffff:0.0.0.0/96": "0.0.0.0/0",
+		"::/64": "::/64", "2001:db8::/32": "2001:db8::/32", "10.0.0.0/8": "10.0.0.0/8",
+	} {
+		network, err := ParseNetwork(text)
+		require.NoError(t, err)
+		assert.Equal(t, want, network.String())
+	}
+}

@@ -114,6 +114,7 @@ func setScalar(field reflect.Value, text string) error {
 
 // ParseNetwork reads an address or a network in CIDR notation; bits beyond
 // the prefix length are an error, as they usually mean a slip of the pen.
+// IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2) is IPv4, as clients' addresses are.
 func ParseNetwork(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		address, err := netip.ParseAddr(text)
@@ -129,6 +130,9 @@ func ParseNetwork(text string) (netip.Prefix, error) {
 	}
 	if prefix.Masked() != prefix {
 		return netip.Prefix{}, fmt.Errorf("%q has bits set beyond its prefix length; did you mean %s?", text, prefix.Masked())
+	}
+	if a := prefix.Addr(); a.Is4In6() && prefix.Bits() >= 96 {
+		prefix = netip.PrefixFrom(a.Unmap(), prefix.Bits()-96)
 	}
 	return prefix, nil
 }
