@@ -57,3 +57,33 @@ func TestIdentity(t *testing.T) {
 		})
 	}
 }
+
+func TestEventIDsAreDistinct(t *testing.T) {
+	s := script.New()
+	const connections, requests = 40, 50
+	for range connections {
+		c := s.Connection()
+		c.Open()
+		for i := range requests {
+			exchangeOf(c, i)
+		}
+		c.Close()
+	}
+	txs, _ := run(t, config, s.Packets(), 10)
+	seen := map[string]bool{}
+	digits := [24]map[byte]bool{}
+	for _, tx := range txs {
+		seen[tx.ID] = true
+		for i := range digits {
+			if digits[i] == nil {
+				digits[i] = map[byte]bool{}
+			}
+			digits[i][tx.ID[i]] = true
+		}
+	}
+	assert.Greater(t, len(txs), connections*requests-1)
+	assert.Len(t, seen, len(txs))
+	for i := range digits {
+		assert.Len(t, digits[i], 16, "digit %d takes every value", i)
+	}
+}

@@ -108,11 +108,10 @@ func (f *Flow) SetClient(d Direction) { f.client = int8(d) }
 // Endpoint returns the address and port that send in direction d.
 func (f *Flow) Endpoint(d Direction) netip.AddrPort {
 	addr, port := f.key.endpoint(d)
-	a := netip.AddrFrom16(addr)
 	if f.key.version == 4 {
-		a = a.Unmap()
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(addr[12:])), port)
 	}
-	return netip.AddrPortFrom(a, port)
+	return netip.AddrPortFrom(netip.AddrFrom16(addr), port)
 }
 
 // Midstream reports whether the flow was joined after its start.
