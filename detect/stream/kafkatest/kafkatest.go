@@ -38,7 +38,7 @@ func Start(t testing.TB) string {
 	java, err := exec.LookPath("java")
 	archives, _ := filepath.Glob(filepath.Join(Libs(), "*.jar"))
 	if err != nil || len(archives) == 0 {
-		message := fmt.Sprintf("no kafka broker: java: %v, %d archives in %s (`make setup` fetches them)", err, len(archives), Libs())
+		message := fmt.Sprintf("no kafka broker: java: %v, %d archives in %s (`make test` fetches them)", err, len(archives), Libs())
 		if os.Getenv("CI") != "" {
 			t.Fatal(message)
 		}
