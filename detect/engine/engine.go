@@ -239,6 +239,12 @@ func (e *Engine) SetMode(mode detect.Mode) {
 // of their ids.
 func (e *Engine) Enforcements() []detect.Enforcement { return e.witness.Enforcements(e.clock) }
 
+// Enforcement is what became of one verdict on the wire; not ok if it is not
+// followed.
+func (e *Engine) Enforcement(id string) (detect.Enforcement, bool) {
+	return e.witness.Enforcement(id, e.clock)
+}
+
 // Login is an endpoint that was recognised as a login.
 type Login struct {
 	Endpoint string

@@ -201,6 +201,13 @@ func FuzzEngine(f *testing.F) {
 				for _, v := range r.decided {
 					e.Hits([]detect.Hits{{Verdict: v.ID, Refused: uint64(b[0])}})
 				}
+			case 4:
+				e.SetMode([]detect.Mode{detect.ModeMonitor, detect.ModeEnforce}[b[0]&1])
+			case 5:
+				if len(r.decided) > 0 {
+					v := *r.decided[int(b[0])%len(r.decided)]
+					e.Restore(&v)
+				}
 			}
 		}
 		check(t, e, r, allow)

@@ -163,13 +163,24 @@ func member(want, is string) bool { return want == "" || want == is }
 // their ids.
 func (b *Book) Enforcements(now int64) []detect.Enforcement {
 	list := make([]detect.Enforcement, 0, len(b.byID))
-	for _, w := range b.byID {
-		e := w.seen
-		e.Time, e.State = now, w.state(now)
+	for id := range b.byID {
+		e, _ := b.Enforcement(id, now)
 		list = append(list, e)
 	}
 	slices.SortFunc(list, func(a, b detect.Enforcement) int { return strings.Compare(a.Verdict, b.Verdict) })
 	return list
+}
+
+// Enforcement says how one verdict stands at an event time; not ok if it is not
+// followed.
+func (b *Book) Enforcement(id string, now int64) (e detect.Enforcement, ok bool) {
+	w := b.byID[id]
+	if w == nil {
+		return e, false
+	}
+	e = w.seen
+	e.Time, e.State = now, w.state(now)
+	return e, true
 }
 
 func (w *watch) state(now int64) detect.WireState {

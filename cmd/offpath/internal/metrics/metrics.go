@@ -222,7 +222,7 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_transactions_total", "Transactions observed.", s.Transactions)
 	w.counter("offpath_detect_second_legs_total", "Of these, the second sight of a request.", s.SecondLegs)
 	w.counter("offpath_detect_refused_total", "Of these, refused by a load balancer.", s.Refused)
-	w.counter("offpath_detect_refused_stale_total", "Of these, refused by order of no active verdict.", s.RefusedStale)
+	w.counter("offpath_detect_refused_stale_total", "Of these, refused by order of no active verdict against their client.", s.RefusedStale)
 	w.counter("offpath_detect_no_client_total", "Logins whose client is unknown or a trusted proxy.", s.NoClient)
 	for outcome, n := range s.Logins {
 		w.counter("offpath_detect_logins_total", "Login attempts by outcome.", n, "outcome", outcome)
@@ -231,6 +231,7 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_findings_total", "Findings.", s.Findings)
 	const verdicts = "Verdicts by what happened to them."
 	w.counter("offpath_detect_verdicts_total", verdicts, s.Verdicts, "event", "new")
+	w.counter("offpath_detect_verdicts_total", verdicts, s.Restored, "event", "restored")
 	w.counter("offpath_detect_verdicts_total", verdicts, s.Renewals, "event", "renewed")
 	w.counter("offpath_detect_verdicts_total", verdicts, s.Expired, "event", "expired")
 	w.counter("offpath_detect_verdicts_total", verdicts, s.Lifted, "event", "lifted")

@@ -108,13 +108,21 @@ func TestTheFirstRefusalOfEachVerdictIsMeasuredOnce(t *testing.T) {
 	assert.False(t, w.decided(&detect.Verdict{ID: "a", Time: 900}), "a renewal is no news")
 	assert.False(t, w.decided(&detect.Verdict{ID: "c", Time: 900, Action: detect.ActionLift}))
 
-	w.update([]detect.Enforcement{{Verdict: "a"}, {Verdict: "b", FirstRefused: 250}})
-	w.update([]detect.Enforcement{{Verdict: "a", FirstRefused: 400}, {Verdict: "b", FirstRefused: 250}, {Verdict: "other", FirstRefused: 1}})
+	firstRefused := map[string]int64{"a": 0, "b": 250}
+	enforcement := func(id string) (detect.Enforcement, bool) {
+		first, ok := firstRefused[id]
+		return detect.Enforcement{Verdict: id, FirstRefused: first}, ok
+	}
+	w.update(enforcement)
+	firstRefused["a"], firstRefused["other"] = 400, 1
+	w.update(enforcement)
 	assert.Equal(t, []time.Duration{50, 300}, measured)
 	w.decided(&detect.Verdict{ID: "restored", Time: 900})
-	w.update([]detect.Enforcement{{Verdict: "restored", FirstRefused: 500}})
+	firstRefused["restored"] = 500
+	w.update(enforcement)
 	assert.Len(t, measured, 2, "a verdict of an earlier run had been refused before")
-	w.update(nil)
+	clear(firstRefused)
+	w.update(enforcement)
 	assert.Empty(t, w.times, "what the engine no longer follows is forgotten")
 }
 

@@ -48,28 +48,24 @@ func (w *witness) look(stage *detection.Stage) {
 	}
 	stage.Post(func(e *engine.Engine) {
 		defer w.looking.Store(false)
-		w.update(e.Enforcements())
+		w.update(e.Enforcement)
 	})
 }
 
-// update reports first refusals, and forgets verdicts that the engine no
-// longer follows.
-func (w *witness) update(enforcements []detect.Enforcement) {
-	followed := make(map[string]int64, len(enforcements))
-	for i := range enforcements {
-		e := &enforcements[i]
-		at, known := w.times[e.Verdict]
-		if !known {
-			continue
-		}
-		if at != seen && e.FirstRefused != 0 {
+// update reports first refusals, and forgets verdicts that are no longer
+// followed.
+func (w *witness) update(enforcement func(id string) (detect.Enforcement, bool)) {
+	for id, at := range w.times {
+		e, followed := enforcement(id)
+		switch {
+		case !followed:
+			delete(w.times, id)
+		case at != seen && e.FirstRefused != 0:
 			// A verdict of an earlier run was refused before its first line here.
 			if e.FirstRefused >= at {
 				w.node.refused(time.Duration(e.FirstRefused - at))
 			}
-			at = seen
+			w.times[id] = seen
 		}
-		followed[e.Verdict] = at
 	}
-	w.times = followed
 }
