@@ -59,6 +59,9 @@ func (e *Extractor) isTrusted(addr netip.Addr) bool {
 // if there is no such field.
 func (e *Extractor) walk(peer netip.Addr, f *fields, r role, parse func([]byte) (netip.Addr, bool)) (client netip.Addr, ok bool) {
 	client = peer
+	if !f.shape.has(r) {
+		return client, false
+	}
 	for _, u := range slices.Backward(f.shape.used) {
 		if u.role != r {
 			continue

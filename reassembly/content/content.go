@@ -31,6 +31,7 @@ import (
 	"net/netip"
 
 	"offpath/reassembly"
+	"offpath/reassembly/internal/jsonscan"
 	"offpath/reassembly/internal/text"
 	"offpath/reassembly/message"
 )
@@ -108,10 +109,11 @@ type Extractor struct {
 
 	fields      fields // of the message at hand
 	keyHashes   keyHashTable
-	keys        keySet      // of the query or body at hand
-	query, body credentials // of the request at hand
-	answer      answer      // of the response at hand
-	member      member      // what a visitor is shown
+	paths       [jsonscan.MaxDepth + 1]uint64 // of what holds the members at each depth
+	keys        keySet                        // of the query or body at hand
+	query, body credentials                   // of the request at hand
+	answer      answer                        // of the response at hand
+	member      member                        // what a visitor is shown
 
 	rest      rest // of the request-target at hand
 	bareQuery bool // the query at hand says nothing of credentials

@@ -33,13 +33,13 @@ const (
 )
 
 func contentCoding(f *fields) coding {
-	v := trim(f.first[roleContentEncoding])
-	switch {
-	case len(v) == 0 && f.count(roleContentEncoding) <= 1:
+	if !f.shape.has(roleContentEncoding) {
 		return codingIdentity
+	}
+	switch v := trim(f.first[roleContentEncoding]); {
 	case f.count(roleContentEncoding) > 1:
 		return codingUnknown
-	case equalFold(v, "identity"):
+	case len(v) == 0, equalFold(v, "identity"):
 		return codingIdentity
 	case equalFold(v, "gzip"), equalFold(v, "x-gzip"):
 		return codingGzip

@@ -23,6 +23,9 @@ func (e *Extractor) scan(head *message.Head) *fields {
 
 // each calls do with every value in a role, in wire order.
 func (f *fields) each(r role, do func(value []byte)) {
+	if !f.shape.has(r) {
+		return
+	}
 	for _, u := range f.shape.used {
 		if u.role == r {
 			do(f.head.Fields[u.index].Value)

@@ -1,6 +1,7 @@
 package content
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -114,6 +115,9 @@ func (h *hasher) list(token []byte) []string {
 // removed, every letter in lower case (Unicode's simple mapping); octets that
 // are no UTF-8 stay as they are.
 func appendAccount(dst, name []byte) []byte {
+	if isASCII(name) {
+		return appendLower(dst, bytes.TrimSpace(name))
+	}
 	start := len(dst)
 	for len(name) > 0 {
 		r, n := utf8.DecodeRune(name)

@@ -56,9 +56,9 @@ func (e ends) hash() uint64 {
 	return high ^ low
 }
 
-// look returns what a name, already percent-decoded or unescaped, says.
-func (t *nameTable) look(name []byte) said {
-	ends := endsOf(name)
+// look returns what a name, already percent-decoded or unescaped, says; ends are
+// its ends.
+func (t *nameTable) look(name []byte, ends ends) said {
 	slot := &t.slots[ends.hash()%nameSlots]
 	again := slot.ends == ends
 	if again && (len(name) <= shortName || slot.long == string(name)) {

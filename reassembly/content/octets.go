@@ -1,5 +1,7 @@
 package content
 
+import "unicode/utf8"
+
 // appendLower appends b with ASCII letters in lower case.
 func appendLower(dst, b []byte) []byte {
 	for _, c := range b {
@@ -62,6 +64,15 @@ func isTokenByte(c byte) bool {
 		return true
 	}
 	return isAlnum(c)
+}
+
+func isASCII(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

@@ -76,7 +76,8 @@ func (e *Extractor) plainQuery(query []byte) (plain, bare bool) {
 		case octetEquals, octetPair:
 			digits = 0
 			if !named && i > start {
-				info := e.keys.names.look(query[start:i]).info
+				name := query[start:i]
+				info := e.keys.names.look(name, endsOf(name)).info
 				if _, secret := info.hashed(); secret {
 					return false, false
 				}

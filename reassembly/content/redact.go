@@ -53,7 +53,7 @@ func (e *Extractor) appendRedacted(dst, url []byte) []byte {
 		if width == 0 || i == len(url) {
 			continue
 		}
-		if kind, secret := e.keys.names.look(name).info.hashed(); secret {
+		if kind, secret := e.keys.names.look(name, endsOf(name)).info.hashed(); secret {
 			end := i + valueEnd(url[i:], query)
 			e.value = appendUnescaped(e.value[:0], url[i:end])
 			dst = e.hash.append(dst, kind, e.value)

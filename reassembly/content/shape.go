@@ -55,7 +55,11 @@ type shape struct {
 	names []byte   // every name as sent and then its length
 	lower []string // the names in lower case, pseudo-header fields left out; nil in a shape that is not remembered
 	used  []use    // the fields that have a role, in wire order
+	roles uint32   // bit n: there is a field in role n
 }
+
+// has reports whether there is a field in a role.
+func (s *shape) has(r role) bool { return s.roles>>r&1 != 0 }
 
 // use is the role of the field at an index.
 type use struct {
@@ -117,11 +121,12 @@ func (t *shapeTable) get(head *message.Head) *shape {
 // set finds the fields that have a role.
 func (s *shape) set(head *message.Head) {
 	var buf [longestRole]byte
-	s.used = s.used[:0]
+	s.used, s.roles = s.used[:0], 0
 	for i := range head.Fields {
 		if name := head.Fields[i].Name; len(name) <= longestRole {
 			if r := roleNames[string(appendLower(buf[:0], name))]; r != roleNone {
 				s.used = append(s.used, use{int32(i), r})
+				s.roles |= 1 << r
 			}
 		}
 	}

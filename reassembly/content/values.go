@@ -58,7 +58,7 @@ type visitor interface{ visit(m *member) }
 // walkJSON visits every scalar member (and scalar element of an array that is a
 // member) of a JSON text whose name says something, noting all keys.
 func (e *Extractor) walkJSON(data []byte, v visitor) {
-	var paths [jsonscan.MaxDepth + 1]uint64
+	paths := &e.paths
 	s := jsonscan.New(afterGuard(data))
 	s.Quiet(true)
 	m := e.newMember()

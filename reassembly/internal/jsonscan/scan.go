@@ -110,16 +110,16 @@ func (s *Scanner) Next() (t Token, raw []byte) {
 				s.state = wantKey
 			}
 		case '"':
-			switch s.state {
-			case wantKey, wantKeyOrClose:
-				return s.key()
-			case wantValue, wantValueOrClose:
-			default:
+			key := s.state == wantKey || s.state == wantKeyOrClose
+			if !key && s.state > wantValueOrClose {
 				return s.fail()
 			}
 			raw, ok := s.str()
-			if !ok {
+			if !ok || key && !s.colon() {
 				return s.fail()
+			}
+			if key {
+				return Key, raw
 			}
 			if s.after(); !s.quiet {
 				return String, raw
@@ -164,20 +164,21 @@ func (s *Scanner) after() {
 	}
 }
 
-func (s *Scanner) key() (Token, []byte) {
-	raw, ok := s.str()
-	if !ok {
-		return s.fail()
-	}
-	for s.pos < len(s.data) && IsSpace(s.data[s.pos]) {
+// colon reads what stands between a name and its value.
+func (s *Scanner) colon() bool {
+	for s.pos < len(s.data) {
+		c := s.data[s.pos]
+		if c == ':' {
+			s.pos++
+			s.state = wantValue
+			return true
+		}
+		if !IsSpace(c) {
+			return false
+		}
 		s.pos++
 	}
-	if s.pos == len(s.data) || s.data[s.pos] != ':' {
-		return s.fail()
-	}
-	s.pos++
-	s.state = wantValue
-	return Key, raw
+	return false
 }
 
 func (s *Scanner) open(c byte) (Token, []byte) {
@@ -216,15 +217,16 @@ func (s *Scanner) scalar(c byte) (Token, []byte) {
 func (s *Scanner) str() (raw []byte, ok bool) {
 	start := s.pos + 1
 	end := special(s.data, start)
-	s.escaped = end < len(s.data) && s.data[end] == '\\'
-	for end < len(s.data) && s.data[end] == '\\' {
+	s.escaped = false
+	for end < len(s.data) {
+		if s.data[end] == '"' {
+			s.pos = end + 1
+			return s.data[start:end], true
+		}
+		s.escaped = true
 		end = special(s.data, end+2)
 	}
-	if end >= len(s.data) {
-		return nil, false
-	}
-	s.pos = end + 1
-	return s.data[start:end], true
+	return nil, false
 }
 
 // special returns the index of the first quote or backslash in data from i on,
