@@ -9,6 +9,7 @@ import (
 
 // answer is what the body of a response shows, as views.
 type answer struct {
+	touched    bool // not the zero value
 	code       value
 	codeRank   uint8
 	tokens     [maxSessionTokens]value
@@ -24,8 +25,16 @@ const (
 
 var trueCode, falseCode = []byte("true"), []byte("false")
 
+// reset makes a the zero value, which it is for most responses.
+func (a *answer) reset() {
+	if a.touched {
+		*a = answer{}
+	}
+}
+
 // visit implements visitor.
 func (a *answer) visit(m *member) {
+	a.touched = true
 	class := m.info.class
 	if class&classIssued != 0 && m.token == jsonscan.String && !m.cut && isToken(m.value.octets) && a.tokenCount < maxSessionTokens {
 		a.tokens[a.tokenCount] = m.value

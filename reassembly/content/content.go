@@ -107,7 +107,6 @@ type Extractor struct {
 	text    text.Builder // strings of the message at hand that no table holds
 	decoder decoder
 
-	fields      fields // of the message at hand
 	keyHashes   keyHashTable
 	paths       [jsonscan.MaxDepth + 1]uint64 // of what holds the members at each depth
 	keys        keySet                        // of the query or body at hand
@@ -165,11 +164,12 @@ func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body
 		tx.Response.Signature.Length = reassembly.Unknown
 		tx.Response.Detail.DecodedBytes = reassembly.Unknown
 	}
-	f := e.scan(head)
-	e.client(tx, f)
-	e.requestHead(&tx.Request, f)
-	e.requestBody(tx, f, body)
-	e.detail(&tx.Request.Detail, f, body)
+	var f fields
+	f.scan(&e.shapes, head)
+	e.client(tx, &f)
+	e.requestHead(&tx.Request, &f)
+	e.requestBody(tx, &f, body)
+	e.detail(&tx.Request.Detail, &f, body)
 	e.text.Commit()
 	e.splitTarget(&tx.Request)
 }
@@ -187,10 +187,11 @@ func (e *Extractor) Response(tx *reassembly.Transaction, head *message.Head, bod
 		tx.Request.Detail.DecodedBytes = reassembly.Unknown
 	}
 	tx.Response.Status = head.Status
-	f := e.scan(head)
+	var f fields
+	f.scan(&e.shapes, head)
 	e.refusal(tx, head)
-	e.responseBody(tx, f, body)
-	e.detail(&tx.Response.Detail, f, body)
+	e.responseBody(tx, &f, body)
+	e.detail(&tx.Response.Detail, &f, body)
 	e.text.Commit()
 }
 

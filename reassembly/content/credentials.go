@@ -11,6 +11,7 @@ import (
 // credentials are what one part of a request (its query, its body) shows, as
 // views.
 type credentials struct {
+	touched        bool // not the zero value
 	user           value
 	userName       value
 	userRank       uint8
@@ -26,11 +27,19 @@ type credentials struct {
 	tokenCount     int
 }
 
+// reset makes c the zero value, which it is for most requests.
+func (c *credentials) reset() {
+	if c.touched {
+		*c = credentials{}
+	}
+}
+
 // visit implements visitor.
 func (c *credentials) visit(m *member) {
 	if m.info.class == 0 || m.token != jsonscan.String && m.token != jsonscan.Number {
 		return
 	}
+	c.touched = true
 	empty := len(m.value.octets) == 0 || m.cut
 	switch class := m.info.class; {
 	case class&classPassword != 0:

@@ -9,16 +9,15 @@ type fields struct {
 	first [roles][]byte // the first value in each role
 }
 
-// scan finds the fields of a head. The result is valid until the next call.
-func (e *Extractor) scan(head *message.Head) *fields {
-	f := &e.fields
-	*f = fields{head: head, shape: e.shapes.get(head)}
+// scan finds the fields of a head, whose shape t knows. They are valid until the
+// next use of t.
+func (f *fields) scan(t *shapeTable, head *message.Head) {
+	f.head, f.shape = head, t.get(head)
 	for _, u := range f.shape.used {
 		if f.first[u.role] == nil {
 			f.first[u.role] = head.Fields[u.index].Value
 		}
 	}
-	return f
 }
 
 // each calls do with every value in a role, in wire order.

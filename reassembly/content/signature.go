@@ -49,7 +49,8 @@ func (e *Extractor) bodySignature(sig *reassembly.Signature, kind string, f *fie
 
 // requestBody sets what a request's query and body say.
 func (e *Extractor) requestBody(tx *reassembly.Transaction, f *fields, body message.Body) {
-	e.body, e.query = credentials{}, credentials{}
+	e.body.reset()
+	e.query.reset()
 	if i := bytes.IndexByte(f.head.Target, '?'); i >= 0 && !e.bareQuery {
 		query, _, _ := bytes.Cut(f.head.Target[i+1:], []byte{'#'})
 		e.keys.reset()
@@ -70,7 +71,7 @@ func (e *Extractor) responseBody(tx *reassembly.Transaction, f *fields, body mes
 	r := &tx.Response
 	r.BodyBytes = body.Bytes
 	kind := e.setMedia(&r.MIMEType, f.first[roleContentType])
-	e.answer = answer{}
+	e.answer.reset()
 	e.bodySignature(&r.Signature, kind, f, body, &e.answer)
 	if e.answer.code.octets != nil {
 		e.value = e.answer.code.append(e.value[:0])

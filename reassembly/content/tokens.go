@@ -45,8 +45,8 @@ func newTokenTable() tokenTable {
 func (t *tokenTable) find(k Kind, octets []byte) (found *token, set *tokenSet, tag uint64) {
 	tag = maphash.Bytes(t.seed, octets) + uint64(k)
 	set = &t.sets[tag%tokenSets]
-	for i, held := range set.tags {
-		if held == tag && set.tokens[i].kind == k && bytes.Equal(set.tokens[i].octets, octets) {
+	for i := range set.tags {
+		if set.tags[i] == tag && set.tokens[i].kind == k && bytes.Equal(set.tokens[i].octets, octets) {
 			return &set.tokens[i], set, tag
 		}
 	}

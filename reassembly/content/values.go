@@ -45,10 +45,12 @@ type member struct {
 	cut    bool           // the value may go on beyond what was seen
 }
 
-// newMember returns the Extractor's member, empty.
-func (e *Extractor) newMember() *member {
-	e.member = member{depth: 1, token: jsonscan.String}
-	return &e.member
+// topMember returns the Extractor's member as one at the top of a body that may
+// be a string; name and value are to be set.
+func (e *Extractor) topMember() *member {
+	m := &e.member
+	m.parent, m.depth, m.token, m.cut = rootPath, 1, jsonscan.String, false
+	return m
 }
 
 // visitor takes the members of a body in order, those aside whose names say
@@ -61,7 +63,7 @@ func (e *Extractor) walkJSON(data []byte, v visitor) {
 	paths := &e.paths
 	s := jsonscan.New(afterGuard(data))
 	s.Quiet(true)
-	m := e.newMember()
+	m := e.topMember()
 	path := rootPath // of the last key
 	for {
 		t, raw := s.Next()
@@ -107,7 +109,7 @@ func afterGuard(data []byte) []byte {
 // walkForm visits the pairs of a form or query.
 func (e *Extractor) walkForm(data []byte, whole bool, v visitor) {
 	s := formScanner{data, whole}
-	m := e.newMember()
+	m := e.topMember()
 	for {
 		name, val, cut, ok := s.next()
 		if !ok {
@@ -123,7 +125,7 @@ func (e *Extractor) walkForm(data []byte, whole bool, v visitor) {
 // walkMultipart visits the parts of a multipart/form-data body.
 func (e *Extractor) walkMultipart(data, contentType []byte, whole bool, v visitor) {
 	s := newMultipartScanner(data, contentType, whole)
-	m := e.newMember()
+	m := e.topMember()
 	for {
 		name, val, cut, ok := s.next()
 		if !ok {
