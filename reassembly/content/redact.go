@@ -97,7 +97,7 @@ func mayHoldSecret(url []byte) bool {
 // password hashed, and returns how much of url that is.
 func (e *Extractor) appendAuthority(dst, url []byte) ([]byte, int) {
 	start := bytes.Index(url, []byte("//"))
-	if start < 0 || bytes.IndexAny(url[:start], "/?#") >= 0 {
+	if start < 0 || bytes.ContainsAny(url[:start], "/?#") {
 		return dst, 0
 	}
 	start += 2
