@@ -3,6 +3,7 @@ package content
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 
 	"offpath/reassembly"
 	"offpath/reassembly/internal/jsonscan"
@@ -21,6 +22,7 @@ type credentials struct {
 	passwordName   value
 	passwordFields int
 	passwordParent uint64
+	morePasswords  uint64 // of the values beside password that differ from it; 0: none
 	grant          value
 	apiKey         value
 	tokens         [maxSessionTokens]value
@@ -43,16 +45,15 @@ func (c *credentials) visit(m *member) {
 	empty := len(m.value.octets) == 0 || m.cut
 	switch class := m.info.class; {
 	case class&classPassword != 0:
-		if !m.first {
-			return
-		}
-		if c.passwordFields == 0 {
-			c.passwordName, c.passwordParent = m.name, m.parent
-			if !empty {
-				c.password = m.value
+		if m.first {
+			if c.passwordFields == 0 {
+				c.passwordName, c.passwordParent = m.name, m.parent
 			}
+			c.passwordFields++
 		}
-		c.passwordFields++
+		if !empty {
+			c.addPassword(m.value)
+		}
 	case empty:
 	case class&(classAccount|classWeak) != 0:
 		if c.user.octets == nil || m.info.rank < c.userRank {
@@ -68,6 +69,18 @@ func (c *credentials) visit(m *member) {
 		}
 	case class&classAPIKey != 0:
 		c.apiKey = m.value
+	}
+}
+
+// addPassword takes the value of a field that looks like a password. Which of
+// several a server reads is not known: one that never changes must not hide the
+// one that does.
+func (c *credentials) addPassword(v value) {
+	switch {
+	case c.password.octets == nil:
+		c.password = v
+	case !bytes.Equal(v.octets, c.password.octets):
+		c.morePasswords = mix64(c.morePasswords ^ fnv64(v.octets))
 	}
 }
 
@@ -116,12 +129,25 @@ func (e *Extractor) account(a *reassembly.Auth, c *credentials, carrier string) 
 	a.Carrier = carrier
 	a.PasswordFields = c.passwordFields
 	e.setName(&a.PasswordField, c.passwordName)
-	e.setHash(&a.PasswordHash, KindPassword, c.password)
+	e.setPassword(a, c)
 	if c.userWeak && c.userParent != c.passwordParent {
 		return // the name or id of something else
 	}
 	e.setName(&a.UserField, c.userName)
 	e.setHash(&a.UserHash, KindAccount, c.user)
+}
+
+// setPassword sets the password's hash: where there are several passwords, of
+// all of them.
+func (e *Extractor) setPassword(a *reassembly.Auth, c *credentials) {
+	if c.morePasswords == 0 || e.hash.cleartext {
+		e.setHash(&a.PasswordHash, KindPassword, c.password)
+		return
+	}
+	e.value = c.password.append(e.value[:0])
+	e.value = binary.BigEndian.AppendUint64(append(e.value, 0), c.morePasswords)
+	e.hex = e.hash.append(e.hex[:0], KindPassword, e.value)
+	e.set(&a.PasswordHash, e.hex)
 }
 
 // basic sets account and password of the Basic scheme (RFC 7617).

@@ -2,6 +2,7 @@ package content
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"net/url"
 	"strings"
 	"testing"
@@ -33,8 +34,9 @@ func TestCredentials(t *testing.T) {
 			reassembly.Auth{Carrier: "form", UserField: "session[username]", PasswordField: "session[password]", PasswordFields: 1, UserHash: user, PasswordHash: pass}},
 		{"two passwords: sign-up or change", "/signup", form + "email=alice&password=p%40ss+word&password_confirm=p%40ss+word",
 			reassembly.Auth{Carrier: "form", UserField: "email", PasswordField: "password", PasswordFields: 2, UserHash: user, PasswordHash: pass}},
-		{"the same password twice is one", "/login", form + "user=alice&password=p%40ss+word&password=x",
-			reassembly.Auth{Carrier: "form", UserField: "user", PasswordField: "password", PasswordFields: 1, UserHash: user, PasswordHash: pass}},
+		{"the same name twice is one field", "/login", form + "user=alice&password=p%40ss+word&password=x",
+			reassembly.Auth{Carrier: "form", UserField: "user", PasswordField: "password", PasswordFields: 1, UserHash: user,
+				PasswordHash: e.Hash(KindPassword, binary.BigEndian.AppendUint64([]byte("p@ss word\x00"), mix64(fnv64([]byte("x")))))}},
 		{"an empty password is one", "/login", form + "user=alice&password=",
 			reassembly.Auth{Carrier: "form", UserField: "user", PasswordField: "password", PasswordFields: 1, UserHash: user}},
 		{"JSON", "/login", json + `{"userName":"ALICE","password":"p@ss word"}`,
@@ -98,6 +100,29 @@ func TestCredentials(t *testing.T) {
 		tx := request(e, "POST / HTTP/1.1\nAuthorization: Bearer abc\n"+form+"user=+Alice&password=p%40ss+word")
 		assert.Equal(t, reassembly.Auth{Carrier: "form", UserField: "user", PasswordField: "password", PasswordFields: 1,
 			UserHash: " Alice", PasswordHash: "p@ss word", SessionPresented: []string{"abc"}}, tx.Auth)
+	})
+}
+
+func TestOfSeveralPasswordsNoneHidesAnother(t *testing.T) {
+	e := newExtractor(t, nil)
+	hash := func(body string) string {
+		a := request(e, "POST / HTTP/1.1\nContent-Type: application/x-www-form-urlencoded\n\n"+body).Auth
+		require.NotEmpty(t, a.PasswordHash)
+		return a.PasswordHash
+	}
+	for _, c := range []struct{ name, one, other string }{
+		{"a constant before the one that is read", "user=u&passwd=x&password=real1", "user=u&passwd=x&password=real2"},
+		{"the same name twice", "user=u&password=x&password=real1", "user=u&password=x&password=real2"},
+		{"an empty one first", "user=u&passwd=&password=real1", "user=u&passwd=&password=real2"},
+		{"many", "user=u&passwd=x&pwd=x&pass=x&passphrase=x&password=real1", "user=u&passwd=x&pwd=x&pass=x&passphrase=x&password=real2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			assert.NotEqual(t, hash(c.one), hash(c.other))
+			assert.Equal(t, hash(c.one), hash(c.one))
+		})
+	}
+	t.Run("a repetition is no other password", func(t *testing.T) {
+		assert.Equal(t, hash("user=u&password=p"), hash("user=u&password=p&confirm_password=p"))
 	})
 }
 
