@@ -51,9 +51,9 @@ live := offpath/cmd/lab offpath/capture/afpacket offpath/mitigate/haproxy
 .PHONY: test
 test:
 	@$(setup) kafka $(test_packages)
-	go test -race -timeout 20m $(filter-out $(live),$(shell go list ./...))
-	go test -race -timeout 20m -p 1 $(live)
-	CGO_ENABLED=0 go test -run Privileges ./capture/afpacket
+	go test -race -count=1 -timeout 20m $(filter-out $(live),$(shell go list ./...))
+	go test -race -count=1 -timeout 20m -p 1 $(live)
+	CGO_ENABLED=0 go test -count=1 -run Privileges ./capture/afpacket
 
 .PHONY: lint
 lint:
