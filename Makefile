@@ -30,7 +30,7 @@ generate_packages := clang-14 llvm-14 libbpf-dev linux-libc-dev protobuf-compile
 MINUTES  ?=
 TAP      ?= front
 FUZZTIME ?= 60s
-FUZZTIME_REST ?= 20s
+FUZZTIME_REST ?= 10s
 BENCHTIME ?= 1s
 
 .PHONY: build
