@@ -69,8 +69,9 @@ const (
 	FlagCWR
 )
 
-// Verdict of the decoder on one frame: used, or why not. Frames seen = the sum
-// over all of them, and a counter stands behind each (see Stats.Frames).
+// Disposition is what became of one frame in the decoder: used, or why not.
+// Frames seen = the sum over all of them, and a counter stands behind each (see
+// Stats.Frames).
 type Disposition uint8
 
 const (
@@ -130,10 +131,9 @@ const (
 
 // Wrapping is what stood around the innermost IP packet, outermost first.
 type Wrapping struct {
-	VLAN           [MaxTags]uint16 // VLAN identifiers, 0 to 4095
-	Layers         [MaxEncapsulations]Encapsulation
-	Tags, Depth    uint8 // how many of VLAN and of Layers are used
-	HardwareTagged bool  // the outermost tag was stripped by the interface
+	VLAN        [MaxTags]uint16 // VLAN identifiers, 0 to 4095
+	Layers      [MaxEncapsulations]Encapsulation
+	Tags, Depth uint8 // how many of VLAN and of Layers are used
 }
 
 // Packet is one frame and what its headers say. The zero value of every field

@@ -37,7 +37,7 @@
 //
 // The kernel strips the outermost VLAN tag; it is put back into the frame,
 // priority bits included, so that packets and recordings hold what was on the
-// wire and Wrapping.HardwareTagged stays false. On a veth, or with receive
+// wire. On a veth, or with receive
 // offload, frames are super-frames of up to 64 KiB and more: they are taken
 // whole, unless Options.SnapLength cuts them (SnapLengthCut).
 //

@@ -48,7 +48,6 @@ func TestRingSeesExactlyTheFramesSent(t *testing.T) {
 	for _, p := range packets {
 		require.Equal(t, len(p.Data), p.WireLen)
 		require.Equal(t, capture.DispositionTCP, p.Disposition)
-		require.False(t, p.Wrapping.HardwareTagged)
 		require.True(t, before <= p.Time && p.Time <= after, "the time is that of the frame")
 	}
 	stats := source.Stats()

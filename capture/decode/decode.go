@@ -54,15 +54,6 @@ const (
 
 const vlanMask = 0x0fff // VLAN identifier within the tag control information
 
-// SetHardwareTag puts the VLAN tag that the interface stripped from p's frame
-// into its Wrapping, before Decode: tpid is the tag's EtherType (0 counts as
-// 0x8100), tci its tag control information.
-func SetHardwareTag(p *capture.Packet, tpid, tci uint16) {
-	p.Wrapping = capture.Wrapping{HardwareTagged: true, Tags: 1, Depth: 1}
-	p.Wrapping.VLAN[0] = tci & vlanMask
-	p.Wrapping.Layers[0] = layerOf(tpid)
-}
-
 func layerOf(tpid uint16) capture.Encapsulation {
 	if tpid == etherQinQ || tpid == etherQOld {
 		return capture.EncapsulationQinQ
@@ -71,22 +62,11 @@ func layerOf(tpid uint16) capture.Encapsulation {
 }
 
 // Decode fills p from p.Data, p.WireLen and p.Link: Disposition, Wrapping,
-// Shard and, for DispositionTCP, everything below it. Wrapping is made anew,
-// except for a hardware tag set before by SetHardwareTag, which is its first
-// layer; a source that re-uses Packets clears Wrapping.HardwareTagged.
+// Shard and, for DispositionTCP, everything below it.
 //
 // For a frame that is no TCP, Payload is nil and PayloadLen 0.
 func Decode(p *capture.Packet) {
-	w := &p.Wrapping
-	if w.HardwareTagged {
-		*w = capture.Wrapping{
-			HardwareTagged: true, Tags: 1, Depth: 1,
-			VLAN:   [capture.MaxTags]uint16{w.VLAN[0]},
-			Layers: [capture.MaxEncapsulations]capture.Encapsulation{w.Layers[0]},
-		}
-	} else {
-		*w = capture.Wrapping{}
-	}
+	p.Wrapping = capture.Wrapping{}
 	p.Shard, p.Payload, p.PayloadLen = 0, nil, 0
 	p.Disposition = link(p)
 }

@@ -268,23 +268,6 @@ func TestOtherIPPacketsTakeTheirShardFromTheAddressesAlone(t *testing.T) {
 	assert.Equal(t, Shard(addr("198.51.100.7"), addr("192.0.2.1"), 0, 0), p.Shard)
 }
 
-func TestHardwareTagIsTheOutermostLayer(t *testing.T) {
-	data := unhex(t, macs+"8100 0007 0800"+ip4+hello)
-	p := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
-	SetHardwareTag(&p, 0x88a8, 0xe123)
-	for range 2 { // decoding again changes nothing
-		Decode(&p)
-		want := capture.Wrapping{HardwareTagged: true, Tags: 2, Depth: 2}
-		want.VLAN = [capture.MaxTags]uint16{0x123, 7}
-		want.Layers[0], want.Layers[1] = capture.EncapsulationQinQ, capture.EncapsulationVLAN
-		assert.Equal(t, want, p.Wrapping)
-		assert.Equal(t, capture.DispositionTCP, p.Disposition)
-	}
-
-	SetHardwareTag(&p, 0, 5)
-	assert.Equal(t, capture.EncapsulationVLAN, p.Wrapping.Layers[0], "no TPID is that of a customer tag")
-}
-
 // Every prefix of a frame is what a snap length may leave of it.
 func TestAnySnapLengthGivesTheSameHeadersOrTruncated(t *testing.T) {
 	data := unhex(t, macs+"88a8 0fff 8100 0001 86dd 60 00 00 00 00 21 2c 40"+ip6addresses+"06 00 0000 00000001"+hello)

@@ -18,22 +18,18 @@ func FuzzDecode(f *testing.F) {
 		macs + "86dd 60 00 00 00 00 00 00 40" + ip6addresses + "06 00 c2 04 00 01 86 a0" + hello,
 		macs + "86dd 60 00 00 00 00 21 2c 40" + ip6addresses + "06 00 0000 00000001" + hello,
 	} {
-		f.Add(uint16(capture.LinkEthernet), unhex(f, s), 0, false)
+		f.Add(uint16(capture.LinkEthernet), unhex(f, s), 0)
 	}
-	f.Add(uint16(capture.LinkNull), unhex(f, "02000000"+ip4+hello), 1000, true)
-	f.Add(uint16(capture.LinkSLL), unhex(f, "0000 0001 0006 020000000001 0000 0800"+ip4+hello), 0, false)
-	f.Add(uint16(capture.LinkSLL2), unhex(f, "0800 0000 00000002 0001 00 06 0200000000010000"+ip4+hello), 0, true)
-	f.Add(uint16(capture.LinkRaw), unhex(f, ip6+hello), 1<<20, false)
-	f.Fuzz(func(t *testing.T, link uint16, data []byte, cut int, tagged bool) {
+	f.Add(uint16(capture.LinkNull), unhex(f, "02000000"+ip4+hello), 1000)
+	f.Add(uint16(capture.LinkSLL), unhex(f, "0000 0001 0006 020000000001 0000 0800"+ip4+hello), 0)
+	f.Add(uint16(capture.LinkSLL2), unhex(f, "0800 0000 00000002 0001 00 06 0200000000010000"+ip4+hello), 0)
+	f.Add(uint16(capture.LinkRaw), unhex(f, ip6+hello), 1<<20)
+	f.Fuzz(func(t *testing.T, link uint16, data []byte, cut int) {
 		p := capture.Packet{Data: data[:len(data):len(data)], Link: capture.LinkType(link)}
 		p.WireLen = len(data) + max(0, cut)
-		if tagged {
-			SetHardwareTag(&p, etherQinQ, 42)
-		}
 		Decode(&p)
 		require.Less(t, int(p.Disposition), capture.Dispositions)
 		require.LessOrEqual(t, p.Wrapping.Tags, p.Wrapping.Depth)
-		require.Equal(t, tagged, p.Wrapping.HardwareTagged)
 		if p.Disposition != capture.DispositionTCP {
 			require.Nil(t, p.Payload)
 			require.Zero(t, p.PayloadLen)

@@ -1,7 +1,6 @@
 package pcapfile
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
@@ -39,8 +38,6 @@ const (
 	// maxSpare and maxSpareOctets bound the runs that are kept to be used again.
 	maxSpare       = 64
 	maxSpareOctets = 4 << 20
-
-	vlanTagLen = 4
 )
 
 // Recorder writes the frames that workers see as one pcapng with nanoseconds.
@@ -53,9 +50,6 @@ const (
 // when it has no packets. Frames that wait for that, or for the disk, are
 // bounded by QueueMiB; what doesn't fit is dropped, a batch at a time, and
 // counted.
-//
-// A VLAN tag that the interface stripped is put back into the frame, because a
-// file has no other place for it; its priority bits are not known and 0.
 type Recorder struct {
 	links []capture.LinkType // by interface
 	limit int                // octets that may be queued
@@ -153,11 +147,10 @@ func (r *Recorder) Batch(worker int, b capture.Batch) {
 		if int(p.Iface) >= len(r.links) || p.Time < 0 || len(p.Data) > maxRecord/2 {
 			continue // nothing that a file could hold
 		}
-		before := len(run.octets)
-		run.octets = appendFrame(run.octets, p)
+		run.octets = append(run.octets, p.Data...)
 		run.frames = append(run.frames, recordedFrame{
 			time: p.Time, clock: p.Clock, end: len(run.octets), iface: int(p.Iface),
-			wireLen: p.WireLen + len(run.octets) - before - len(p.Data),
+			wireLen: p.WireLen,
 		})
 	}
 	r.mu.Lock()
@@ -178,7 +171,7 @@ func (r *Recorder) Batch(worker int, b capture.Batch) {
 func (r *Recorder) accept(worker int, b capture.Batch) *recordedRun {
 	octets := 0
 	for i := range b.Packets {
-		octets += len(b.Packets[i].Data) + vlanTagLen
+		octets += len(b.Packets[i].Data)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -324,21 +317,4 @@ func (r *Recorder) release(run *recordedRun) {
 	if len(r.spare) < maxSpare && cap(run.octets) <= maxSpareOctets {
 		r.spare = append(r.spare, run)
 	}
-}
-
-// appendFrame appends a packet's frame, with the tag that the interface
-// stripped behind the Ethernet addresses where it was.
-func appendFrame(b []byte, p *capture.Packet) []byte {
-	const addresses = 12
-	if !p.Wrapping.HardwareTagged || p.Link != capture.LinkEthernet || len(p.Data) < addresses {
-		return append(b, p.Data...)
-	}
-	tpid := uint16(0x8100) // IEEE 802.1Q
-	if p.Wrapping.Layers[0] == capture.EncapsulationQinQ {
-		tpid = 0x88a8 // IEEE 802.1ad
-	}
-	b = append(b, p.Data[:addresses]...)
-	b = binary.BigEndian.AppendUint16(b, tpid)
-	b = binary.BigEndian.AppendUint16(b, p.Wrapping.VLAN[0])
-	return append(b, p.Data[addresses:]...)
 }

@@ -16,8 +16,7 @@ import (
 )
 
 // liveTraffic makes what live workers would see: for each worker, batches of
-// packets whose times don't go back, of two interfaces, some with a tag that
-// the interface stripped.
+// packets whose times don't go back, of two interfaces, some with a VLAN tag.
 func liveTraffic(workers, packets int) [][]capture.Batch {
 	rng := rand.New(rand.NewPCG(7, 7))
 	all := make([][]capture.Batch, workers)
@@ -31,13 +30,12 @@ func liveTraffic(workers, packets int) [][]capture.Batch {
 			p.Iface, p.Link, p.Data = 1, capture.LinkRaw, p.Data[14:]
 			p.WireLen = len(p.Data)
 		case 1:
-			decode.SetHardwareTag(&p, 0x8100, uint16(rng.IntN(4096)))
+			p.Data = slices.Insert(p.Data, 12, 0x81, 0x00, byte(rng.IntN(16)), byte(rng.IntN(256))) // IEEE 802.1Q
+			p.WireLen = len(p.Data)
 		case 2:
-			decode.SetHardwareTag(&p, 0x88a8, uint16(rng.IntN(4096)))
 			p.Data = p.Data[:100] // cut by the snap length
 		case 3:
 			p.Data = p.Data[:14+rng.IntN(50)] // often no TCP
-			decode.SetHardwareTag(&p, 0x8100, 5)
 		}
 		decode.Decode(&p)
 		worker := int(p.Shard) % workers
@@ -54,11 +52,6 @@ func liveTraffic(workers, packets int) [][]capture.Batch {
 
 // asReplayed is what a packet looks like when it comes from a recording.
 func asReplayed(p capture.Packet) seen {
-	if p.Wrapping.HardwareTagged {
-		p.WireLen += vlanTagLen
-		p.Data = appendFrame(nil, &p)
-		p.Wrapping.HardwareTagged = false
-	}
 	if p.Disposition != capture.DispositionTCP {
 		p = capture.Packet{Time: p.Time, Clock: p.Clock, Data: p.Data, WireLen: p.WireLen, Link: p.Link, Iface: p.Iface,
 			Shard: p.Shard, Disposition: p.Disposition, Wrapping: p.Wrapping}
