@@ -103,7 +103,8 @@ func Unmarshal(b []byte) (*reassembly.Transaction, error) {
 	for _, status := range m.Informational {
 		tx.Informational = append(tx.Informational, int(status))
 	}
-	if r := m.Response; r != nil {
+	// A response without a status is none: Marshal writes no such message.
+	if r := m.Response; r.GetStatus() != 0 {
 		tx.Response = reassembly.Response{
 			Status: int(r.Status), BodyBytes: orUnknown(r.BodyBytes), MIMEType: string(r.MimeType),
 			Signature: signatureOf(r.Signature), Detail: detailOf(r.Detail),
