@@ -91,7 +91,7 @@ func isErrorCode(v []byte) bool {
 // issued sets the session tokens of a response, and the names of the cookies
 // that it sets.
 func (e *Extractor) issued(tx *reassembly.Transaction, f *fields) {
-	if f.first[roleSetCookie] != nil {
+	if f.first(roleSetCookie) != nil {
 		e.arena, e.items = e.arena[:0], e.items[:0]
 		f.each(roleSetCookie, func(field []byte) {
 			if name, _, deleted := setCookie(field); !deleted && len(name) > 0 && len(e.items) < maxCookieNames {
@@ -110,10 +110,10 @@ func (e *Extractor) issued(tx *reassembly.Transaction, f *fields) {
 		e.value = t.append(e.value[:0])
 		e.addToken(e.value)
 	}
-	if scheme, rest, ok := bytes.Cut(f.first[roleAuthorization], []byte{' '}); ok && isBearer(scheme) {
+	if scheme, rest, ok := bytes.Cut(f.first(roleAuthorization), []byte{' '}); ok && isBearer(scheme) {
 		e.addToken(trim(rest))
 	}
-	e.addToken(f.first[roleToken])
+	e.addToken(f.first(roleToken))
 	tx.Auth.SessionIssued = e.list(e.items)
 }
 

@@ -28,6 +28,7 @@ func transact(tb testing.TB) (one func(req, res string) func()) {
 	return func(req, res string) func() {
 		reqHead, reqBody := parse(req)
 		resHead, resBody := parse(res)
+		reqHead.Shape, resHead.Shape = shapes.Find(reqHead.Fields), shapes.Find(resHead.Fields)
 		var tx reassembly.Transaction
 		return func() {
 			tx = reassembly.Transaction{Source: source}

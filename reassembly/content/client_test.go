@@ -67,8 +67,7 @@ func TestEffectiveClient(t *testing.T) {
 }
 
 func clientOf(e *Extractor, tx *reassembly.Transaction, head *message.Head) {
-	var f fields
-	f.scan(&e.shapes, head)
+	f := e.shapes.fields(head)
 	e.client(tx, &f)
 }
 

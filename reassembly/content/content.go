@@ -164,8 +164,7 @@ func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body
 		tx.Response.Signature.Length = reassembly.Unknown
 		tx.Response.Detail.DecodedBytes = reassembly.Unknown
 	}
-	var f fields
-	f.scan(&e.shapes, head)
+	f := e.shapes.fields(head)
 	e.client(tx, &f)
 	e.requestHead(&tx.Request, &f)
 	e.requestBody(tx, &f, body)
@@ -187,8 +186,7 @@ func (e *Extractor) Response(tx *reassembly.Transaction, head *message.Head, bod
 		tx.Request.Detail.DecodedBytes = reassembly.Unknown
 	}
 	tx.Response.Status = head.Status
-	var f fields
-	f.scan(&e.shapes, head)
+	f := e.shapes.fields(head)
 	e.refusal(tx, head)
 	e.responseBody(tx, &f, body)
 	e.detail(&tx.Response.Detail, &f, body)

@@ -108,7 +108,7 @@ func (e *Extractor) auth(tx *reassembly.Transaction, f *fields, bodyCarrier stri
 	if e.value = grant.append(e.value[:0]); isPlain(e.value, maxGrant) {
 		e.set(&a.GrantType, e.value)
 	}
-	scheme, rest, _ := bytes.Cut(f.first[roleAuthorization], []byte{' '})
+	scheme, rest, _ := bytes.Cut(f.first(roleAuthorization), []byte{' '})
 	rest = trim(rest)
 	if equalFold(scheme, "basic") && a.Carrier == "" && (len(grant.octets) == 0 || string(grant.octets) == "client_credentials") {
 		// With another grant Basic is the client's (RFC 6749 section 2.3.1).
@@ -186,14 +186,14 @@ func (e *Extractor) decodeBase64(b []byte) []byte {
 func (e *Extractor) presented(a *reassembly.Auth, scheme, rest []byte, f *fields) (carrier string) {
 	e.arena, e.items = e.arena[:0], e.items[:0]
 	if isBearer(scheme) {
-		if alone := f.first[roleToken] == nil && f.first[roleCookie] == nil && e.query.tokenCount+e.body.tokenCount == 0; alone {
+		if alone := f.first(roleToken) == nil && f.first(roleCookie) == nil && e.query.tokenCount+e.body.tokenCount == 0; alone {
 			if a.SessionPresented = e.hash.list(rest); a.SessionPresented != nil {
 				return "bearer"
 			}
 		}
 		e.addToken(rest)
 	}
-	e.addToken(f.first[roleToken])
+	e.addToken(f.first(roleToken))
 	for _, c := range [...]*credentials{&e.query, &e.body} {
 		for _, t := range c.tokens[:c.tokenCount] {
 			e.value = t.append(e.value[:0])
@@ -243,7 +243,7 @@ func (e *Extractor) addToken(token []byte) {
 
 // apiKey sets the API key; false if there is none.
 func (e *Extractor) apiKey(a *reassembly.Auth, scheme, rest []byte, f *fields) bool {
-	key := value{octets: f.first[roleAPIKey]}
+	key := value{octets: f.first(roleAPIKey)}
 	switch {
 	case len(key.octets) > 0:
 	case equalFold(scheme, "apikey") || equalFold(scheme, "api-key"):

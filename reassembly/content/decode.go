@@ -36,7 +36,7 @@ func contentCoding(f *fields) coding {
 	if !f.shape.has(roleContentEncoding) {
 		return codingIdentity
 	}
-	switch v := trim(f.first[roleContentEncoding]); {
+	switch v := trim(f.first(roleContentEncoding)); {
 	case f.count(roleContentEncoding) > 1:
 		return codingUnknown
 	case len(v) == 0, equalFold(v, "identity"):

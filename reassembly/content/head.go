@@ -6,18 +6,17 @@ import "offpath/reassembly/message"
 type fields struct {
 	head  *message.Head
 	shape *shape
-	first [roles][]byte // the first value in each role
 }
 
-// scan finds the fields of a head, whose shape t knows. They are valid until the
-// next use of t.
-func (f *fields) scan(t *shapeTable, head *message.Head) {
-	f.head, f.shape = head, t.get(head)
-	for _, u := range f.shape.used {
-		if f.first[u.role] == nil {
-			f.first[u.role] = head.Fields[u.index].Value
-		}
+// fields finds the fields of a head. They are valid until the next call.
+func (t *shapeTable) fields(head *message.Head) fields { return fields{head, t.get(head)} }
+
+// first returns the first value in a role; nil if there is none.
+func (f *fields) first(r role) []byte {
+	if i := f.shape.first[r]; i != 0 {
+		return f.head.Fields[i-1].Value
 	}
+	return nil
 }
 
 // each calls do with every value in a role, in wire order.

@@ -24,6 +24,10 @@ func newExtractor(tb testing.TB, change func(*Config)) *Extractor {
 	return e
 }
 
+// shapes are those of the heads that the tests of this package parse, as a
+// parser knows them.
+var shapes = message.NewShapes(nil)
+
 // parse makes a head and body of text with one line each for start line and
 // fields, a blank line, and the body.
 func parse(text string) (*message.Head, message.Body) {
@@ -42,6 +46,7 @@ func parse(text string) (*message.Head, message.Body) {
 		name, value, _ := strings.Cut(line, ":")
 		h.Fields = append(h.Fields, message.Field{Name: []byte(name), Value: []byte(strings.TrimSpace(value))})
 	}
+	h.Shape = shapes.Find(h.Fields)
 	return h, message.Body{Prefix: []byte(content), Bytes: int64(len(content)), Whole: true}
 }
 

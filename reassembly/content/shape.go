@@ -1,11 +1,6 @@
 package content
 
-import (
-	"hash/maphash"
-	"math"
-
-	"offpath/reassembly/message"
-)
+import "offpath/reassembly/message"
 
 // role is what a header field is to this package.
 type role uint8
@@ -49,17 +44,16 @@ var roleNames = map[string]role{
 // longestRole is the most octets of a name in roleNames.
 const longestRole = 25
 
-// shape is what the field names of a head say, whatever the values. A program
-// sends few, so shapes are remembered.
+// shape is what a message.Shape says to this package.
 type shape struct {
-	names []byte   // every name as sent and then its length
-	lower []string // the names in lower case, pseudo-header fields left out; nil in a shape that is not remembered
-	used  []use    // the fields that have a role, in wire order
-	roles uint32   // bit n: there is a field in role n
+	of    *message.Shape // nil in a shape that is not remembered
+	lower []string       // the names in lower case, pseudo-header fields left out; nil if not remembered
+	used  []use          // the fields that have a role, in wire order
+	first [roles]int32   // index of the first field in each role, plus one; 0: there is none
 }
 
 // has reports whether there is a field in a role.
-func (s *shape) has(r role) bool { return s.roles>>r&1 != 0 }
+func (s *shape) has(r role) bool { return s.first[r] != 0 }
 
 // use is the role of the field at an index.
 type use struct {
@@ -67,66 +61,41 @@ type use struct {
 	role  role
 }
 
-// Bounds of the shapeTable, per worker: 256 shapes of at most 2 KiB of names.
-const (
-	shapeSlots    = 1 << 8
-	maxShapeNames = 2 << 10
-)
-
-// shapeTable remembers shapes that were seen more than once. It is direct
-// mapped: a shape that comes twice in a row in its slot takes the slot over.
+// shapeTable holds what the shapes of a parser say.
 type shapeTable struct {
-	seed  maphash.Seed
-	slots []shapeSlot
-	names []byte // of the head at hand
-	once  shape  // of the head at hand, if the table doesn't hold it
-}
-
-type shapeSlot struct {
-	last uint64 // hash of the last shape that missed
-	shape
+	known []shape
+	once  shape // of the head at hand, if it has no message.Shape
 }
 
 func newShapeTable() shapeTable {
-	return shapeTable{seed: maphash.MakeSeed(), slots: make([]shapeSlot, shapeSlots)}
+	return shapeTable{known: make([]shape, message.ShapeSlots)}
 }
 
 // get returns the shape of a head, valid until the next call.
 func (t *shapeTable) get(head *message.Head) *shape {
-	names := t.names[:0]
-	for i := range head.Fields {
-		name := head.Fields[i].Name
-		if len(name) > math.MaxUint8 || len(names) > maxShapeNames {
-			t.once.set(head)
-			return &t.once
-		}
-		names = append(append(names, name...), byte(len(name)))
+	if head.Shape == nil || len(head.Shape.Sizes) != len(head.Fields) {
+		t.once.set(head)
+		return &t.once
 	}
-	t.names = names
-	h := maphash.Bytes(t.seed, names)
-	slot := &t.slots[h%shapeSlots]
-	switch {
-	case slot.names != nil && string(slot.names) == string(names):
-		return &slot.shape
-	case slot.last == h:
-		slot.shape = shape{names: append([]byte{}, names...), lower: lowerNames(head)}
-		slot.set(head)
-		return &slot.shape
+	s := &t.known[head.Shape.Slot]
+	if s.of != head.Shape {
+		*s = shape{of: head.Shape, lower: lowerNames(head)}
+		s.set(head)
 	}
-	slot.last = h
-	t.once.set(head)
-	return &t.once
+	return s
 }
 
 // set finds the fields that have a role.
 func (s *shape) set(head *message.Head) {
 	var buf [longestRole]byte
-	s.used, s.roles = s.used[:0], 0
+	s.used, s.first = s.used[:0], [roles]int32{}
 	for i := range head.Fields {
 		if name := head.Fields[i].Name; len(name) <= longestRole {
 			if r := roleNames[string(appendLower(buf[:0], name))]; r != roleNone {
 				s.used = append(s.used, use{int32(i), r})
-				s.roles |= 1 << r
+				if s.first[r] == 0 {
+					s.first[r] = int32(i + 1)
+				}
 			}
 		}
 	}

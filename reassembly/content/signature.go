@@ -42,7 +42,7 @@ func (e *Extractor) bodySignature(sig *reassembly.Signature, kind string, f *fie
 	case mediaForm:
 		e.walkForm(data, whole, v)
 	case mediaMultipart:
-		e.walkMultipart(data, f.first[roleContentType], whole, v)
+		e.walkMultipart(data, f.first(roleContentType), whole, v)
 	}
 	e.setKeys(sig)
 }
@@ -57,7 +57,7 @@ func (e *Extractor) requestBody(tx *reassembly.Transaction, f *fields, body mess
 		e.walkForm(query, true, &e.query)
 	}
 	tx.Request.BodyBytes = body.Bytes
-	kind := e.setMedia(&tx.Request.MIMEType, f.first[roleContentType])
+	kind := e.setMedia(&tx.Request.MIMEType, f.first(roleContentType))
 	e.bodySignature(&tx.Request.Signature, kind, f, body, &e.body)
 	carrier := mediaForm
 	if tx.Request.Signature.Media == mediaJSON {
@@ -70,7 +70,7 @@ func (e *Extractor) requestBody(tx *reassembly.Transaction, f *fields, body mess
 func (e *Extractor) responseBody(tx *reassembly.Transaction, f *fields, body message.Body) {
 	r := &tx.Response
 	r.BodyBytes = body.Bytes
-	kind := e.setMedia(&r.MIMEType, f.first[roleContentType])
+	kind := e.setMedia(&r.MIMEType, f.first(roleContentType))
 	e.answer.reset()
 	e.bodySignature(&r.Signature, kind, f, body, &e.answer)
 	if e.answer.code.octets != nil {
@@ -83,7 +83,7 @@ func (e *Extractor) responseBody(tx *reassembly.Transaction, f *fields, body mes
 
 // location sets the path of the Location field.
 func (e *Extractor) location(sig *reassembly.Signature, f *fields) {
-	location := f.first[roleLocation]
+	location := f.first(roleLocation)
 	if len(location) == 0 {
 		return
 	}

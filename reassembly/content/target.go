@@ -12,8 +12,8 @@ func (e *Extractor) requestHead(r *reassembly.Request, f *fields) {
 	e.setMethod(&r.Method, f.head.Method)
 	e.requestTarget(r, f)
 	e.headerNames(r, f)
-	e.set(&r.UserAgent, f.first[roleUserAgent])
-	if referer := f.first[roleReferer]; len(referer) > 0 {
+	e.set(&r.UserAgent, f.first(roleUserAgent))
+	if referer := f.first(roleReferer); len(referer) > 0 {
 		e.target = e.appendRedacted(e.target[:0], referer)
 		e.set(&r.Referrer, e.target)
 	}
@@ -70,7 +70,7 @@ func (e *Extractor) item(b []byte) {
 // Path and Query are parts of Target, which splitTarget sets when the text is
 // committed.
 func (e *Extractor) requestTarget(r *reassembly.Request, f *fields) {
-	target, host := f.head.Target, f.first[roleHost]
+	target, host := f.head.Target, f.first(roleHost)
 	connect := string(f.head.Method) == "CONNECT"
 	plain, bare := e.plainTarget(target)
 	e.bareQuery = bare

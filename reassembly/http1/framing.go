@@ -13,6 +13,7 @@ type framing struct {
 	anomalies reassembly.Anomalies
 	length    int64 // Content-Length, or one of the below
 	hosts     int   // Host fields
+	lines     int   // lines of the head, start line and empty line among them
 	coded     bool  // Transfer-Encoding is there
 	chunked   bool  // and ends in chunked
 	upgrade   bool  // Upgrade is there
@@ -46,6 +47,16 @@ func (r *Reader) frame(f *message.Field) {
 			r.transferEncoding(f.Value)
 		}
 	}
+}
+
+// decidesFraming reports whether frame takes note of fields of that name.
+func decidesFraming(name []byte) bool {
+	for _, lower := range [...]string{"host", "upgrade", "content-length", "transfer-encoding"} {
+		if equalFold(name, lower) {
+			return true
+		}
+	}
+	return false
 }
 
 // contentLength takes a Content-Length; a list of equal numbers is one number

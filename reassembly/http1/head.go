@@ -23,8 +23,9 @@ const (
 
 // readHead reads the head that data begins with into r.Head and r.framing, and
 // returns its length in octets, headIncomplete or headInvalid. If cut, data is
-// what there is of a head that is too large: it ends where data does.
-func (r *Reader) readHead(data []byte, response, cut bool) int {
+// what there is of a head that is too large: it ends where data does. The shape
+// in the slot like is tried first.
+func (r *Reader) readHead(data []byte, response, cut bool, like uint8) int {
 	end := bytes.IndexByte(data, '\n')
 	if end < 0 {
 		return headIncomplete
@@ -45,7 +46,90 @@ func (r *Reader) readHead(data []byte, response, cut bool) int {
 	} else if simple {
 		return end + 1
 	}
-	pos, lines := end+1, 1
+	shape, n := r.readShaped(data, end+1, r.shapes.At(int(like)), r.recent[kind(response)])
+	if n == 0 {
+		if n = r.readFields(data, end+1, cut); n <= 0 {
+			return n
+		}
+	}
+	head := data[:n]
+	if r.anomalies&reassembly.AnomalyBareLF == 0 && bytes.Count(head, cr) != r.lines {
+		r.anomalies |= reassembly.AnomalyBareCR
+	}
+	if bytes.IndexByte(head, 0) >= 0 {
+		r.anomalies |= reassembly.AnomalyNULInHead
+	}
+	if shape == nil && r.anomalies == 0 {
+		shape = r.shapes.Find(r.Head.Fields)
+	}
+	if r.Head.Shape = shape; shape != nil {
+		r.recent[kind(response)] = shape
+		for _, i := range shape.Marked {
+			r.frame(&r.Head.Fields[i])
+		}
+	} else {
+		for i := range r.Head.Fields {
+			r.frame(&r.Head.Fields[i])
+		}
+	}
+	if !response && r.Head.Version == "1.1" && r.hosts == 0 {
+		r.anomalies |= reassembly.AnomalyMissingHost
+	}
+	return n
+}
+
+// kind is the index of requests or responses in Reader.recent.
+func kind(response bool) int {
+	if response {
+		return 1
+	}
+	return 0
+}
+
+// readShaped reads the header section at pos as one of the shapes, whose names
+// are compared and need not be looked for. It returns the one that fits and where
+// the section ends, or 0 if none does or the section is not regular.
+func (r *Reader) readShaped(data []byte, pos int, shapes ...*message.Shape) (*message.Shape, int) {
+	for _, s := range shapes {
+		if s == nil {
+			continue
+		}
+		if end := r.readAs(s, data, pos); end > 0 {
+			return s, end
+		}
+	}
+	return nil, 0
+}
+
+// readAs reads the header section at pos as one of a shape. It returns where it
+// ends, or 0.
+func (r *Reader) readAs(s *message.Shape, data []byte, pos int) int {
+	names := s.Names
+	for i, size := range s.Sizes {
+		value := pos + int(size)
+		if value > len(data) || string(data[pos:value]) != string(names[:size]) {
+			return 0
+		}
+		length := bytes.IndexByte(data[value:], '\n')
+		if length <= 0 || data[value+length-1] != '\r' {
+			return 0
+		}
+		f := &r.fields[i]
+		f.Name, f.Value = data[pos:value-1], trim(data[value:value+length-1])
+		pos, names = value+length+1, names[size:]
+	}
+	if len(data)-pos < 2 || data[pos] != '\r' || data[pos+1] != '\n' {
+		return 0
+	}
+	r.Head.Fields = r.fields[:len(s.Sizes)]
+	r.lines = len(s.Sizes) + 2
+	return pos + 2
+}
+
+// readFields reads the header section at pos line by line. It returns where it
+// ends, or headIncomplete.
+func (r *Reader) readFields(data []byte, pos int, cut bool) int {
+	r.lines = 1
 	for {
 		// The usual line first: a token, a colon, a value. The name is read
 		// once, to find its end and to see that it is one.
@@ -58,19 +142,19 @@ func (r *Reader) readHead(data []byte, response, cut bool) int {
 			if !cut {
 				return headIncomplete
 			}
-			break
+			return pos
 		}
 		line := data[pos : name+length]
 		colon := name - pos
 		pos = name + length + 1
-		lines++
+		r.lines++
 		if n := len(line); n > 0 && line[n-1] == '\r' {
 			line = line[:n-1]
 		} else {
 			r.anomalies |= reassembly.AnomalyBareLF
 		}
 		if len(line) == 0 {
-			break
+			return pos
 		}
 		switch {
 		case colon > 0 && colon < len(line) && line[colon] == ':':
@@ -81,20 +165,6 @@ func (r *Reader) readHead(data []byte, response, cut bool) int {
 			r.oddLine(line)
 		}
 	}
-	head := data[:pos]
-	if r.anomalies&reassembly.AnomalyBareLF == 0 && bytes.Count(head, cr) != lines {
-		r.anomalies |= reassembly.AnomalyBareCR
-	}
-	if bytes.IndexByte(head, 0) >= 0 {
-		r.anomalies |= reassembly.AnomalyNULInHead
-	}
-	for i := range r.Head.Fields {
-		r.frame(&r.Head.Fields[i])
-	}
-	if !response && r.Head.Version == "1.1" && r.hosts == 0 {
-		r.anomalies |= reassembly.AnomalyMissingHost
-	}
-	return pos
 }
 
 var cr = []byte{'\r'}

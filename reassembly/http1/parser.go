@@ -68,6 +68,7 @@ type Parser struct {
 	anomalies reassembly.Anomalies // of the message
 	head      uint32               // octets of the head
 	state     state
+	shape     uint8 // slot of the shape of its last head
 	response  bool
 	found     bool // a message was found after others may have been lost
 	resynced  bool // and it is the one at hand
@@ -116,10 +117,10 @@ func (p *Parser) Seeking() bool { return p.state == stateLost }
 // it, and no event since from this parser.
 func (p *Parser) Peek(r *Reader, use func()) {
 	raw, body := r.raw, r.Body
-	r.readHead(p.kept.head, p.response, false)
+	r.readHead(p.kept.head, p.response, false, p.shape)
 	r.Body = message.Body{Prefix: p.kept.body, Bytes: p.bytes}
 	use()
-	r.readHead(raw, !p.response, false)
+	r.readHead(raw, !p.response, false, p.shape)
 	r.Body = body
 }
 
@@ -200,7 +201,7 @@ func (p *Parser) begin(r *Reader, b Budget, in *Input) (event Event, again bool)
 	if p.garbage {
 		p.anomalies, p.garbage = reassembly.AnomalyGarbage, false
 	}
-	n := r.readHead(in.Data[:min(len(in.Data), MaxHead)], p.response, false)
+	n := r.readHead(in.Data[:min(len(in.Data), MaxHead)], p.response, false, p.shape)
 	switch {
 	case n == headInvalid || n == headIncomplete && !p.plausible(in.Data):
 		p.garbage = true
@@ -259,7 +260,7 @@ func (p *Parser) readOn(r *Reader, b Budget, in *Input) (event Event, again bool
 	if !whole {
 		end = MaxHead
 	}
-	n := r.readHead(k.head[:end], p.response, !whole)
+	n := r.readHead(k.head[:end], p.response, !whole, p.shape)
 	if n <= 0 {
 		r.Stats.HeadsLost++
 		p.garbage = true
@@ -303,6 +304,9 @@ func (k *partial) headEnd() (end int, whole bool) {
 // headRead decides how the message goes on after its head of n octets.
 func (p *Parser) headRead(r *Reader, n int) Event {
 	p.head = uint32(n)
+	if r.Head.Shape != nil {
+		p.shape = uint8(r.Head.Shape.Slot)
+	}
 	if p.response {
 		r.Stats.Responses++
 	} else {
@@ -478,7 +482,7 @@ func (p *Parser) end(r *Reader) {
 	if k := p.kept; k != nil {
 		cut := p.anomalies&reassembly.AnomalyHeadTooLarge != 0 && len(k.head) >= MaxHead
 		r.raw = k.head
-		r.readHead(k.head, p.response, cut)
+		r.readHead(k.head, p.response, cut, p.shape)
 		r.Body.Prefix = k.body
 	}
 	r.Body.Bytes = p.bytes

@@ -25,6 +25,8 @@ type Reader struct {
 	raw       []byte // Head's octets
 	fields    [MaxFields]message.Field
 	fold      []byte // values of folded fields, joined
+	shapes    *message.Shapes
+	recent    [2]*message.Shape // of the last head that had one: of a request, of a response
 	spare     []*partial
 }
 
@@ -58,7 +60,9 @@ func (s *Stats) Add(o *Stats) {
 func (r *Reader) Upgrade() bool { return r.upgrade }
 
 // NewReader returns a Reader whose parsers keep bodyLimit octets of each body.
-func NewReader(bodyLimit int) *Reader { return &Reader{bodyLimit: bodyLimit} }
+func NewReader(bodyLimit int) *Reader {
+	return &Reader{bodyLimit: bodyLimit, shapes: message.NewShapes(decidesFraming)}
+}
 
 // partial is what is kept of a message that spans segments.
 type partial struct {

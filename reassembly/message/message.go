@@ -14,6 +14,7 @@ type Head struct {
 	Target  []byte // requests: request-target as sent
 	Status  int    // responses: 100 to 999
 	Fields  []Field
+	Shape   *Shape // of Fields; nil if none is known
 }
 
 // Get returns the first value of the field whose lower-case name is given,

@@ -1,0 +1,70 @@
+package message_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"offpath/reassembly/message"
+)
+
+// named makes fields of names.
+func named(names ...string) []message.Field {
+	var fields []message.Field
+	for _, name := range names {
+		fields = append(fields, message.Field{Name: []byte(name), Value: []byte("v")})
+	}
+	return fields
+}
+
+func TestAShapeIsRememberedWhenItComesTheSecondTime(t *testing.T) {
+	shapes := message.NewShapes(func(name []byte) bool { return string(name) == "Host" })
+	require.Nil(t, shapes.Find(named("A", "Host", "Long-Name")))
+	s := shapes.Find(named("A", "Host", "Long-Name"))
+	require.NotNil(t, s)
+	assert.Equal(t, "A:Host:Long-Name:", string(s.Names))
+	assert.Equal(t, []uint8{2, 5, 10}, s.Sizes)
+	assert.Equal(t, []uint8{1}, s.Marked)
+	assert.Same(t, s, shapes.At(s.Slot))
+	assert.Same(t, s, shapes.Find(named("A", "Host", "Long-Name")))
+}
+
+func TestShapesAreToldApart(t *testing.T) {
+	shapes := message.NewShapes(nil)
+	lists := [][]message.Field{
+		named(), named("A"), named("a"), named("A", "B"), named("B", "A"), named("A:B"), named(":path", "A"), named("", "path", "A"), named("A", "A", "B"),
+	}
+	for _, list := range lists {
+		shapes.Find(list)
+		s := shapes.Find(list)
+		require.NotNil(t, s)
+		require.Len(t, s.Sizes, len(list))
+		for i, size := range s.Sizes {
+			require.Equal(t, len(list[i].Name)+1, int(size))
+		}
+	}
+}
+
+func TestWhatIsTooLargeHasNoShape(t *testing.T) {
+	shapes := message.NewShapes(nil)
+	many := named(strings.Split(strings.Repeat("x,", 255), ",")...)
+	for name, list := range map[string][]message.Field{
+		"too many fields":         many,
+		"a name of 255 octets":    named(strings.Repeat("n", 255)),
+		"names of 2 KiB together": named(strings.Split(strings.Repeat(strings.Repeat("y", 200)+",", 12), ",")...),
+	} {
+		for range 3 {
+			assert.Nil(t, shapes.Find(list), name)
+		}
+	}
+}
+
+func TestAShapeThatComesAgainCostsNoAllocation(t *testing.T) {
+	shapes := message.NewShapes(nil)
+	list := named("Host", "User-Agent", "Accept")
+	shapes.Find(list)
+	shapes.Find(list)
+	assert.Zero(t, testing.AllocsPerRun(100, func() { shapes.Find(list) }))
+}
