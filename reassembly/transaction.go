@@ -21,8 +21,8 @@ import (
 const Unknown = -1
 
 // Transaction is one HTTP request with its response where one was seen. It is
-// immutable once a worker has handed it over, its Annotation aside, and holds
-// no view into packet memory.
+// immutable once a worker has handed it over, its Annotation aside, until its
+// last owner gives it back ([Release]), and holds no view into packet memory.
 //
 // Strings are octets as on the wire: they may hold anything. An empty string,
 // a nil list and [Unknown] mean that the thing is not known; for those where

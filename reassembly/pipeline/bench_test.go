@@ -46,7 +46,10 @@ func BenchmarkAPI(b *testing.B) {
 	n := 0
 	for b.Loop() {
 		n = 0
-		p, err := pipeline.New(live, func(_ int, txs []*reassembly.Transaction, _ int64) { n += len(txs) })
+		p, err := pipeline.New(live, func(_ int, txs []*reassembly.Transaction, _ int64) {
+			n += len(txs)
+			reassembly.Release(txs)
+		})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -106,6 +109,29 @@ func TestPacketsOfAKnownConnectionCostNoAllocation(t *testing.T) {
 		batch.Packets[0], batch.Clock = next, next.Clock
 		p.Handle(0, batch)
 	}))
+}
+
+func TestATransactionCostsOneAllocation(t *testing.T) {
+	const runs = 2000
+	list := batches(apiTraffic(2*runs, 10, rand.New(rand.NewPCG(3, 5))))
+	transactions := 0
+	p, err := pipeline.New(live, func(_ int, txs []*reassembly.Transaction, _ int64) {
+		transactions += len(txs)
+		reassembly.Release(txs)
+	})
+	require.NoError(t, err)
+	half := len(list) / 2
+	for _, batch := range list[:half] { // until tables and buffers have their size
+		p.Handle(0, batch)
+	}
+	list, transactions = list[half:], 0
+	allocations := testing.AllocsPerRun(len(list)-1, func() {
+		p.Handle(0, list[0])
+		list = list[1:]
+	})
+	each := allocations / 128 // a batch is of 256 packets, two for a transaction
+	assert.InDelta(t, runs, transactions, 200)
+	assert.LessOrEqual(t, each, 1.4, "one for its text; ids share one, and the race detector lets some releases go")
 }
 
 // heap returns the octets that live on the heap.

@@ -58,14 +58,15 @@ func (s *shard) extract(f *tcp.Flow, c *conn, x *exchange) {
 	if c.identity == nil {
 		c.identity = newIdentity(f.Endpoint(0), f.Endpoint(1), f.Wrapping())
 	}
-	tx := new(reassembly.Transaction)
+	tx := reassembly.NewTransaction()
 	x.tx = tx
 	tx.Start = x.first.Time
 	tx.Duration = reassembly.Unknown
 	tx.Source, tx.Destination = f.Endpoint(c.client), f.Endpoint(c.client.Other())
 	tx.CommunityID, tx.VLAN, tx.Encapsulation = c.identity.communityID, c.identity.vlan, c.identity.encapsulation
 	tx.Sequence = x.sequence
-	tx.ID = c.identity.eventID(tx.Start, tx.Sequence)
+	id := c.identity.eventID(tx.Start, tx.Sequence)
+	tx.ID = s.ids.add(id[:])
 	s.extractor.Request(tx, &s.reader.Head, s.reader.Body)
 }
 

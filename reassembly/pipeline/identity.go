@@ -60,7 +60,7 @@ func newIdentity(a, b netip.AddrPort, wrapping *capture.Wrapping) *identity {
 // the Community ID, start and sequence. No key takes part. The digest sets
 // connections apart; within one, two rounds of a folded multiplication (as in
 // wyhash) do.
-func (id *identity) eventID(start int64, sequence int) string {
+func (id *identity) eventID(start int64, sequence int) (text [24]byte) {
 	var digest [24]byte
 	copy(digest[:], id.communityID[len("1:"):])
 	a, b, c := binary.LittleEndian.Uint64(digest[:]), binary.LittleEndian.Uint64(digest[8:]), binary.LittleEndian.Uint64(digest[16:])
@@ -70,9 +70,8 @@ func (id *identity) eventID(start int64, sequence int) string {
 	var sum [12]byte
 	binary.BigEndian.PutUint64(sum[:], x)
 	binary.BigEndian.PutUint32(sum[8:], uint32(y))
-	var text [24]byte
 	hex.Encode(text[:], sum[:])
-	return string(text[:])
+	return text
 }
 
 func fold(a, b uint64) uint64 {

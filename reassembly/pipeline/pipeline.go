@@ -21,7 +21,7 @@ type Pipeline struct {
 // worker finished, in any order, and its watermark: its later ones end at it or
 // after. Calls for the same worker come one after the other, for different
 // workers possibly at the same time; the slice is valid until out returns, the
-// transactions belong to it.
+// transactions belong to it, and reassembly.Release makes the next ones of them.
 func New(config Config, out func(worker int, txs []*reassembly.Transaction, watermark int64)) (*Pipeline, error) {
 	config = config.withDefaults()
 	if err := config.validate(); err != nil {
@@ -83,6 +83,7 @@ type worker struct {
 	extractor *content.Extractor
 	done      []*reassembly.Transaction
 	spare     []*exchange
+	ids       idText
 	stats     Stats
 
 	mu        sync.Mutex

@@ -4,20 +4,21 @@
 //
 // A [Stage] has one goroutine, which owns the engine and the outputs and is
 // fed through a bounded queue. Everything that concerns the engine (a batch, a
-// change of mode, a question) is done there, one after the other.
+// change of mode, a question) is done there, one after the other. An [Inline]
+// has none: whoever feeds it does the work, which costs less in all.
+//
+// Transactions that are fed are taken over, and released at their end.
 package detection
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"offpath/cmd/offpath/internal/feed"
 	"offpath/cmd/offpath/internal/output"
 	"offpath/detect"
 	"offpath/detect/engine"
-	"offpath/detect/jsonl"
 	"offpath/reassembly"
 )
 
@@ -44,15 +45,11 @@ type Config struct {
 	Failed func(error)
 }
 
-// Stage is detection at work.
+// Stage is detection in a goroutine of its own.
 type Stage struct {
-	cfg    Config
-	engine *engine.Engine
-	queue  *feed.Queue
-	done   chan struct{}
-	line   []byte
-	clock  int64 // event time, ns; 0 before the first
-	failed bool
+	work
+	queue *feed.Queue
+	done  chan struct{}
 }
 
 // ErrStopped says that the stage has ended.
@@ -60,19 +57,20 @@ var ErrStopped = errors.New("detection has stopped")
 
 // Start makes the engine and its goroutine.
 func Start(cfg Config) (*Stage, error) {
-	s := &Stage{cfg: cfg, queue: feed.New(cfg.Queue), done: make(chan struct{})}
-	var err error
-	if s.engine, err = engine.New(cfg.Engine, (*sink)(s)); err != nil {
-		return nil, fmt.Errorf("start detection: %w", err)
+	s := &Stage{queue: feed.New(cfg.Queue), done: make(chan struct{})}
+	if err := s.start(cfg); err != nil {
+		return nil, err
 	}
 	go s.run()
 	return s, nil
 }
 
-// Put feeds a batch and waits for room: input that can wait.
+// Put feeds a batch and waits for room: input that can wait. The slice and the
+// transactions are the stage's from then on.
 func (s *Stage) Put(txs []*reassembly.Transaction, watermark int64) { s.queue.Put(txs, watermark) }
 
-// Offer feeds a batch, or sheds it when the queue is full: input that can't.
+// Offer is Put for input that can't wait: when the queue is full the batch is
+// shed.
 func (s *Stage) Offer(txs []*reassembly.Transaction, watermark int64) { s.queue.Offer(txs, watermark) }
 
 // Post has do called with the engine after everything that was fed before; it
@@ -127,14 +125,6 @@ func (s *Stage) Lifted(v detect.Verdict) {
 	})
 }
 
-// announce writes the verdict of an operator at its place in event time.
-func (s *Stage) announce(v detect.Verdict) {
-	if s.clock != 0 {
-		v.Time = s.clock
-	}
-	(*sink)(s).write(&v)
-}
-
 // Queue is the books of the queue.
 func (s *Stage) Queue() feed.Stats { return s.queue.Stats() }
 
@@ -165,67 +155,6 @@ func (s *Stage) run() {
 		for _, b := range batches {
 			s.handle(b)
 		}
-		s.cfg.Files.Flush()
-		s.checkOutputs()
-	}
-}
-
-func (s *Stage) handle(b feed.Batch) {
-	if b.Call != nil {
-		b.Call()
-	}
-	for _, tx := range b.Transactions {
-		s.engine.Observe(tx)
-		s.clock = max(s.clock, tx.End)
-	}
-	if b.Watermark != math.MinInt64 && b.Watermark != math.MaxInt64 {
-		s.engine.Advance(b.Watermark)
-		s.clock = max(s.clock, b.Watermark)
-	}
-	if len(b.Transactions) == 0 {
-		return
-	}
-	if s.cfg.Observed != nil {
-		s.cfg.Observed(b.Transactions)
-	}
-	s.cfg.Files.Transactions.Add(b.Transactions)
-}
-
-// checkOutputs reports the first output that fails.
-func (s *Stage) checkOutputs() {
-	if s.failed || s.cfg.Failed == nil {
-		return
-	}
-	if err := s.cfg.Files.Err(); err != nil {
-		s.failed = true
-		s.cfg.Failed(err)
-	}
-}
-
-// sink is the stage as the engine sees it.
-type sink Stage
-
-// Finding implements engine.Sink.
-func (s *sink) Finding(f *detect.Finding) {
-	s.line = jsonl.AppendFinding(s.line[:0], f)
-	s.cfg.Files.Findings.Add(s.line)
-	if s.cfg.Finding != nil {
-		s.cfg.Finding(f, s.line)
-	}
-}
-
-// Verdict implements engine.Sink.
-func (s *sink) Verdict(v *detect.Verdict) {
-	s.write(v)
-	if s.cfg.Decided != nil {
-		s.cfg.Decided(v)
-	}
-}
-
-func (s *sink) write(v *detect.Verdict) {
-	s.line = jsonl.AppendVerdict(s.line[:0], v)
-	s.cfg.Files.Verdicts.Add(s.line)
-	if s.cfg.Verdict != nil {
-		s.cfg.Verdict(v, s.line)
+		s.settle()
 	}
 }

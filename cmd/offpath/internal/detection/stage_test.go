@@ -45,6 +45,23 @@ func TestEverythingThatWasFedIsHandledBeforeTheEnd(t *testing.T) {
 	assert.Equal(t, 700, strings.Count(string(content), "\n"))
 }
 
+func TestWithoutAQueueABatchIsWrittenWhenPutReturns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.jsonl")
+	files, err := output.CreateAll(nil, false, path, "", "")
+	require.NoError(t, err)
+	observed := 0
+	s, err := NewInline(Config{Files: files, Observed: func(txs []*reassembly.Transaction) { observed += len(txs) }})
+	require.NoError(t, err)
+	for i := range int64(3) {
+		s.Put(batch(7, began+i*1e9), began+i*1e9)
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, 7*(int(i)+1), strings.Count(string(content), "\n"))
+	}
+	require.NoError(t, s.Close())
+	assert.Equal(t, 21, observed)
+}
+
 func TestQuestionsAreAnsweredAtTheirPlace(t *testing.T) {
 	s, err := Start(Config{Queue: 10})
 	require.NoError(t, err)

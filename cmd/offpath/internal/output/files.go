@@ -12,18 +12,18 @@ type Files struct {
 }
 
 // CreateAll opens the outputs at the given paths for writing from their start;
-// "-" is stdout, "" means none.
-func CreateAll(stdout io.Writer, transactions, findings, verdicts string) (Files, error) {
-	return openAll(func(path string) (*Lines, error) { return Create(path, stdout) }, transactions, findings, verdicts)
+// "-" is stdout, "" means none. beside is for [NewTransactions].
+func CreateAll(stdout io.Writer, beside bool, transactions, findings, verdicts string) (Files, error) {
+	return openAll(func(path string) (*Lines, error) { return Create(path, stdout) }, beside, transactions, findings, verdicts)
 }
 
 // AppendAll opens the outputs at the given paths for adding to their end; ""
-// means none.
+// means none. Transactions are encoded beside whatever else is done.
 func AppendAll(transactions, findings, verdicts string) (Files, error) {
-	return openAll(Append, transactions, findings, verdicts)
+	return openAll(Append, true, transactions, findings, verdicts)
 }
 
-func openAll(open func(path string) (*Lines, error), paths ...string) (Files, error) {
+func openAll(open func(path string) (*Lines, error), beside bool, paths ...string) (Files, error) {
 	var lines [3]*Lines
 	for i, path := range paths {
 		if path == "" {
@@ -39,7 +39,7 @@ func openAll(open func(path string) (*Lines, error), paths ...string) (Files, er
 	}
 	files := Files{Findings: lines[1], Verdicts: lines[2]}
 	if lines[0] != nil {
-		files.Transactions = NewTransactions(lines[0])
+		files.Transactions = NewTransactions(lines[0], beside)
 	}
 	return files, nil
 }

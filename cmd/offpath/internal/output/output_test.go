@@ -96,6 +96,6 @@ func TestOutputsThatAreNotWantedDropEverything(t *testing.T) {
 
 func TestNothingStaysOpenWhenOneOutputFails(t *testing.T) {
 	folder := t.TempDir()
-	_, err := CreateAll(nil, filepath.Join(folder, "a"), filepath.Join(folder, "none", "b"), "")
+	_, err := CreateAll(nil, false, filepath.Join(folder, "a"), filepath.Join(folder, "none", "b"), "")
 	assert.EqualError(t, err, "open output: open "+folder+"/none/b: no such file or directory")
 }

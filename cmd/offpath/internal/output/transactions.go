@@ -10,12 +10,13 @@ import (
 // queuedBatches is how many batches wait at most for the encoder.
 const queuedBatches = 16
 
-// Transactions writes transactions to a Lines in a goroutine of its own, so
-// that encoding and writing run beside detection. It owns the Lines. A nil
-// Transactions drops everything.
+// Transactions writes transactions to a Lines, which it owns: in a goroutine of
+// its own, so that encoding and writing run beside detection, or in that of
+// whoever adds them. A nil Transactions drops everything.
 type Transactions struct {
 	lines  *Lines
-	orders chan order
+	line   []byte
+	orders chan order // nil without a goroutine
 	failed atomic.Pointer[error]
 	done   chan struct{}
 }
@@ -26,18 +27,25 @@ type order struct {
 	reopen func(error)
 }
 
-// NewTransactions starts the encoder.
-func NewTransactions(lines *Lines) *Transactions {
-	t := &Transactions{lines: lines, orders: make(chan order, queuedBatches), done: make(chan struct{})}
-	go t.run()
+// NewTransactions makes an encoder; beside says that it is to have a goroutine.
+func NewTransactions(lines *Lines, beside bool) *Transactions {
+	t := &Transactions{lines: lines}
+	if beside {
+		t.orders, t.done = make(chan order, queuedBatches), make(chan struct{})
+		go t.run()
+	}
 	return t
 }
 
-// Add writes txs in their order. It keeps txs, waits while the encoder is
-// behind, and must not be called after Close.
+// Add writes txs in their order and releases them; the slice is the encoder's
+// from then on. It waits while the encoder is behind, and must not be called
+// after Close.
 func (t *Transactions) Add(txs []*reassembly.Transaction) {
-	if t != nil && len(txs) > 0 {
-		t.orders <- order{txs: txs}
+	switch {
+	case t == nil:
+		reassembly.Release(txs)
+	case len(txs) > 0:
+		t.order(order{txs: txs})
 	}
 }
 
@@ -45,7 +53,7 @@ func (t *Transactions) Add(txs []*reassembly.Transaction) {
 // with the outcome.
 func (t *Transactions) Reopen(report func(error)) {
 	if t != nil {
-		t.orders <- order{reopen: report}
+		t.order(order{reopen: report})
 	}
 }
 
@@ -65,28 +73,42 @@ func (t *Transactions) Close() error {
 	if t == nil {
 		return nil
 	}
-	close(t.orders)
-	<-t.done
+	if t.orders != nil {
+		close(t.orders)
+		<-t.done
+	}
 	return t.lines.Close()
+}
+
+func (t *Transactions) order(o order) {
+	if t.orders == nil {
+		t.do(o)
+		return
+	}
+	t.orders <- o
 }
 
 func (t *Transactions) run() {
 	defer close(t.done)
-	var line []byte
 	for o := range t.orders {
-		if o.reopen != nil {
-			t.failed.Store(nil)
-			o.reopen(t.lines.Reopen())
-		}
-		for _, tx := range o.txs {
-			line = jsonl.AppendTransaction(line[:0], tx)
-			t.lines.Add(line)
-		}
-		if len(t.orders) == 0 {
-			t.lines.Flush()
-		}
-		if err := t.lines.Err(); err != nil {
-			t.failed.Store(&err)
-		}
+		t.do(o)
+	}
+}
+
+func (t *Transactions) do(o order) {
+	if o.reopen != nil {
+		t.failed.Store(nil)
+		o.reopen(t.lines.Reopen())
+	}
+	for _, tx := range o.txs {
+		t.line = jsonl.AppendTransaction(t.line[:0], tx)
+		t.lines.Add(t.line)
+	}
+	reassembly.Release(o.txs)
+	if len(t.orders) == 0 {
+		t.lines.Flush()
+	}
+	if err := t.lines.Err(); err != nil {
+		t.failed.Store(&err)
 	}
 }

@@ -5,7 +5,8 @@
 // Input is read and decoded by one goroutine; each worker reassembles in one
 // of its own; detection, and the encoding of transactions, have one each.
 // Between them stand bounded queues that wait: nothing is shed, so the output
-// depends on input and configuration alone.
+// depends on input and configuration alone. With one worker one goroutine does
+// all of it, without queues.
 package replay
 
 import (
@@ -94,7 +95,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	files, err := output.CreateAll(o.Stdout, o.Transactions, o.Findings, o.Verdicts)
+	files, err := output.CreateAll(o.Stdout, o.Workers > 1, o.Transactions, o.Findings, o.Verdicts)
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		settings.Decided = sent.apply
 	}
-	stage, err := detection.Start(settings)
+	stage, err := startDetection(settings, o.Workers)
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
@@ -152,6 +153,19 @@ func Run(ctx context.Context, o Options) error {
 		return ErrDamaged
 	}
 	return nil
+}
+
+// stage is detection as replay needs it.
+type stage interface {
+	Put(txs []*reassembly.Transaction, watermark int64)
+	Close() error
+}
+
+func startDetection(c detection.Config, workers int) (stage, error) {
+	if workers == 1 {
+		return detection.NewInline(c)
+	}
+	return detection.Start(c)
 }
 
 // sortErrors logs damage and returns the other errors.
