@@ -15,6 +15,7 @@ const (
 	maxHost      = 253 // octets (RFC 1035 section 2.3.4, as text)
 	maxMethod    = 32  // octets
 	maxSegment   = 64  // octets; a longer segment is an {id}
+	minMixed     = 8   // octets; a shorter segment is an {id} only if all of it is digits
 	maxSegments  = 16  // further ones are {rest}
 	maxOperation = 128 // octets
 )
@@ -25,13 +26,11 @@ const (
 func AppendName(dst []byte, method, host, path, operation string) []byte {
 	dst = append(dst, clip(method, maxMethod)...)
 	dst = append(dst, ' ')
-	for _, c := range []byte(clip(strings.TrimSuffix(host, "."), maxHost)) {
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		dst = append(dst, c)
+	dst = appendLower(dst, clip(strings.TrimSuffix(host, "."), maxHost))
+	dst, plain := appendPlain(dst, path)
+	if !plain {
+		dst = appendTemplate(dst, path)
 	}
-	dst = appendTemplate(dst, path)
 	if operation != "" {
 		dst = append(dst, '#')
 		dst = append(dst, clip(operation, maxOperation)...)
@@ -39,6 +38,7 @@ func AppendName(dst []byte, method, host, path, operation string) []byte {
 	return dst
 }
 
+// appendTemplate appends the template of any path.
 func appendTemplate(dst []byte, path string) []byte {
 	if path == "*" { // OPTIONS * (RFC 9112 section 3.2.4)
 		return append(dst, '*')
@@ -130,7 +130,7 @@ func Identifier(segment string) bool {
 	case digits == n:
 		return true
 	case hex == n:
-		return n >= 8
+		return n >= minMixed
 	case n == 36 && hex == 32:
 		return segment[8] == '-' && segment[13] == '-' && segment[18] == '-' && segment[23] == '-'
 	case n == 10 && digits == 8:

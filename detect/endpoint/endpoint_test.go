@@ -1,10 +1,13 @@
 package endpoint
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestNamesTemplateWhatIsPlainlyAnIdentifier(t *testing.T) {
@@ -57,19 +60,78 @@ func TestNamingAllocatesNothing(t *testing.T) {
 
 func FuzzAppendName(f *testing.F) {
 	f.Add("GET", "a", "/v1/accounts/17;x=1/2026-01-31", "op")
+	f.Add("GET", "API.Bank.Example.", "/v1/accounts/17/%2E./9aXk2LmQ0pRt7VbN/.well-known/", "")
 	f.Fuzz(func(t *testing.T, method, host, path, operation string) {
 		name := AppendName(nil, method, host, path, operation)
 		if path != "*" {
 			assert.Equal(t, name, AppendName(nil, method, host, path+"/", operation), "a final slash changes nothing")
 		}
 		assert.LessOrEqual(t, len(name), 2048)
+		if plain, ok := appendPlain(nil, path); ok {
+			assert.Equal(t, string(appendTemplate(nil, path)), string(plain), "a plain path's template is that of any path")
+		}
 	})
 }
 
+// pathsOf is paths of all shapes, plain ones and others.
+func pathsOf(rng *rand.Rand, n int) []string {
+	const octets = "/////aexzAFZ0123456789-_.%;:@\x00\x7f\x80\xaf\xff2eE"
+	segments := []string{"v1", "accounts", "17", "10000074", "2026-01-31", "9aXk2LmQ0pRt7VbN", "deadbeef1", "..", ".", "%2e", "a;b", "",
+		"123e4567-e89b-12d3-a456-426614174000", "signInWithPassword2", strings.Repeat("7", 70)}
+	paths := make([]string, n)
+	for i := range paths {
+		for range rng.IntN(20) {
+			if rng.IntN(2) == 0 {
+				paths[i] += "/" + segments[rng.IntN(len(segments))]
+			} else {
+				paths[i] += string(octets[rng.IntN(len(octets))])
+			}
+		}
+	}
+	return paths
+}
+
+func TestAPlainPathsTemplateIsThatOfAnyPath(t *testing.T) {
+	count := 0
+	for _, path := range pathsOf(rand.New(rand.NewPCG(1, 2)), 1<<17) {
+		if plain, ok := appendPlain(nil, path); ok {
+			count++
+			require.Equal(t, string(appendTemplate(nil, path)), string(plain), path)
+		}
+	}
+	assert.Greater(t, count, 1<<12)
+}
+
+func TestHostsOfEveryLengthAreLowered(t *testing.T) {
+	every := make([]byte, 256)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	for from := range every {
+		s := string(every[from:])
+		want := []byte(s)
+		for i, c := range want {
+			if 'A' <= c && c <= 'Z' {
+				want[i] = c - 'A' + 'a'
+			}
+		}
+		require.Equal(t, "x"+string(want), string(appendLower([]byte("x"), s)))
+	}
+}
+
 func BenchmarkAppendName(b *testing.B) {
-	b.ReportAllocs()
+	rng := rand.New(rand.NewPCG(1, 1))
+	paths := make([]string, 1<<14)
+	for i := range paths {
+		paths[i] = fmt.Sprintf([]string{
+			"/api/v2/accounts/%d/transactions", "/api/v2/accounts/%d", "/api/v2/cards/%d/limits", "/api/v2/payments/%08x-e89b-12d3-a456-426614174000", "/api/v2/me",
+		}[rng.IntN(5)], 10000000+rng.IntN(1000000))
+	}
 	buf := make([]byte, 0, 512)
+	b.ReportAllocs()
+	i := 0
 	for b.Loop() {
-		buf = AppendName(buf[:0], "GET", "api.bank.example", "/v1/accounts/1001/transactions", "")
+		buf = AppendName(buf[:0], "GET", "api.bank.example", paths[i&(len(paths)-1)], "")
+		i++
 	}
 }

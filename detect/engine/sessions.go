@@ -3,7 +3,6 @@ package engine
 import (
 	"encoding/binary"
 	"net/netip"
-	"strconv"
 
 	"offpath/detect/login"
 	"offpath/reassembly"
@@ -17,6 +16,7 @@ const maxIssued = 1 << 16
 // them: the anchor by which an endpoint's success is known.
 type sessions struct {
 	byToken map[uint64]issued
+	waiting sieve // of the tokens in byToken that were not used yet
 	ring    []uint64
 	next    int
 }
@@ -35,17 +35,29 @@ func (s *sessions) issue(tx *reassembly.Transaction, by *place, cluster uint32) 
 	inBody := len(tx.Auth.SessionIssued) > len(tx.Response.Signature.Cookies)
 	for _, token := range tx.Auth.SessionIssued {
 		key := number(token)
-		if _, known := s.byToken[key]; !known {
+		before, known := s.byToken[key]
+		if !known {
 			if len(s.ring) < maxIssued {
 				s.ring = append(s.ring, key)
 			} else {
-				delete(s.byToken, s.ring[s.next])
+				s.forget(s.ring[s.next])
 				s.ring[s.next] = key
 				s.next = (s.next + 1) % maxIssued
 			}
 		}
+		if before.by == nil {
+			s.waiting.add(key)
+		}
 		s.byToken[key] = issued{by: by, cluster: cluster, client: tx.Client, token: inBody}
 	}
+}
+
+// forget makes room for another token.
+func (s *sessions) forget(key uint64) {
+	if s.byToken[key].by != nil {
+		s.waiting.remove(key)
+	}
+	delete(s.byToken, key)
 }
 
 // use looks for sessions that a request presents and their client was issued.
@@ -61,7 +73,11 @@ func (s *sessions) use(tx *reassembly.Transaction, at *place) {
 		return
 	}
 	for _, token := range tx.Auth.SessionPresented {
-		i, ok := s.byToken[number(token)]
+		key := number(token)
+		if !s.waiting.has(key) {
+			continue
+		}
+		i, ok := s.byToken[key]
 		if !ok || i.client != tx.Client || i.by == at || i.by == nil {
 			continue
 		}
@@ -69,7 +85,8 @@ func (s *sessions) use(tx *reassembly.Transaction, at *place) {
 		if !bearer && !at.closed {
 			continue
 		}
-		s.byToken[number(token)] = issued{} // used: its place in the ring stays taken
+		s.byToken[key] = issued{} // used: its place in the ring stays taken
+		s.waiting.remove(key)
 		i.by.learned |= login.IssuedUsed
 		i.by.model.Used(i.cluster, clientNumber(tx.Client), bearer)
 	}
@@ -95,24 +112,6 @@ func turnsAway(tx *reassembly.Transaction) bool {
 }
 
 func isLoginPath(kind login.Kind) bool { return kind == login.KindLogin || kind == login.KindToken }
-
-// number is a keyed hash of 16 hex digits as a number; of anything else, which
-// is cleartext, a hash. 0 is the empty string.
-func number(s string) uint64 {
-	if s == "" {
-		return 0
-	}
-	if len(s) == 16 {
-		if n, err := strconv.ParseUint(s, 16, 64); err == nil {
-			return max(n, 1)
-		}
-	}
-	h := uint64(14695981039346656037) // FNV-1a (RFC 9923)
-	for i := 0; i < len(s); i++ {
-		h = (h ^ uint64(s[i])) * 1099511628211
-	}
-	return max(h, 1)
-}
 
 // clientNumber stands for a client's address; for IPv6 for its /64, whose
 // addresses are one client's.
