@@ -29,9 +29,12 @@ const (
 type Book struct {
 	byID     map[string]*watch
 	byClient map[netip.Prefix][]*watch
-	lengths  [2][129]int // prefixes in use by length: IPv4, IPv6
+	lengths  [2][]length // in use: of IPv4, of IPv6 prefixes
 	others   []*watch    // subjects without a client
 }
+
+// length is a prefix length and how many followed prefixes have it.
+type length struct{ bits, count int }
 
 // watch is one verdict that is followed.
 type watch struct {
@@ -68,7 +71,7 @@ func (b *Book) Add(v *detect.Verdict) {
 	client = client.Masked()
 	w.subject.Client = client
 	b.byClient[client] = append(b.byClient[client], w)
-	b.lengths[family(client.Addr())][client.Bits()]++
+	b.countLength(client, +1)
 }
 
 // Remove ends the following of a verdict.
@@ -84,7 +87,7 @@ func (b *Book) Remove(id string) {
 		b.others = slices.DeleteFunc(b.others, is)
 		return
 	}
-	b.lengths[family(client.Addr())][client.Bits()]--
+	b.countLength(client, -1)
 	if rest := slices.DeleteFunc(b.byClient[client], is); len(rest) > 0 {
 		b.byClient[client] = rest
 	} else {
@@ -109,11 +112,8 @@ func (b *Book) Observe(tx *reassembly.Transaction) {
 	}
 	if tx.Client.IsValid() {
 		client := tx.Client.Unmap()
-		for length, used := range b.lengths[family(client)][:client.BitLen()+1] {
-			if used == 0 {
-				continue
-			}
-			prefix, err := client.WithZone("").Prefix(length)
+		for _, length := range b.lengths[family(client)] {
+			prefix, err := client.WithZone("").Prefix(length.bits)
 			if err != nil {
 				continue
 			}
@@ -124,6 +124,19 @@ func (b *Book) Observe(tx *reassembly.Transaction) {
 	}
 	for _, w := range b.others {
 		w.answered(tx)
+	}
+}
+
+// countLength counts prefixes by their lengths.
+func (b *Book) countLength(client netip.Prefix, by int) {
+	list := &b.lengths[family(client.Addr())]
+	i := slices.IndexFunc(*list, func(l length) bool { return l.bits == client.Bits() })
+	if i < 0 {
+		i = len(*list)
+		*list = append(*list, length{bits: client.Bits()})
+	}
+	if (*list)[i].count += by; (*list)[i].count == 0 {
+		*list = slices.Delete(*list, i, i+1)
 	}
 }
 
