@@ -1,7 +1,9 @@
 package jsonl
 
 import (
+	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"offpath/reassembly"
@@ -9,170 +11,191 @@ import (
 
 // AppendTransaction appends tx as one line, with its line feed.
 func AppendTransaction(dst []byte, tx *reassembly.Transaction) []byte {
-	b := append(dst, `{"@timestamp":`...)
+	b := slices.Grow(dst, typicalLine)
+	b = append(b, `{"@timestamp":`...)
 	start := len(b)
 	b = appendTime(b, tx.Start)
 	b = appendEvent(b, tx, start)
-	b = appendEndpoint(b, `,"source":{"ip":"`, tx.Source)
+	source := len(b) + len(sourceIP)
+	b = appendEndpoint(b, sourceIP, tx.Source)
 	b = appendEndpoint(b, `,"destination":{"ip":"`, tx.Destination)
-	if tx.Client.IsValid() {
-		b = append(b, `,"client":{"ip":"`...)
-		b = append(tx.Client.AppendTo(b), `"}`...)
-	}
+	b = appendClient(b, tx, source)
 	b = appendNetwork(b, tx)
 	b = appendHTTP(b, tx)
-	b, url := open(b, `,"url":{`)
-	b = str(b, `,"original":`, tx.Request.Target)
-	b = str(b, `,"domain":`, tx.Request.Domain)
-	b = str(b, `,"path":`, tx.Request.Path)
-	b = str(b, `,"query":`, tx.Request.Query)
-	b = end(b, url)
+	b, url := open(b, `,"url":`)
+	b = str(b, `,"original":"`, tx.Request.Target)
+	b = str(b, `,"domain":"`, tx.Request.Domain)
+	b = str(b, `,"path":"`, tx.Request.Path)
+	b = str(b, `,"query":"`, tx.Request.Query)
+	b = url.end(b)
 	if tx.Request.UserAgent != "" {
-		b = AppendString(append(b, `,"user_agent":{"original":`...), tx.Request.UserAgent)
+		b = appendQuoted(append(b, `,"user_agent":{"original":"`...), tx.Request.UserAgent)
 		b = append(b, '}')
 	}
-	if tx.JA4 != "" || tx.ServerName != "" {
-		b = append(b, `,"tls":{"client":{`...)
-		b = str(b, `,"ja4":`, tx.JA4)
-		b = str(b, `,"server_name":`, tx.ServerName)
-		b = append(b, "}}"...)
-	}
+	b, tls := open(b, `,"tls":`)
+	b, hello := open(b, `,"client":`)
+	b = str(b, `,"ja4":"`, tx.JA4)
+	b = str(b, `,"server_name":"`, tx.ServerName)
+	b = tls.end(hello.end(b))
 	if tx.Auth.UserHash != "" {
-		b = AppendString(append(b, `,"user":{"hash":`...), tx.Auth.UserHash)
+		b = appendQuoted(append(b, `,"user":{"hash":"`...), tx.Auth.UserHash)
 		b = append(b, '}')
 	}
 	b = appendOffpath(b, tx)
 	return append(b, "}\n"...)
 }
 
+// typicalLine is longer than most lines, octets: room that is made at once.
+const typicalLine = 2048
+
 // appendEvent needs to know where the text of tx.Start begins.
 func appendEvent(b []byte, tx *reassembly.Transaction, start int) []byte {
-	b = append(b, `,"event":{`...)
-	b = str(b, `,"id":`, tx.ID)
+	b, event := open(b, `,"event":`)
+	b = str(b, `,"id":"`, tx.ID)
 	b = known(b, `,"duration":`, tx.Duration)
-	b = appendLaterTime(key(b, `,"end":`), tx.End, tx.Start, start)
-	b = str(b, `,"outcome":`, tx.Annotation.EventOutcome)
-	return append(b, '}')
+	b = appendLaterTime(append(b, `,"end":`...), tx.End, tx.Start, start)
+	b = str(b, `,"outcome":"`, tx.Annotation.EventOutcome)
+	return event.end(b)
 }
+
+const sourceIP = `,"source":{"ip":"`
 
 func appendEndpoint(b []byte, opening string, at netip.AddrPort) []byte {
 	if !at.Addr().IsValid() {
 		return b
 	}
-	b = append(b, opening...)
-	b = append(at.Addr().AppendTo(b), `","port":`...)
-	return append(strconv.AppendUint(b, uint64(at.Port()), 10), '}')
+	b = appendAddr(append(b, opening...), at.Addr())
+	b = appendInt(append(b, `","port":`...), int64(at.Port()))
+	return append(b, '}')
+}
+
+// appendClient needs to know where the text of the source's address begins:
+// mostly they are the same.
+func appendClient(b []byte, tx *reassembly.Transaction, source int) []byte {
+	if !tx.Client.IsValid() {
+		return b
+	}
+	b = append(b, `,"client":{"ip":"`...)
+	if tx.Client == tx.Source.Addr() {
+		size := bytes.IndexByte(b[source:], '"')
+		b = append(b, b[source:source+size]...)
+	} else {
+		b = appendAddr(b, tx.Client)
+	}
+	return append(b, `"}`...)
 }
 
 func appendNetwork(b []byte, tx *reassembly.Transaction) []byte {
-	b = append(b, `,"network":{`...)
-	b = str(b, `,"community_id":`, tx.CommunityID)
-	b = key(b, `,"protocol":"http"`)
+	b, network := open(b, `,"network":`)
+	b = str(b, `,"community_id":"`, tx.CommunityID)
+	b = append(b, `,"protocol":"http"`...)
 	if len(tx.VLAN) > 0 {
 		b = append(b, `,"vlan":{"id":[`...)
 		for i, id := range tx.VLAN {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = strconv.AppendUint(b, uint64(id), 10)
+			b = appendInt(b, int64(id))
 		}
 		b = append(b, "]}"...)
 	}
-	return append(b, '}')
+	return network.end(b)
 }
 
 func appendHTTP(b []byte, tx *reassembly.Transaction) []byte {
-	b, http := open(b, `,"http":{`)
-	b = str(b, `,"version":`, tx.HTTPVersion)
-	b, req := open(b, `,"request":{`)
-	b = str(b, `,"method":`, tx.Request.Method)
+	b, http := open(b, `,"http":`)
+	b = str(b, `,"version":"`, tx.HTTPVersion)
+	b, request := open(b, `,"request":`)
+	b = str(b, `,"method":"`, tx.Request.Method)
 	b = appendBody(b, tx.Request.BodyBytes, tx.Request.Detail.SHA256)
-	b = str(b, `,"mime_type":`, tx.Request.MIMEType)
-	b = str(b, `,"referrer":`, tx.Request.Referrer)
-	b = end(b, req)
-	b, res := open(b, `,"response":{`)
+	b = str(b, `,"mime_type":"`, tx.Request.MIMEType)
+	b = str(b, `,"referrer":"`, tx.Request.Referrer)
+	b = request.end(b)
+	b, response := open(b, `,"response":`)
 	b = appendBody(b, tx.Response.BodyBytes, tx.Response.Detail.SHA256)
-	b = str(b, `,"mime_type":`, tx.Response.MIMEType)
+	b = str(b, `,"mime_type":"`, tx.Response.MIMEType)
 	if tx.Response.Status != 0 {
-		b = strconv.AppendInt(key(b, `,"status_code":`), int64(tx.Response.Status), 10)
+		b = appendInt(append(b, `,"status_code":`...), int64(tx.Response.Status))
 	}
-	b = end(b, res)
-	return end(b, http)
+	b = response.end(b)
+	return http.end(b)
 }
 
 func appendBody(b []byte, octets int64, sha256 string) []byte {
-	b, body := open(b, `,"body":{`)
+	b, body := open(b, `,"body":`)
 	b = known(b, `,"bytes":`, octets)
 	if sha256 != "" {
-		b = AppendString(key(b, `,"hash":{"sha256":`), sha256)
+		b = appendQuoted(append(b, `,"hash":{"sha256":"`...), sha256)
 		b = append(b, '}')
 	}
-	return end(b, body)
+	return body.end(b)
 }
 
 func appendOffpath(b []byte, tx *reassembly.Transaction) []byte {
 	b = append(b, `,"offpath":{"sequence":`...)
-	b = strconv.AppendInt(b, int64(tx.Sequence), 10)
-	b = str(b, `,"fingerprint":`, tx.Fingerprint)
-	b = str(b, `,"fingerprint_loose":`, tx.FingerprintLoose)
-	b = str(b, `,"fingerprint_wire":`, tx.FingerprintWire)
+	b = appendInt(b, int64(tx.Sequence))
+	b = str(b, `,"fingerprint":"`, tx.Fingerprint)
+	b = str(b, `,"fingerprint_loose":"`, tx.FingerprintLoose)
+	b = str(b, `,"fingerprint_wire":"`, tx.FingerprintWire)
 
-	b, req := open(b, `,"request":{`)
-	b = list(b, `,"headers":`, tx.Request.Headers)
+	b, request := open(b, `,"request":`)
+	b = list(b, `,"headers":[`, tx.Request.Headers)
 	b = appendSignature(b, &tx.Request.Signature)
 	b = appendDetail(b, &tx.Request.Detail)
-	b = end(b, req)
-	b, res := open(b, `,"response":{`)
+	b = request.end(b)
+	b, response := open(b, `,"response":`)
 	b = appendSignature(b, &tx.Response.Signature)
 	b = appendDetail(b, &tx.Response.Detail)
-	b = end(b, res)
+	b = response.end(b)
 
 	b = appendAuth(b, &tx.Auth)
-	b = appendOFX(b, tx.OFX)
-	b = str(b, `,"operation":`, tx.Operation)
+	if tx.OFX != nil {
+		b = appendOFX(b, tx.OFX)
+	}
+	b = str(b, `,"operation":"`, tx.Operation)
 	if len(tx.Informational) > 0 {
-		b = key(b, `,"informational":[`)
+		b = append(b, `,"informational":[`...)
 		for i, status := range tx.Informational {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = strconv.AppendInt(b, int64(status), 10)
+			b = appendInt(b, int64(status))
 		}
 		b = append(b, ']')
 	}
-	b = str(b, `,"refused_by":`, tx.RefusedBy)
+	b = str(b, `,"refused_by":"`, tx.RefusedBy)
 	if tx.Flags != 0 {
-		b = list(b, `,"flags":`, tx.Flags.Names())
+		b = list(b, `,"flags":[`, tx.Flags.Names())
 	}
-	b = list(b, `,"encapsulation":`, tx.Encapsulation)
+	b = list(b, `,"encapsulation":[`, tx.Encapsulation)
 	if tx.GapBytes != 0 {
-		b = strconv.AppendInt(key(b, `,"gap_bytes":`), tx.GapBytes, 10)
+		b = appendInt(append(b, `,"gap_bytes":`...), tx.GapBytes)
 	}
-	b = strconv.AppendBool(key(b, `,"complete":`), tx.Complete)
+	b = strconv.AppendBool(append(b, `,"complete":`...), tx.Complete)
 	if tx.Anomalies != 0 {
-		b = list(b, `,"anomalies":`, tx.Anomalies.Names())
+		b = list(b, `,"anomalies":[`, tx.Anomalies.Names())
 	}
-	b = str(b, `,"outcome":`, tx.Annotation.Outcome)
-	b = str(b, `,"endpoint":`, tx.Annotation.Endpoint)
-	b = str(b, `,"role":`, tx.Annotation.Role)
+	b = str(b, `,"outcome":"`, tx.Annotation.Outcome)
+	b = str(b, `,"endpoint":"`, tx.Annotation.Endpoint)
+	b = str(b, `,"role":"`, tx.Annotation.Role)
 	return append(b, '}')
 }
 
 func appendSignature(b []byte, s *reassembly.Signature) []byte {
-	b, sig := open(b, `,"signature":{`)
-	b = str(b, `,"media":`, s.Media)
-	b = str(b, `,"keys":`, s.Keys)
-	b = str(b, `,"order":`, s.Order)
-	b = list(b, `,"cookies":`, s.Cookies)
-	b = str(b, `,"location":`, s.Location)
-	b = str(b, `,"code":`, s.Code)
+	b, signature := open(b, `,"signature":`)
+	b = str(b, `,"media":"`, s.Media)
+	b = str(b, `,"keys":"`, s.Keys)
+	b = str(b, `,"order":"`, s.Order)
+	b = list(b, `,"cookies":[`, s.Cookies)
+	b = str(b, `,"location":"`, s.Location)
+	b = str(b, `,"code":"`, s.Code)
 	b = known(b, `,"length":`, int64(s.Length))
-	return end(b, sig)
+	return signature.end(b)
 }
 
 func appendDetail(b []byte, d *reassembly.Detail) []byte {
 	if d.Fields != nil {
-		b = key(b, `,"header_fields":[`)
+		b = append(b, `,"header_fields":[`...)
 		for i, f := range d.Fields {
 			if i > 0 {
 				b = append(b, ',')
@@ -187,64 +210,64 @@ func appendDetail(b []byte, d *reassembly.Detail) []byte {
 }
 
 func appendAuth(b []byte, a *reassembly.Auth) []byte {
-	b, auth := open(b, `,"auth":{`)
-	b = str(b, `,"carrier":`, a.Carrier)
-	b = str(b, `,"user_field":`, a.UserField)
-	b = str(b, `,"password_field":`, a.PasswordField)
+	b, auth := open(b, `,"auth":`)
+	b = str(b, `,"carrier":"`, a.Carrier)
+	b = str(b, `,"user_field":"`, a.UserField)
+	b = str(b, `,"password_field":"`, a.PasswordField)
 	if a.Carrier != "" || a.PasswordFields != 0 {
-		b = strconv.AppendInt(key(b, `,"password_fields":`), int64(a.PasswordFields), 10)
+		b = appendInt(append(b, `,"password_fields":`...), int64(a.PasswordFields))
 	}
-	b = str(b, `,"grant_type":`, a.GrantType)
-	b = str(b, `,"password_hash":`, a.PasswordHash)
-	b = list(b, `,"session_presented":`, a.SessionPresented)
-	b = list(b, `,"session_issued":`, a.SessionIssued)
-	b = str(b, `,"api_key_hash":`, a.APIKeyHash)
-	return end(b, auth)
+	b = str(b, `,"grant_type":"`, a.GrantType)
+	b = str(b, `,"password_hash":"`, a.PasswordHash)
+	b = list(b, `,"session_presented":[`, a.SessionPresented)
+	b = list(b, `,"session_issued":[`, a.SessionIssued)
+	b = str(b, `,"api_key_hash":"`, a.APIKeyHash)
+	return auth.end(b)
 }
 
+// appendOFX writes the object also if it is empty: that the body is OFX.
 func appendOFX(b []byte, o *reassembly.OFX) []byte {
-	if o == nil {
-		return b
+	b = append(b, `,"ofx":`...)
+	first := len(b)
+	b = list(b, `,"message_sets":[`, o.MessageSets)
+	b = list(b, `,"status_codes":[`, o.StatusCodes)
+	b = str(b, `,"source_hash":"`, o.SourceHash)
+	b = str(b, `,"destination_hash":"`, o.DestinationHash)
+	b = str(b, `,"amount":"`, o.Amount)
+	b = str(b, `,"currency":"`, o.Currency)
+	if len(b) == first {
+		return append(b, "{}"...)
 	}
-	b = key(b, `,"ofx":{`)
-	b = list(b, `,"message_sets":`, o.MessageSets)
-	b = list(b, `,"status_codes":`, o.StatusCodes)
-	b = str(b, `,"source_hash":`, o.SourceHash)
-	b = str(b, `,"destination_hash":`, o.DestinationHash)
-	b = str(b, `,"amount":`, o.Amount)
-	b = str(b, `,"currency":`, o.Currency)
+	b[first] = '{'
 	return append(b, '}')
 }
 
-// key appends a member's name, or more of its beginning, given with the comma
-// before it; the comma is left out if the object has just been opened.
-func key(b []byte, name string) []byte {
-	if b[len(b)-1] == '{' {
-		name = name[1:]
-	}
-	return append(b, name...)
+// object is one that is being written: where it begins with its name, and where
+// its first member does. Members are written with the comma before them; that
+// of the first becomes the brace when the object ends.
+type object struct{ start, first int }
+
+// open begins an object, given its name with what goes before.
+func open(b []byte, name string) ([]byte, object) {
+	return append(b, name...), object{len(b), len(b) + len(name)}
 }
 
-// open begins an object as a member; end closes it, or takes it back if it is
-// empty.
-func open(b []byte, opening string) ([]byte, int) {
-	at := len(b)
-	return key(b, opening), at
-}
-
-func end(b []byte, at int) []byte {
-	if b[len(b)-1] == '{' {
-		return b[:at]
+// end ends an object, or takes it back if it is empty.
+func (o object) end(b []byte) []byte {
+	if len(b) == o.first {
+		return b[:o.start]
 	}
+	b[o.first] = '{'
 	return append(b, '}')
 }
 
-// str appends a string member, unless it is not known.
+// str appends a string member, given its name up to the value's first quote,
+// unless it is not known.
 func str(b []byte, name, s string) []byte {
 	if s == "" {
 		return b
 	}
-	return AppendString(key(b, name), s)
+	return appendQuoted(append(b, name...), s)
 }
 
 // known appends an integer member, unless it is not known.
@@ -252,20 +275,22 @@ func known(b []byte, name string, v int64) []byte {
 	if v == reassembly.Unknown {
 		return b
 	}
-	return strconv.AppendInt(key(b, name), v, 10)
+	return appendInt(append(b, name...), v)
 }
 
-// list appends a list of strings as a member, unless it is empty.
+// list appends a list of strings as a member, given its name up to the bracket,
+// unless it is empty.
 func list(b []byte, name string, list []string) []byte {
 	if len(list) == 0 {
 		return b
 	}
-	b = append(key(b, name), '[')
-	for i, s := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = AppendString(b, s)
+	return appendList(append(b, name...), list)
+}
+
+func appendList(b []byte, list []string) []byte {
+	for _, s := range list {
+		b = append(AppendString(b, s), ',')
 	}
-	return append(b, ']')
+	b[len(b)-1] = ']'
+	return b
 }

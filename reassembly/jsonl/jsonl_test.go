@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -125,6 +126,16 @@ func TestTimesAgreeWithTheStandardLibrary(t *testing.T) {
 	}
 }
 
+func TestDaysHaveTheirDates(t *testing.T) {
+	for day := days(-400, 3, 1); day < days(9999, 12, 31); day += 13 {
+		year, month, mday := civil(day)
+		want := time.Unix(day*daySecond, 0).UTC()
+		if int(year) != want.Year() || time.Month(month) != want.Month() || int(mday) != want.Day() {
+			t.Fatalf("day %d: %d-%d-%d, not %v", day, year, month, mday, want)
+		}
+	}
+}
+
 func TestATimeWrittenAfterAnother(t *testing.T) {
 	const sec = 1_700_000_000e9
 	for _, c := range [][2]int64{
@@ -134,6 +145,34 @@ func TestATimeWrittenAfterAnother(t *testing.T) {
 		first := appendTime([]byte("some text"), c[0])
 		both := appendLaterTime(first, c[1], c[0], len("some text"))
 		assert.Equal(t, string(appendTime(first, c[1])), string(both), "%d after %d", c[1], c[0])
+	}
+}
+
+func TestNumbersAgreeWithTheStandardLibrary(t *testing.T) {
+	check := func(v int64) { require.Equal(t, strconv.FormatInt(v, 10), string(appendInt(nil, v))) }
+	for v := int64(1); v > 0; v *= 10 {
+		for d := int64(-101); d <= 101; d++ {
+			check(v + d)
+			check(-v - d)
+		}
+	}
+	for v := range int64(20000) {
+		check(v)
+	}
+	check(math.MinInt64)
+}
+
+func TestAddressesAgreeWithTheStandardLibrary(t *testing.T) {
+	for i := range 256 {
+		for at := range 4 {
+			octets := [4]byte{0, 10, 100, 255}
+			octets[at] = byte(i)
+			a := netip.AddrFrom4(octets)
+			require.Equal(t, "at "+a.String(), string(appendAddr([]byte("at "), a)))
+		}
+	}
+	for _, s := range []string{"::", "2001:db8::1", "fe80::1%eth0", "::ffff:192.0.2.1"} {
+		require.Equal(t, s, string(appendAddr(nil, netip.MustParseAddr(s))))
 	}
 }
 
@@ -444,14 +483,59 @@ func typical() *reassembly.Transaction {
 	return tx
 }
 
+// calls is n authenticated requests of an app, as different as they come: they
+// are far more than caches near the processor hold.
+func calls(n int) []*reassembly.Transaction {
+	rng := rand.New(rand.NewPCG(5, 5))
+	headers := []string{"host", "user-agent", "accept", "accept-language", "accept-encoding", "authorization", "x-app-version", "x-request-id"}
+	list := make([]*reassembly.Transaction, n)
+	for i := range list {
+		tx := blank()
+		tx.Start = 1_700_000_000e9 + int64(i)*1e5
+		tx.Duration = rng.Int64N(1e7)
+		tx.End = tx.Start + tx.Duration
+		tx.ID = fmt.Sprintf("%024x", rng.Uint64())
+		tx.Client = netip.AddrFrom4([4]byte{198, 18, byte(rng.IntN(256)), byte(rng.IntN(256))})
+		tx.Source = netip.AddrPortFrom(tx.Client, uint16(20000+rng.IntN(40000)))
+		tx.Destination = netip.MustParseAddrPort("198.19.0.10:80")
+		tx.CommunityID = fmt.Sprintf("1:%027x=", rng.Uint64())
+		tx.Sequence = rng.IntN(500)
+		tx.HTTPVersion = "1.1"
+		account := fmt.Sprintf("/api/v2/accounts/%d", 10000000+rng.IntN(1000000))
+		tx.Request.Method = "GET"
+		tx.Request.Target = account + fmt.Sprintf("/transactions?page=%d&size=20", rng.IntN(30))
+		tx.Request.Path, tx.Request.Query, _ = strings.Cut(tx.Request.Target, "?")
+		tx.Request.Domain = "api.bank.example"
+		tx.Request.BodyBytes = 0
+		tx.Request.UserAgent = fmt.Sprintf("ExampleBank/5.%d.3 (Android 13; SM-A546B; okhttp/4.12.0)", rng.IntN(20))
+		tx.Request.Headers = headers[:4+rng.IntN(5)]
+		tx.Request.Signature = reassembly.Signature{Media: "none", Length: 0}
+		tx.Response.Status, tx.Response.BodyBytes, tx.Response.MIMEType = 200, rng.Int64N(2000), "application/json"
+		tx.Response.Signature = reassembly.Signature{Media: "json", Keys: fmt.Sprintf("%016x", rng.Uint64()), Order: fmt.Sprintf("%016x", rng.Uint64()), Length: 8}
+		tx.Auth.Carrier = "bearer"
+		tx.Auth.SessionPresented = []string{fmt.Sprintf("%016x", rng.Uint64())}
+		tx.Complete = true
+		tx.Annotation.Endpoint = "GET api.bank.example/api/v2/accounts/{id}/transactions"
+		list[i] = tx
+	}
+	return list
+}
+
 func BenchmarkAppendTransaction(b *testing.B) {
-	tx := typical()
+	list := calls(1 << 13)
 	var buf []byte
+	octets, i := 0, 0
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = AppendTransaction(buf[:0], tx)
+		if len(buf) > 64<<10 { // as the writer does
+			buf = buf[:0]
+		}
+		before := len(buf)
+		buf = AppendTransaction(buf, list[i&(len(list)-1)])
+		octets += len(buf) - before
+		i++
 	}
-	b.SetBytes(int64(len(buf)))
+	b.SetBytes(int64(octets / i))
 }
 
 func BenchmarkReader(b *testing.B) {

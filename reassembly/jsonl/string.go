@@ -21,38 +21,57 @@ var plain = func() (t [256]bool) {
 // AppendString appends a string of the wire as a JSON string: every backslash
 // doubled, every octet that is no valid UTF-8 as \xNN, and that as JSON.
 func AppendString(dst []byte, wire string) []byte {
-	from := len(dst) + 1
-	dst = slices.Grow(dst, len(wire)+2)[:from+len(wire)+1]
-	dst[from-1] = '"'
-	if !copyPlain(dst[from:], wire) {
+	return appendQuoted(append(dst, '"'), wire)
+}
+
+// appendQuoted is AppendString behind the first quote. It copies eight octets at
+// a time and looks meanwhile whether all of them stand for themselves; the last
+// eight overlap with those before them.
+func appendQuoted(dst []byte, wire string) []byte {
+	from, last := len(dst), len(wire)-8
+	dst = slices.Grow(dst, len(wire)+1)[:from+len(wire)+1]
+	text := dst[from:]
+	special := uint64(0)
+	if last < 0 {
+		special = copyShort(text, wire)
+	} else {
+		for i := 0; i < last; i += 8 {
+			v := word(wire[i:])
+			binary.LittleEndian.PutUint64(text[i:], v)
+			special |= specials(v)
+		}
+		v := word(wire[last:])
+		binary.LittleEndian.PutUint64(text[last:], v)
+		special |= specials(v)
+	}
+	if special&highs != 0 {
 		return appendEscaped(dst[:from], wire)
 	}
-	dst[len(dst)-1] = '"'
+	text[len(wire)] = '"'
 	return dst
 }
 
-// copyPlain copies wire into dst, which has room for it, and reports whether all
-// of it stands for itself. It does so eight octets at a time; the last eight
-// overlap with those before them.
-func copyPlain(dst []byte, wire string) bool {
-	if len(wire) < 8 {
-		ok := true
-		for i := range len(wire) {
-			dst[i] = wire[i]
-			ok = ok && plain[wire[i]]
-		}
-		return ok
+// copyShort copies less than eight octets, and returns their specials.
+func copyShort(dst []byte, wire string) uint64 {
+	n := len(wire)
+	if n >= 4 {
+		first, last := half(wire), half(wire[n-4:])
+		binary.LittleEndian.PutUint32(dst, first)
+		binary.LittleEndian.PutUint32(dst[n-4:], last)
+		return specials(uint64(first)<<32 | uint64(last))
 	}
 	special := uint64(0)
-	last := len(wire) - 8
-	for i := 0; i < last; i += 8 {
-		v := word(wire[i:])
-		binary.LittleEndian.PutUint64(dst[i:], v)
-		special |= specials(v)
+	for i := range n {
+		dst[i] = wire[i]
+		special |= specials(uint64(wire[i]))
 	}
-	v := word(wire[last:])
-	binary.LittleEndian.PutUint64(dst[last:], v)
-	return (special|specials(v))&highs == 0
+	return special & 0xff
+}
+
+// half returns the first four octets of s in little-endian order.
+func half(s string) uint32 {
+	_ = s[3]
+	return uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 }
 
 // word returns the first eight octets of s in little-endian order.
@@ -73,7 +92,7 @@ func specials(v uint64) uint64 {
 	return v | (v - ' '*ones) | (quote - ones) | (backslash - ones)
 }
 
-// appendEscaped is AppendString behind the first quote.
+// appendEscaped is appendQuoted of any string.
 func appendEscaped(dst []byte, wire string) []byte {
 	from := 0
 	for i := 0; i < len(wire); {

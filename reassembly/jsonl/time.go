@@ -65,17 +65,20 @@ func floorDiv(a, b int64) (q, r int64) {
 	return q, r
 }
 
-// civil returns the Gregorian date of a day counted from 1970-01-01. The year
-// of the calculation begins in March, so that the leap day is its last; 400
-// years are 146097 days.
+// civil returns the Gregorian date of a day counted from 1970-01-01, from the
+// year -400 on. The year of the calculation begins in March, so that the leap
+// day is its last; 400 years are 146097 days. The divisions are those of Neri
+// and Schneider, Euclidean affine functions and their application to calendar
+// algorithms (2022).
 func civil(day int64) (year, month, mday int64) {
-	era, d := floorDiv(day+719468, 146097)
-	y := (d - d/1460 + d/36524 - d/146096) / 365
-	d -= 365*y + y/4 - y/100
-	m := (5*d + 2) / 153
-	mday = d - (153*m+2)/5 + 1
-	year = 400*era + y
-	if month = m + 3; month > 12 {
+	n := 4*uint32(day+719468+146097) + 3 // quarters of days from March of the year -400 on
+	century := n / 146097
+	n = n%146097 | 3
+	p := uint64(n) * 2939745 // 2^32 / 1461
+	ofYear := uint32(p) / 2939745 / 4
+	m := 2141*ofYear + 197913
+	year, month, mday = int64(100*century+uint32(p>>32))-400, int64(m>>16), int64(m&0xffff/2141)+1
+	if month > 12 {
 		month -= 12
 		year++
 	}

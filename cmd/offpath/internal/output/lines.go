@@ -58,6 +58,11 @@ func (l *Lines) Add(line []byte) {
 		return
 	}
 	l.buf = append(l.buf, line...)
+	l.added()
+}
+
+// added writes what was gathered if it is enough.
+func (l *Lines) added() {
 	if len(l.buf) >= bufferSize {
 		l.Flush()
 	}

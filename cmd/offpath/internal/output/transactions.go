@@ -15,7 +15,6 @@ const queuedBatches = 16
 // whoever adds them. A nil Transactions drops everything.
 type Transactions struct {
 	lines  *Lines
-	line   []byte
 	orders chan order // nil without a goroutine
 	failed atomic.Pointer[error]
 	done   chan struct{}
@@ -101,8 +100,8 @@ func (t *Transactions) do(o order) {
 		o.reopen(t.lines.Reopen())
 	}
 	for _, tx := range o.txs {
-		t.line = jsonl.AppendTransaction(t.line[:0], tx)
-		t.lines.Add(t.line)
+		t.lines.buf = jsonl.AppendTransaction(t.lines.buf, tx)
+		t.lines.added()
 	}
 	reassembly.Release(o.txs)
 	if len(t.orders) == 0 {
