@@ -64,17 +64,24 @@ func command(args ...string) *exec.Cmd {
 	return c
 }
 
-// finish runs a command to its end.
-func finish(t *testing.T, c *exec.Cmd) result {
-	t.Helper()
+// complete runs a command to its end.
+func complete(c *exec.Cmd) (result, error) {
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	err := c.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
-		require.NoError(t, err)
+		return result{}, err
 	}
-	return result{stdout.String(), stderr.String(), c.ProcessState.ExitCode()}
+	return result{stdout.String(), stderr.String(), c.ProcessState.ExitCode()}, nil
+}
+
+// finish is complete for a command that can be run.
+func finish(t *testing.T, c *exec.Cmd) result {
+	t.Helper()
+	r, err := complete(c)
+	require.NoError(t, err)
+	return r
 }
 
 // run runs the binary with the given arguments to its end.

@@ -134,8 +134,9 @@ func Prove(data []byte) Likeness {
 }
 
 // provesRequest reports whether data begins with a request line that is nothing
-// else by chance: three words, the second in one of the forms of RFC 9112 section
-// 3.2, the third an HTTP/1 version.
+// else by chance: a method, a target in one of the forms of RFC 9112 section 3.2,
+// and an HTTP/1 version at the end of the line. Blanks within the target, as
+// scanners send them, don't weaken that.
 func provesRequest(data []byte) bool {
 	end := bytes.IndexByte(data, '\n')
 	if end < 0 || recogniseRequest(data) != Request {
@@ -143,8 +144,9 @@ func provesRequest(data []byte) bool {
 	}
 	line, _ := trimCR(data[:end])
 	method, rest, _ := bytes.Cut(line, []byte{' '})
-	target, version, ok := bytes.Cut(rest, []byte{' '})
-	if !ok || len(target) == 0 || len(version) != len("HTTP/1.1") || version[5] != '1' {
+	version := lastWord(rest)
+	target := trimRight(rest[:len(trimRight(rest))-len(version)])
+	if len(target) == 0 || len(version) != len("HTTP/1.1") || version[5] != '1' {
 		return false
 	}
 	return target[0] == '/' || target[0] == '*' || bytes.Contains(target, []byte("://")) || string(method) == "CONNECT"

@@ -54,6 +54,14 @@ func TestConnections(t *testing.T) {
 		},
 		want: []string{"GET /0 200 req=0 res=6", "GET /1 200 req=0 res=6", "GET /2 200 req=0 res=6"},
 	}, {
+		name: "a connection joined in the middle is read though the capture ends at once",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.ClientAddr, c.ServerAddr = c.ServerAddr, c.ClientAddr // the server's packets come first
+			c.Silent = true
+			exchangeOf(c, 1)
+		},
+		want: []string{"GET /0 200 req=0 res=6 midstream"},
+	}, {
 		name: "pipelined requests get their responses in order",
 		write: func(_ *script.Script, c *script.Connection) {
 			c.Open()

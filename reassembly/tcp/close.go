@@ -37,9 +37,11 @@ func (t *Table) force(f *Flow) bool {
 		if h.flags&halfStarted == 0 {
 			if h.wait != nil {
 				h.hold = holdStart
-				return t.step(f, d, true)
+				if t.step(f, d, true) {
+					return true
+				}
 			}
-			continue
+			continue // refused: it waits for the other direction
 		}
 		limit, known := h.beyond()
 		if known && after(limit, h.next) > 0 {
