@@ -1,26 +1,22 @@
 package content
 
-// octetKind is what an octet is to plainTarget.
-type octetKind uint8
+import "bytes"
 
+// What an octet is to plainTarget; bits.
 const (
-	octetPlain octetKind = iota
-	octetDigit
-	octetBetween // may stand between the digits of a card number
-	octetQuery   // begins the query
-	octetEquals
-	octetPair  // ends a pair of the query
-	octetOther // may hide, begin or delimit something; looked at elsewhere
+	octetDigit   = 1 << iota
+	octetInPath  // may hide, begin or delimit something in a path; looked at elsewhere
+	octetInQuery // the same of a query
 )
 
-var octetKinds = func() (t [256]octetKind) {
+var octetClass = func() (t [256]uint8) {
 	for c := byte('0'); c <= '9'; c++ {
 		t[c] = octetDigit
 	}
-	t['-'], t['?'], t['='], t['&'] = octetBetween, octetQuery, octetEquals, octetPair
 	for _, c := range []byte("%;#@+, ") {
-		t[c] = octetOther
+		t[c] = octetInPath | octetInQuery
 	}
+	t['='], t['/'], t['?'] = octetInPath, octetInQuery, octetInQuery
 	return t
 }()
 
@@ -28,68 +24,67 @@ var octetKinds = func() (t [256]octetKind) {
 // origin-form with nothing in it that [Extractor.appendRedacted] could hide: no
 // name of a secret before an equals sign, no run of digits as long as a card
 // number, no octet by which either could stand there in disguise. bare says that
-// the query holds no name that means anything to [credentials] either.
-func (e *Extractor) plainTarget(target []byte) (plain, bare bool) {
+// the query holds no name that means anything to [credentials] either. question
+// is where the query's question mark stands, or the end.
+func (e *Extractor) plainTarget(target []byte) (plain, bare bool, question int) {
 	if len(target) == 0 || target[0] != '/' || len(target) > 1 && target[1] == '/' {
-		return false, false
+		return false, false, 0
 	}
-	i, digits := 1, 0
-	for ; i < len(target); i++ {
-		kind := octetKinds[target[i]]
-		if kind == octetPlain {
-			digits = 0
+	question = bytes.IndexByte(target, '?')
+	if question < 0 {
+		return isHarmless(target, octetInPath), true, len(target)
+	}
+	if !isHarmless(target[:question], octetInPath) || !isHarmless(target[question+1:], octetInQuery) {
+		return false, false, 0
+	}
+	bare = true
+	for query := target[question+1:]; len(query) > 0; {
+		pair := query
+		if i := bytes.IndexByte(query, '&'); i >= 0 {
+			pair, query = query[:i], query[i+1:]
+		} else {
+			query = nil
+		}
+		name := pair
+		if i := bytes.IndexByte(pair, '='); i >= 0 {
+			name = pair[:i]
+		}
+		if len(name) == 0 {
 			continue
 		}
-		if kind == octetDigit {
-			if digits++; digits >= minCard {
-				return false, false
-			}
-		} else if kind == octetQuery {
-			break
-		} else if kind != octetBetween && kind != octetPair {
-			return false, false
+		info := e.keys.names.look(name, endsOf(name)).info
+		if _, secret := info.hashed(); secret {
+			return false, false, 0
 		}
+		bare = bare && info.class == 0
 	}
-	return e.plainQuery(target[min(i+1, len(target)):])
+	return true, bare, question
 }
 
-// plainQuery is plainTarget of a query.
-func (e *Extractor) plainQuery(query []byte) (plain, bare bool) {
-	bare = true
-	start, named, digits := 0, false, 0 // of the pair at hand
-	for i := 0; i <= len(query); i++ {
-		kind := octetPair
-		if i < len(query) {
-			kind = octetKinds[query[i]]
-		}
-		switch kind {
-		case octetPlain:
-			if query[i] == '/' {
-				return false, false
-			}
-			digits = 0
-		case octetDigit:
+// isHarmless reports whether no octet of b is of a kind, nor a card number among
+// them.
+func isHarmless(b []byte, kind uint8) bool {
+	set, digits := uint8(0), 0
+	for _, c := range b {
+		set |= octetClass[c]
+		digits += int(octetClass[c] & octetDigit)
+	}
+	return set&kind == 0 && (digits < minCard || !hasDigits(b))
+}
+
+// hasDigits reports whether b holds a run of digits, hyphens between them
+// perhaps, as long as a card number.
+func hasDigits(b []byte) bool {
+	digits := 0
+	for _, c := range b {
+		switch {
+		case isDigit(c):
 			if digits++; digits >= minCard {
-				return false, false
+				return true
 			}
-		case octetBetween:
-		case octetEquals, octetPair:
+		case c != '-':
 			digits = 0
-			if !named && i > start {
-				name := query[start:i]
-				info := e.keys.names.look(name, endsOf(name)).info
-				if _, secret := info.hashed(); secret {
-					return false, false
-				}
-				bare = bare && info.class == 0
-			}
-			named = kind == octetEquals
-			if kind == octetPair {
-				start = i + 1
-			}
-		default:
-			return false, false
 		}
 	}
-	return true, bare
+	return false
 }

@@ -2,7 +2,6 @@ package content
 
 import (
 	"bytes"
-	"strings"
 
 	"offpath/reassembly"
 )
@@ -72,9 +71,11 @@ func (e *Extractor) item(b []byte) {
 func (e *Extractor) requestTarget(r *reassembly.Request, f *fields) {
 	target, host := f.head.Target, f.first(roleHost)
 	connect := string(f.head.Method) == "CONNECT"
-	plain, bare := e.plainTarget(target)
+	plain, bare, question := e.plainTarget(target)
 	e.bareQuery = bare
-	if !plain {
+	if plain {
+		e.rest = rest{end: question}
+	} else {
 		at := bytes.LastIndexByte(target, '@')
 		if connect && at >= 0 && !e.hash.cleartext {
 			e.target = append(e.appendUserInfo(e.target[:0], target[:at]), target[at:]...)
@@ -82,31 +83,38 @@ func (e *Extractor) requestTarget(r *reassembly.Request, f *fields) {
 			e.target = e.appendRedacted(e.target[:0], target)
 		}
 		target = e.target
-	}
-	e.set(&r.Target, target)
-	e.rest = rest{}
-	switch {
-	case len(target) > 0 && target[0] == '/', string(target) == "*":
-	case connect:
-		host, e.rest.at = target, len(target)
-	default:
-		if authority, path, ok := cutAuthority(target); ok {
-			host, e.rest = authority, rest{len(target) - len(path), true}
+		e.rest = rest{}
+		switch {
+		case len(target) > 0 && target[0] == '/', string(target) == "*":
+		case connect:
+			host, e.rest.at = target, len(target)
+		default:
+			if authority, path, ok := cutAuthority(target); ok {
+				host, e.rest = authority, rest{at: len(target) - len(path), authoritative: true}
+			}
+		}
+		e.rest.end = len(target)
+		if i := bytes.IndexByte(target[e.rest.at:], '?'); i >= 0 {
+			e.rest.end = e.rest.at + i
 		}
 	}
+	e.set(&r.Target, target)
 	e.setDomain(r, host)
 }
 
-// rest is where path and query of a request-target begin, and whether an
-// authority stands before them.
+// rest is where the path of a request-target begins and ends, and whether an
+// authority stands before it.
 type rest struct {
-	at            int
+	at, end       int
 	authoritative bool
 }
 
 // splitTarget sets Path and Query from Target.
 func (e *Extractor) splitTarget(r *reassembly.Request) {
-	r.Path, r.Query, _ = strings.Cut(r.Target[e.rest.at:], "?")
+	r.Path = r.Target[e.rest.at:e.rest.end]
+	if e.rest.end < len(r.Target) {
+		r.Query = r.Target[e.rest.end+1:]
+	}
 	if r.Path == "" && e.rest.authoritative {
 		r.Path = "/"
 	}

@@ -134,7 +134,7 @@ func FuzzTarget(f *testing.F) {
 			require.Contains(t, r.Target, r.Query)
 		}
 		// What passes at a quick look passes at the thorough one.
-		plain, bare := e.plainTarget([]byte(target))
+		plain, bare, _ := e.plainTarget([]byte(target))
 		if plain {
 			require.Equal(t, target, string(e.appendRedacted(nil, []byte(target))))
 		}

@@ -26,41 +26,45 @@ const (
 // what there is of a head that is too large: it ends where data does. The shape
 // in the slot like is tried first.
 func (r *Reader) readHead(data []byte, response, cut bool, like uint8) int {
-	end := bytes.IndexByte(data, '\n')
-	if end < 0 {
-		return headIncomplete
-	}
 	r.framing = framing{length: lengthNone}
+	start := line(data)
+	clean := start != nil
+	pos := len(start) + len("\r\n")
+	if !clean {
+		end := bytes.IndexByte(data, '\n')
+		if end < 0 {
+			return headIncomplete
+		}
+		var terminated bool
+		if start, terminated = trimCR(data[:end]); !terminated {
+			r.anomalies |= reassembly.AnomalyBareLF
+		}
+		pos = end + 1
+	}
 	r.fold = r.fold[:0]
 	r.Head = message.Head{Fields: r.fields[:0]}
-	line, terminated := trimCR(data[:end])
-	if !terminated {
-		r.anomalies |= reassembly.AnomalyBareLF
-	}
 	if response {
-		if !r.statusLine(line) {
+		if !r.statusLine(start) {
 			return headInvalid
 		}
-	} else if simple, ok := r.requestLine(line); !ok {
+	} else if simple, ok := r.requestLine(start); !ok {
 		return headInvalid
 	} else if simple {
-		return end + 1
+		return pos
 	}
-	shape, n := r.readShaped(data, end+1, r.shapes.At(int(like)), r.recent[kind(response)])
+	var shape *message.Shape
+	n := 0
+	if clean {
+		shape, n = r.readKnown(data[pos:], r.shapes.At(int(like)), r.recent[kind(response)])
+	}
 	if n == 0 {
-		if n = r.readFields(data, end+1, cut); n <= 0 {
+		if n = r.readFields(data[pos:], cut); n <= 0 {
 			return n
 		}
-	}
-	head := data[:n]
-	if r.anomalies&reassembly.AnomalyBareLF == 0 && bytes.Count(head, cr) != r.lines {
-		r.anomalies |= reassembly.AnomalyBareCR
-	}
-	if bytes.IndexByte(head, 0) >= 0 {
-		r.anomalies |= reassembly.AnomalyNULInHead
-	}
-	if shape == nil && r.anomalies == 0 {
-		shape = r.shapes.Find(r.Head.Fields)
+		r.seeOctets(data[:pos+n])
+		if r.anomalies == 0 {
+			shape = r.shapes.Find(r.Head.Fields)
+		}
 	}
 	if r.Head.Shape = shape; shape != nil {
 		r.recent[kind(response)] = shape
@@ -75,60 +79,23 @@ func (r *Reader) readHead(data []byte, response, cut bool, like uint8) int {
 	if !response && r.Head.Version == "1.1" && r.hosts == 0 {
 		r.anomalies |= reassembly.AnomalyMissingHost
 	}
-	return n
+	return pos + n
 }
 
-// kind is the index of requests or responses in Reader.recent.
-func kind(response bool) int {
-	if response {
-		return 1
+// seeOctets takes note of CR and NUL where none belongs in a head.
+func (r *Reader) seeOctets(head []byte) {
+	if r.anomalies&reassembly.AnomalyBareLF == 0 && bytes.Count(head, cr) != r.lines {
+		r.anomalies |= reassembly.AnomalyBareCR
 	}
-	return 0
+	if bytes.IndexByte(head, 0) >= 0 {
+		r.anomalies |= reassembly.AnomalyNULInHead
+	}
 }
 
-// readShaped reads the header section at pos as one of the shapes, whose names
-// are compared and need not be looked for. It returns the one that fits and where
-// the section ends, or 0 if none does or the section is not regular.
-func (r *Reader) readShaped(data []byte, pos int, shapes ...*message.Shape) (*message.Shape, int) {
-	for _, s := range shapes {
-		if s == nil {
-			continue
-		}
-		if end := r.readAs(s, data, pos); end > 0 {
-			return s, end
-		}
-	}
-	return nil, 0
-}
-
-// readAs reads the header section at pos as one of a shape. It returns where it
-// ends, or 0.
-func (r *Reader) readAs(s *message.Shape, data []byte, pos int) int {
-	names := s.Names
-	for i, size := range s.Sizes {
-		value := pos + int(size)
-		if value > len(data) || string(data[pos:value]) != string(names[:size]) {
-			return 0
-		}
-		length := bytes.IndexByte(data[value:], '\n')
-		if length <= 0 || data[value+length-1] != '\r' {
-			return 0
-		}
-		f := &r.fields[i]
-		f.Name, f.Value = data[pos:value-1], trim(data[value:value+length-1])
-		pos, names = value+length+1, names[size:]
-	}
-	if len(data)-pos < 2 || data[pos] != '\r' || data[pos+1] != '\n' {
-		return 0
-	}
-	r.Head.Fields = r.fields[:len(s.Sizes)]
-	r.lines = len(s.Sizes) + 2
-	return pos + 2
-}
-
-// readFields reads the header section at pos line by line. It returns where it
-// ends, or headIncomplete.
-func (r *Reader) readFields(data []byte, pos int, cut bool) int {
+// readFields reads the header section that data begins with, line by line. It
+// returns its length, or headIncomplete.
+func (r *Reader) readFields(data []byte, cut bool) int {
+	pos := 0
 	r.lines = 1
 	for {
 		// The usual line first: a token, a colon, a value. The name is read
@@ -203,6 +170,12 @@ func (r *Reader) requestLine(line []byte) (simple, ok bool) {
 
 // statusLine reads a status line.
 func (r *Reader) statusLine(line []byte) bool {
+	if len(line) > 12 && string(line[:9]) == "HTTP/1.1 " && line[12] == ' ' {
+		if a, b, c := line[9]-'0', line[10]-'0', line[11]-'0'; a-1 < 9 && b < 10 && c < 10 {
+			r.Head.Version, r.Head.Status = "1.1", int(a)*100+int(b)*10+int(c)
+			return true
+		}
+	}
 	if recogniseResponse(line) != Response {
 		return false
 	}

@@ -26,6 +26,7 @@ type Reader struct {
 	fields    [MaxFields]message.Field
 	fold      []byte // values of folded fields, joined
 	shapes    *message.Shapes
+	known     []known           // by the slot of the shape
 	recent    [2]*message.Shape // of the last head that had one: of a request, of a response
 	spare     []*partial
 }
@@ -61,7 +62,7 @@ func (r *Reader) Upgrade() bool { return r.upgrade }
 
 // NewReader returns a Reader whose parsers keep bodyLimit octets of each body.
 func NewReader(bodyLimit int) *Reader {
-	return &Reader{bodyLimit: bodyLimit, shapes: message.NewShapes(decidesFraming)}
+	return &Reader{bodyLimit: bodyLimit, shapes: message.NewShapes(decidesFraming), known: make([]known, message.ShapeSlots)}
 }
 
 // partial is what is kept of a message that spans segments.
