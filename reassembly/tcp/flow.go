@@ -108,7 +108,7 @@ func (f *Flow) SetClient(d Direction) { f.client = int8(d) }
 // Endpoint returns the address and port that send in direction d.
 func (f *Flow) Endpoint(d Direction) netip.AddrPort {
 	addr, port := f.key.endpoint(d)
-	if f.key.version == 4 {
+	if f.key.version() == 4 {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte(addr[12:])), port)
 	}
 	return netip.AddrPortFrom(netip.AddrFrom16(addr), port)

@@ -48,6 +48,11 @@ func (t *Table) synchronise(f *Flow, d Direction, p *capture.Packet) {
 	}
 }
 
+// mayRenew reports whether there is a reason to ask renewed.
+func mayRenew(f *Flow, p *capture.Packet) bool {
+	return f.state&(stateClosed|stateRenewing) != 0 || p.Flags&capture.FlagSYN != 0
+}
+
 // renewed reports whether p shows that f's addresses and ports serve a new
 // connection; if its SYN came earlier, t.renewal says what it was.
 func (t *Table) renewed(f *Flow, d Direction, p *capture.Packet) bool {

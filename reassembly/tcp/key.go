@@ -12,9 +12,16 @@ import (
 // the same.
 type key struct {
 	low, high [2]uint64 // addresses, big endian
-	ports     uint32    // of low and of high
-	version   uint8     // of IP
+	rest      uint64    // port of low, port of high, version of IP, 16 bits each
 }
+
+// equal is == without a call; what differs most comes first.
+func (k *key) equal(o *key) bool {
+	return k.rest == o.rest && k.low[1] == o.low[1] && k.high[1] == o.high[1] && k.low[0] == o.low[0] && k.high[0] == o.high[0]
+}
+
+// version is that of IP, 4 or 6.
+func (k *key) version() uint8 { return uint8(k.rest) }
 
 // keyOf returns the key of p's flow and the direction of p: 0 if the lower
 // endpoint sent it.
@@ -22,9 +29,9 @@ func keyOf(p *capture.Packet) (k key, d Direction) {
 	src := [2]uint64{binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Src[8:])}
 	dst := [2]uint64{binary.BigEndian.Uint64(p.Dst[:8]), binary.BigEndian.Uint64(p.Dst[8:])}
 	if less(&src, &dst, p.SrcPort, p.DstPort) {
-		return key{src, dst, uint32(p.SrcPort)<<16 | uint32(p.DstPort), p.IPVersion}, 0
+		return key{src, dst, uint64(p.SrcPort)<<32 | uint64(p.DstPort)<<16 | uint64(p.IPVersion)}, 0
 	}
-	return key{dst, src, uint32(p.DstPort)<<16 | uint32(p.SrcPort), p.IPVersion}, 1
+	return key{dst, src, uint64(p.DstPort)<<32 | uint64(p.SrcPort)<<16 | uint64(p.IPVersion)}, 1
 }
 
 func less(a, b *[2]uint64, aPort, bPort uint16) bool {
@@ -39,9 +46,9 @@ func less(a, b *[2]uint64, aPort, bPort uint16) bool {
 
 // endpoint returns address and port of the side that sends direction d.
 func (k *key) endpoint(d Direction) (addr capture.Addr, port uint16) {
-	words, port := k.low, uint16(k.ports>>16)
+	words, port := k.low, uint16(k.rest>>32)
 	if d == 1 {
-		words, port = k.high, uint16(k.ports)
+		words, port = k.high, uint16(k.rest>>16)
 	}
 	binary.BigEndian.PutUint64(addr[:8], words[0])
 	binary.BigEndian.PutUint64(addr[8:], words[1])
@@ -58,7 +65,7 @@ func newHashSeed() hashSeed {
 
 func (s *hashSeed) hash(k *key) uint64 {
 	h := fold(k.low[0]^k.high[0]^s[0], k.low[1]^s[1])
-	h ^= fold(k.high[1]^s[2], uint64(k.ports)<<8^uint64(k.version)^s[3])
+	h ^= fold(k.high[1]^s[2], k.rest^s[3])
 	return fold(h^s[1], k.low[0]^s[2])
 }
 

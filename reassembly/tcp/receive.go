@@ -17,7 +17,7 @@ func (t *Table) Packet(p *capture.Packet) {
 	t.stats.Octets += uint64(len(p.Payload))
 	k, d := keyOf(p)
 	f := t.find(&k)
-	if f != nil && t.renewed(f, d, p) {
+	if f != nil && mayRenew(f, p) && t.renewed(f, d, p) {
 		t.close(f, ReasonReplaced)
 		t.forget(f)
 		f = nil

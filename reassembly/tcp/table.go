@@ -9,25 +9,25 @@ import (
 
 // Table is the flows of one shard. It belongs to one worker.
 type Table struct {
-	config   Config
-	consumer Consumer
-	budget   *Budget
+	// What every packet needs stands together.
+	clock    int64
+	next     int64 // no timer is due before it
 	stats    *Stats
+	consumer Consumer
+	buckets  []*Flow
+	seed     hashSeed
+	digests  maphash.Seed
+	segment  Segment // scratch
 
+	config           Config
+	budget           *Budget
 	hold, holdOneWay int64 // ns
 
-	clock int64
-	next  int64 // no timer is due before it
-	flows int
-
-	buckets []*Flow
-	seed    hashSeed
+	flows   int
 	serial  uint64
 	lists   [lists]list
 	timers  timers
 	spare   []*Flow // closed flows to be used again
-	digests maphash.Seed
-	segment Segment // scratch
 	renewal renewal // of the packet at hand
 }
 
@@ -113,7 +113,7 @@ func (t *Table) Close() {
 // find returns the flow of a key.
 func (t *Table) find(k *key) *Flow {
 	f := t.buckets[t.seed.hash(k)&uint64(len(t.buckets)-1)]
-	for f != nil && f.key != *k {
+	for f != nil && !f.key.equal(k) {
 		f = f.chain
 	}
 	return f
