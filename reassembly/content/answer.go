@@ -23,14 +23,15 @@ const (
 	minIssued    = 4  // octets of a token
 )
 
-var trueCode, falseCode = []byte("true"), []byte("false")
-
 // reset makes a the zero value, which it is for most responses.
 func (a *answer) reset() {
 	if a.touched {
 		*a = answer{}
 	}
 }
+
+// wanted implements visitor.
+func (a *answer) wanted() class { return classIssued | classCode }
 
 // visit implements visitor.
 func (a *answer) visit(m *member) {
@@ -45,15 +46,8 @@ func (a *answer) visit(m *member) {
 		return
 	}
 	code := m.value
-	switch m.token {
-	case jsonscan.True:
-		code = value{octets: trueCode}
-	case jsonscan.False:
-		code = value{octets: falseCode}
-	default:
-		if i := bytes.LastIndexByte(code.octets, '/'); i >= 0 && hasPrefixFold(code.octets, "http") {
-			code.octets = code.octets[i+1:] // type of RFC 9457 is a URI
-		}
+	if i := bytes.LastIndexByte(code.octets, '/'); i >= 0 && hasPrefixFold(code.octets, "http") {
+		code.octets = code.octets[i+1:] // type of RFC 9457 is a URI
 	}
 	if isErrorCode(code.octets) {
 		a.code, a.codeRank = code, m.info.rank

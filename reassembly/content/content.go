@@ -17,7 +17,8 @@
 // into packet memory. Strings that come again and again (header name lists,
 // user agents, domains, paths, the hash of a bearer) are interned in tables of
 // fixed size, which an entry enters only when it is seen a second time: a flood
-// of values seen once costs its own memory and nothing else. A repeated request
+// of values seen once costs its own memory and nothing else. What JSON bodies
+// look like between their values is learned the same way. A repeated request
 // costs no allocation. One worker owns an Extractor; it is not for concurrent
 // use.
 //
@@ -110,9 +111,11 @@ type Extractor struct {
 	keyHashes   keyHashTable
 	paths       [jsonscan.MaxDepth + 1]uint64 // of what holds the members at each depth
 	keys        keySet                        // of the query or body at hand
-	query, body credentials                   // of the request at hand
-	answer      answer                        // of the response at hand
-	member      member                        // what a visitor is shown
+	automaton   automaton
+	learner     learner
+	query, body credentials // of the request at hand
+	answer      answer      // of the response at hand
+	member      member      // what a visitor is shown
 
 	rest      rest // of the request-target at hand
 	bareQuery bool // the query at hand says nothing of credentials
@@ -146,6 +149,7 @@ func New(c Config) (*Extractor, error) {
 		keyHashes:     keyHashTable{make([]keyHashSlot, keyHashSlots)},
 		keys:          keySet{names: nameTable{make([]nameSlot, nameSlots)}},
 	}
+	e.automaton.reset()
 	if e.marker == "" {
 		e.marker = lowerString(DefaultMarkerHeader)
 	}

@@ -36,9 +36,14 @@ func (c *credentials) reset() {
 	}
 }
 
+// wanted implements visitor.
+func (c *credentials) wanted() class {
+	return classPassword | classAccount | classWeak | classGrant | classSession | classAPIKey
+}
+
 // visit implements visitor.
 func (c *credentials) visit(m *member) {
-	if m.info.class == 0 || m.token != jsonscan.String && m.token != jsonscan.Number {
+	if m.info.class&c.wanted() == 0 || m.token != jsonscan.String && m.token != jsonscan.Number {
 		return
 	}
 	c.touched = true

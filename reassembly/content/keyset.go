@@ -81,6 +81,18 @@ func (k *keySet) add(parent uint64, name []byte) (path uint64, info nameInfo, fi
 	return path, said.info, true
 }
 
+// take notes a key that an automaton found to be new in this body.
+func (k *keySet) take(key *knownKey, name *keyName) {
+	i := key.path % keySlots
+	for k.slots[i].generation == k.generation {
+		i = (i + 1) % keySlots
+	}
+	s := &k.slots[i]
+	s.path, s.parent, s.name, s.info = key.path, name.parent, name.name, key.info
+	k.follow(i)
+	k.note(s)
+}
+
 // follow notes that the key in a slot comes after the one noted before.
 func (k *keySet) follow(slot uint64) {
 	k.slots[k.last].next = uint16(slot)

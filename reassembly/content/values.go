@@ -1,10 +1,6 @@
 package content
 
-import (
-	"bytes"
-
-	"offpath/reassembly/internal/jsonscan"
-)
+import "offpath/reassembly/internal/jsonscan"
 
 // encoding is how a name or value stands in a body.
 type encoding uint8
@@ -53,57 +49,24 @@ func (e *Extractor) topMember() *member {
 	return m
 }
 
-// visitor takes the members of a body in order, those aside whose names say
-// nothing; they are valid during the call.
-type visitor interface{ visit(m *member) }
-
-// walkJSON visits every scalar member (and scalar element of an array that is a
-// member) of a JSON text whose name says something, noting all keys.
-func (e *Extractor) walkJSON(data []byte, v visitor) {
-	paths := &e.paths
-	s := jsonscan.New(afterGuard(data))
-	s.Quiet(true)
-	m := e.topMember()
-	path := rootPath // of the last key
-	for {
-		t, raw := s.Next()
-		switch t {
-		case jsonscan.End:
-			return
-		case jsonscan.Object, jsonscan.Array:
-			paths[s.Depth()] = path
-		case jsonscan.Close:
-			path = paths[s.Depth()]
-			s.Quiet(true) // what follows is no value of that key
-		case jsonscan.Key:
-			m.parent = paths[s.Depth()]
-			name := raw
-			if s.Escaped() {
-				e.value = jsonscan.AppendUnescaped(e.value[:0], raw)
-				name = e.value
-			}
-			path, m.info, m.first = e.keys.add(m.parent, name)
-			if m.info.class == 0 {
-				s.Quiet(true)
-				break
-			}
-			s.Quiet(false)
-			m.name, m.depth = value{raw, encodingJSON}, s.Depth()
-		case jsonscan.String, jsonscan.Number, jsonscan.True, jsonscan.False:
-			m.token, m.value = t, value{raw, encodingNone}
-			if t == jsonscan.String {
-				m.value.enc = encodingJSON
-			}
-			v.visit(m)
-			m.first = false
-		}
+// show has v visit m with a value, as its token and as it stands in a JSON text.
+func (m *member) show(v visitor, t jsonscan.Token, raw []byte) {
+	m.token, m.value = t, value{raw, encodingNone}
+	switch t {
+	case jsonscan.Null:
+		return
+	case jsonscan.String:
+		m.value.enc = encodingJSON
 	}
+	v.visit(m)
+	m.first = false
 }
 
-// afterGuard returns data without a byte order mark and without the prefix that
-// guards JSON against inclusion as a script.
-func afterGuard(data []byte) []byte {
-	return bytes.TrimPrefix(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), []byte(")]}',"))
+// visitor takes the members of a body in order whose names say what it wants;
+// they are valid during the call.
+type visitor interface {
+	visit(m *member)
+	wanted() class
 }
 
 // walkForm visits the pairs of a form or query.

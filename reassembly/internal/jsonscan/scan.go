@@ -59,6 +59,13 @@ const (
 // New returns a Scanner at the beginning of data, which it doesn't change.
 func New(data []byte) Scanner { return Scanner{data: data} }
 
+// Behind returns a Scanner that has read data up to pos, where a value ends inside
+// depth objects and arrays, 1 to [MaxDepth]; bit n of arrays says that the one at
+// depth n+1 is an array.
+func Behind(data []byte, pos, depth int, arrays uint64) Scanner {
+	return Scanner{data: data, pos: pos, depth: depth, array: arrays, state: wantCommaOrClose}
+}
+
 // Depth is the number of objects and arrays that are open.
 func (s *Scanner) Depth() int { return s.depth }
 
@@ -91,7 +98,8 @@ func (s *Scanner) Whole() bool {
 func (s *Scanner) Quiet(quiet bool) { s.quiet = quiet }
 
 // Next returns the next token; for Key and String raw is what stands between the
-// quotes ([AppendUnescaped] undoes its escapes), for Number the number.
+// quotes ([AppendUnescaped] undoes its escapes), for numbers and literals the
+// value.
 func (s *Scanner) Next() (t Token, raw []byte) {
 	for s.pos < len(s.data) {
 		switch c := s.data[s.pos]; c {
@@ -139,7 +147,7 @@ func (s *Scanner) Next() (t Token, raw []byte) {
 			if c == '{' || c == '[' {
 				return s.open(c)
 			}
-			if t, raw = s.scalar(c); t == End || !s.quiet {
+			if t, raw = s.scalar(); t == End || !s.quiet {
 				return t, raw
 			}
 		}
@@ -198,82 +206,94 @@ func (s *Scanner) open(c byte) (Token, []byte) {
 	return Array, nil
 }
 
-func (s *Scanner) scalar(c byte) (Token, []byte) {
-	switch {
-	case c == '-' || isDigit(c):
-		return s.number()
-	case c == 't':
-		return s.literal("true", True)
-	case c == 'f':
-		return s.literal("false", False)
-	case c == 'n':
-		return s.literal("null", Null)
+// scalar reads a number or literal.
+func (s *Scanner) scalar() (Token, []byte) {
+	t, end := Scalar(s.data, s.pos)
+	if t == End || t == Number && end == len(s.data) && s.depth > 0 {
+		return s.fail() // a number may go on
 	}
-	return s.fail()
+	raw := s.data[s.pos:end]
+	s.pos = end
+	s.after()
+	return t, raw
 }
 
 // str reads a string and returns what stands between its quotes; not ok if it
 // has no end.
 func (s *Scanner) str() (raw []byte, ok bool) {
 	start := s.pos + 1
-	end := special(s.data, start)
-	s.escaped = false
-	for end < len(s.data) {
-		if s.data[end] == '"' {
-			s.pos = end + 1
-			return s.data[start:end], true
-		}
-		s.escaped = true
-		end = special(s.data, end+2)
+	end, escaped := StringEnd(s.data, start)
+	s.escaped = escaped
+	if end < 0 {
+		return nil, false
 	}
-	return nil, false
+	s.pos = end + 1
+	return s.data[start:end], true
 }
 
-// special returns the index of the first quote or backslash in data from i on,
-// or one that is not below len(data). Eight octets are looked at together: one
-// that equals the pattern becomes 0, and the lowest 0 is found by the borrow that
-// it causes.
-func special(data []byte, i int) int {
+// StringEnd returns the index of the quote that ends a string whose octets begin
+// at i, -1 if there is none, and whether the string has an escape in it.
+//
+// Eight octets are looked at together: one that equals the pattern becomes 0, and
+// the lowest 0 is found by the borrow that it causes.
+func StringEnd(data []byte, i int) (end int, escaped bool) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; i+8 <= len(data); i += 8 {
+	for i+8 <= len(data) {
 		v := binary.LittleEndian.Uint64(data[i:])
 		q, b := v^'"'*ones, v^'\\'*ones
-		if zero := ((q-ones)&^q | (b-ones)&^b) & highs; zero != 0 {
-			return i + bits.TrailingZeros64(zero)/8
-		}
-	}
-	for ; i < len(data); i++ {
-		if c := data[i]; c == '"' || c == '\\' {
-			break
-		}
-	}
-	return i
-}
-
-func (s *Scanner) number() (Token, []byte) {
-	start := s.pos
-	for s.pos++; s.pos < len(s.data); s.pos++ {
-		switch c := s.data[s.pos]; {
-		case isDigit(c), c == '.', c == 'e', c == 'E', c == '+', c == '-':
+		zero := ((q-ones)&^q | (b-ones)&^b) & highs
+		if zero == 0 {
+			i += 8
 			continue
 		}
-		break
+		if i += bits.TrailingZeros64(zero) / 8; data[i] == '"' {
+			return i, escaped
+		}
+		escaped = true
+		i += 2
 	}
-	if s.pos == len(s.data) && s.depth > 0 {
-		return s.fail() // it may go on
+	for i < len(data) {
+		switch data[i] {
+		case '"':
+			return i, escaped
+		case '\\':
+			escaped = true
+			i++
+		}
+		i++
 	}
-	raw := s.data[start:s.pos]
-	s.after()
-	return Number, raw
+	return -1, escaped
 }
 
-func (s *Scanner) literal(word string, t Token) (Token, []byte) {
-	if rest := s.data[s.pos:]; len(rest) < len(word) || string(rest[:len(word)]) != word {
-		return s.fail()
+// Scalar returns what number or literal begins at data[i], and the index behind
+// it; End if none does. A number that ends with data may go on.
+func Scalar(data []byte, i int) (t Token, end int) {
+	switch c := data[i]; {
+	case c == '-' || isDigit(c):
+		for i++; i < len(data) && inNumber[data[i]]; i++ {
+		}
+		return Number, i
+	case c == 't':
+		return literal(data, i, "true", True)
+	case c == 'f':
+		return literal(data, i, "false", False)
+	case c == 'n':
+		return literal(data, i, "null", Null)
 	}
-	s.pos += len(word)
-	s.after()
-	return t, nil
+	return End, i
+}
+
+// inNumber are the octets of numbers.
+var inNumber = [256]bool{
+	'0': true, '1': true, '2': true, '3': true, '4': true, '5': true, '6': true, '7': true, '8': true, '9': true,
+	'.': true, 'e': true, 'E': true, '+': true, '-': true,
+}
+
+func literal(data []byte, i int, word string, t Token) (Token, int) {
+	if rest := data[i:]; len(rest) < len(word) || string(rest[:len(word)]) != word {
+		return End, i
+	}
+	return t, i + len(word)
 }
 
 // IsSpace reports whether c is white space between tokens.

@@ -1,0 +1,249 @@
+package content
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"offpath/reassembly/internal/jsonscan"
+)
+
+// Bounds of an automaton: with everything full it takes about 3 MiB.
+const (
+	maxEdges    = 8 << 10
+	maxStates   = 8 << 10
+	maxFrames   = 1 << 10
+	maxKnown    = 4 << 10 // keys
+	edgeChains  = 4 << 10 // a power of two
+	maxChain    = 16      // edges of one chain
+	edgeKeys    = 3       // keys that one edge notes
+	edgeOctets  = 32      // of one edge, a window
+	onceSlots   = 1 << 10 // a power of two
+	fullForDocs = 32 << 10
+)
+
+// automaton is a deterministic automaton over the structure of JSON texts, built
+// as they come (as RE2 builds its). The octets between the end of one value and
+// the beginning of the next, such as `","amount":"`, are the same from text to
+// text of one kind. So a state is where a scanner stands behind a value, and an
+// edge says of such octets where it stands behind them and which keys they name:
+// one comparison instead of a scan and a look-up for each key.
+//
+// Every edge says the truth about the scanner whatever else the automaton holds.
+// So what a walk finds doesn't depend on what was learned before, and where no
+// edge leads on the scanner takes over for the rest of the text.
+//
+// A text is learned from when it leaves the automaton where one before it did,
+// with the same octets. When there is no room the automaton stays as it is for
+// fullForDocs texts and is then emptied, if it didn't lead through most of them:
+// a flood of structures costs no more than scanning them does.
+type automaton struct {
+	edges  []edge      // the first is none
+	likely [][2]uint16 // of each state: edges that led on from there
+	chains [edgeChains]uint16
+
+	known      []knownKey // the first is none
+	generation uint32     // of the text at hand
+	noted      [maxKeys]uint16
+	tail       [2 * edgeOctets]byte // the last window of the text at hand, and behind it zeros
+
+	learned          // what only learning needs
+	texts, led int32 // since the automaton became full: all, and those it led through
+}
+
+// edge is 64 octets, a cache line. One that is longer than edgeOctets or has more
+// than edgeKeys keys is several, with states between that lead on at once.
+type edge struct {
+	octets   [4]uint64 // little endian
+	mask     [2]uint64 // which octets there are: of the first two words if they are all, else of the others
+	size     uint8     // octets
+	target   target
+	class    class // of the name whose value follows, 0 if that is not one of a key
+	from, to uint16
+	chain    uint16           // the next edge of the chain
+	keys     [edgeKeys]uint16 // in known; the first 0 ends them
+}
+
+// target is what follows the octets of an edge.
+type target uint8
+
+const (
+	toNone   target = iota // the edge is none
+	toEdge                 // another edge
+	toString               // the octets of a string
+	toScalar               // a number or literal
+	toEnd                  // nothing: the text is complete
+)
+
+// knownKey is what an edge says of a key.
+type knownKey struct {
+	path       uint64
+	generation uint32 // the last text that it was seen in
+	info       nameInfo
+}
+
+// place is where a walk stands behind a value, or at the beginning.
+type place struct {
+	state uint16
+	at    int // in the text
+	noted int // keys
+}
+
+// follow walks as far as the automaton leads. It returns where the scanner has
+// to go on, or that the walk is done.
+func (e *Extractor) follow(data []byte, v visitor) (p place, done bool) {
+	a, m, wanted := &e.automaton, &e.member, v.wanted()
+	state, at, noted := uint16(0), 0, 0
+	set, order := uint64(0), uint64(0)
+	fresh := false // the last key wasn't seen before
+	for {
+		i, window := a.likely[state][0], a.window(data, at)
+		if !a.edges[i].leads(data, at, window) {
+			if i = a.find(state, data, at, window); i == 0 {
+				return p, false
+			}
+		}
+		edge := &a.edges[i]
+		at += int(edge.size)
+		for j := 0; j < edgeKeys && edge.keys[j] != 0; j++ {
+			k := edge.keys[j]
+			key := &a.known[k]
+			if fresh = key.generation != a.generation; !fresh {
+				continue
+			}
+			if noted == maxKeys {
+				return p, false
+			}
+			key.generation = a.generation
+			a.noted[noted] = k
+			noted++
+			set += mix64(key.path)
+			order = mix64(order ^ key.path)
+		}
+		state = edge.to
+		begin, end, token := at, at, jsonscan.String
+		switch edge.target {
+		case toEdge:
+			continue
+		case toEnd:
+			e.keys.n, e.keys.set, e.keys.order = noted, set, order
+			return p, true
+		case toString:
+			if end, _ = jsonscan.StringEnd(data, at); end < 0 {
+				return p, false
+			}
+			at = end + 1
+		case toScalar:
+			if token, end = jsonscan.Scalar(data, at); token == jsonscan.End || end == len(data) {
+				return p, false
+			}
+			at = end
+		}
+		if edge.class&wanted != 0 {
+			if s := &a.spots[i]; s.depth != 0 {
+				name := data[p.at+int(s.name):][:s.size]
+				m.parent, m.depth, m.name, m.first = s.parent, int(s.depth), value{name, encodingJSON}, fresh
+				m.info = a.known[s.key].info
+			}
+			m.show(v, token, data[begin:end])
+		}
+		p = place{state, at, noted}
+	}
+}
+
+// leads reports whether the octets of an edge stand in data at an index, and what
+// it says that follows. window are the edgeOctets there.
+func (e *edge) leads(data []byte, at int, window *[edgeOctets]byte) bool {
+	w0 := binary.LittleEndian.Uint64(window[:]) ^ e.octets[0]
+	w1 := binary.LittleEndian.Uint64(window[8:]) ^ e.octets[1]
+	end := at + int(e.size)
+	if e.size <= 16 {
+		if w0&e.mask[0]|w1&e.mask[1] != 0 {
+			return false
+		}
+	} else {
+		w2 := binary.LittleEndian.Uint64(window[16:]) ^ e.octets[2]
+		w3 := binary.LittleEndian.Uint64(window[24:]) ^ e.octets[3]
+		if w0|w1|w2&e.mask[0]|w3&e.mask[1] != 0 {
+			return false
+		}
+	}
+	if e.target == toString {
+		return end <= len(data)
+	}
+	return e.leadsOn(data, end)
+}
+
+// leadsOn is what leads looks at behind the octets.
+func (e *edge) leadsOn(data []byte, end int) bool {
+	switch e.target {
+	case toNone:
+		return false
+	case toScalar:
+		return end < len(data) && beginsScalar(data[end])
+	}
+	return end <= len(data)
+}
+
+// window returns the octets of data at an index, and zeros for those that are
+// behind its end.
+func (a *automaton) window(data []byte, at int) *[edgeOctets]byte {
+	if at+edgeOctets <= len(data) {
+		return (*[edgeOctets]byte)(data[at:])
+	}
+	return (*[edgeOctets]byte)(a.tail[at-max(len(data)-edgeOctets, 0):])
+}
+
+// setOctets sets the octets of an edge, at most edgeOctets.
+func (e *edge) setOctets(b []byte) {
+	e.size = uint8(len(b))
+	for i, c := range b {
+		e.octets[i/8] |= uint64(c) << (i % 8 * 8)
+		if len(b) <= 16 || i >= 16 {
+			e.mask[i/8%2] |= 0xff << (i % 8 * 8)
+		}
+	}
+}
+
+// beginsScalar reports whether c begins a number or literal, if it begins one.
+func beginsScalar(c byte) bool {
+	return isDigit(c) || c == '-' || c == 't' || c == 'f' || c == 'n'
+}
+
+// find returns the edge that leads on from a state, or 0.
+func (a *automaton) find(state uint16, data []byte, at int, window *[edgeOctets]byte) uint16 {
+	likely := &a.likely[state]
+	if i := likely[1]; a.edges[i].leads(data, at, window) {
+		return i
+	}
+	for _, size := range chainedBy {
+		i := a.chains[chainOf(state, window[:size])]
+		for i != 0 && !(a.edges[i].from == state && a.edges[i].leads(data, at, window)) {
+			i = a.edges[i].chain
+		}
+		if i != 0 {
+			*likely = [2]uint16{i, likely[0]}
+			return i
+		}
+	}
+	return 0
+}
+
+// chainedBy are how many of an edge's first octets say which chain it is in: the
+// first of these numbers that is not more than it has.
+var chainedBy = [...]int{16, 8, 4, 0}
+
+// chainOf returns the chain of the edges from a state that begin with octets.
+func chainOf(state uint16, octets []byte) uint64 {
+	a, b := uint64(0), (uint64(state)+1)*0x9e3779b97f4a7c15
+	switch n := len(octets); {
+	case n >= 16:
+		a = binary.LittleEndian.Uint64(octets)
+		b ^= binary.LittleEndian.Uint64(octets[8:])
+	case n >= 8:
+		a = binary.LittleEndian.Uint64(octets)
+	case n >= 4:
+		a = uint64(binary.LittleEndian.Uint32(octets))
+	}
+	high, low := bits.Mul64(a^0xe7037ed1a0b428db, b)
+	return (high ^ low) % edgeChains
+}

@@ -1,0 +1,249 @@
+package content
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// recorder is a visitor that writes down what it is shown.
+type recorder struct {
+	class class
+	seen  []string
+}
+
+func (r *recorder) wanted() class { return r.class }
+
+func (r *recorder) visit(m *member) {
+	r.seen = append(r.seen, fmt.Sprint(m.parent, m.depth, m.info, m.first, m.token, m.cut, m.name.enc, m.value.enc,
+		string(m.name.octets), "=", string(m.value.octets)))
+}
+
+// walked is what a walk through a text finds.
+type walked struct {
+	seen       []string
+	n          int
+	set, order uint64
+}
+
+func walkBody(e *Extractor, text []byte, wanted class) walked {
+	r := recorder{class: wanted}
+	e.keys.reset()
+	e.walkJSON(text, &r)
+	return walked{r.seen, e.keys.n, e.keys.set, e.keys.order}
+}
+
+// walkAfresh is walkBody of an Extractor that has learned nothing.
+func walkAfresh(e *Extractor, text []byte, wanted class) walked {
+	e.automaton.reset()
+	clear(e.automaton.once[:])
+	return walkBody(e, text, wanted)
+}
+
+// led reports whether the automaton leads through a text.
+func led(e *Extractor, text []byte) bool {
+	before := e.automaton.led
+	walkBody(e, text, 0)
+	return e.automaton.led > before
+}
+
+func TestAnEdgeIsACacheLine(t *testing.T) {
+	assert.EqualValues(t, 64, reflect.TypeFor[edge]().Size())
+}
+
+func TestTheAutomatonLeadsThroughTextsLikeThoseBefore(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		first, second string
+		leads         bool
+	}{
+		{"other values", `{"a":"x","b":1}`, `{"a":"yy","b":-2.5}`, true},
+		{"a string for a number", `{"a":"x","b":1}`, `{"a":"yy","b":"2"}`, false},
+		{"a literal for a number", `{"a":1}`, `{"a":null}`, true},
+		{"an object for a number", `{"a":1}`, `{"a":{}}`, false},
+		{"a longer list", `{"a":[{"b":1,"c":"x"},{"b":2,"c":"y"}]}`, `{"a":[{"b":1,"c":"x"},{"b":2,"c":"y"},{"b":2,"c":"y"},{"b":2,"c":"y"}]}`, true},
+		{"a longer list of numbers", `[1,2]`, `[1,2,3,4,5]`, true},
+		{"a member less", `{"a":1,"b":2}`, `{"a":1}`, false},
+		{"escapes in values", `{"a":"x","b":"y"}`, `{"a":"\"\\","b":"\u0022"}`, true},
+		{"escapes in names", `{"\u0061":"x"}`, `{"\u0061":"y"}`, true},
+		{"white space", "{\n  \"a\" : 1\n}\n", "{\n  \"a\" : 2\n}\n", true},
+		{"other white space", `{"a":1}`, `{"a": 1}`, false},
+		{"more behind the end", `{"a":1}`, `{"a":1} x`, true},
+		{"no values", `{"a":{},"b":[]}`, `{"a":{},"b":[]}`, true},
+		{"a long way between two values", `{"one":{"two":{"three":{"four":{"five":{"six":"x"}}}}}}`, `{"one":{"two":{"three":{"four":{"five":{"six":"y"}}}}}}`, true},
+		{"a long name", `{"` + strings.Repeat("n", maxName) + `":"x"}`, `{"` + strings.Repeat("n", maxName) + `":"y"}`, true},
+		{"a name that is too long to be one", `{"` + strings.Repeat("n", maxName+1) + `":"x"}`, `{"` + strings.Repeat("n", maxName+1) + `":"x"}`, false},
+		{"names that are data", `{"by":{"10000001":1}}`, `{"by":{"10000001":1}}`, false},
+		{"a scalar", `1`, `1`, false},
+		{"an end that is missing", `{"a":1,"b":2}`, `{"a":1,"b":2`, false},
+		{"a value that is missing", `{"a":1,"b":2}`, `{"a":1,"b":}`, false},
+		{"a literal that is none", `{"a":true}`, `{"a":trux}`, false},
+		{"a string without an end", `{"a":"x"}`, `{"a":"x}`, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newExtractor(t, nil)
+			assert.False(t, led(e, []byte(c.first)), "nothing is learned yet")
+			assert.False(t, led(e, []byte(c.first)), "seen once")
+			assert.Equal(t, c.leads, led(e, []byte(c.second)), "seen twice")
+			for _, wanted := range []class{0, classPassword | classWeak, ^class(0)} {
+				got := walkBody(e, []byte(c.second), wanted)
+				assert.Equal(t, walkAfresh(newExtractor(t, nil), []byte(c.second), wanted), got)
+			}
+		})
+	}
+}
+
+// bodies makes texts of a kind whose members come and go.
+func bodies(rng *rand.Rand) []byte {
+	b := []byte{'{'}
+	for i := range 1 + rng.IntN(6) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, `"%s":`, pick(rng, "a", "b", "password", "token", "items", "id", "user", "12345"))
+		switch rng.IntN(8) {
+		case 0:
+			b = append(b, `null`...)
+		case 1:
+			b = fmt.Appendf(b, `[%d,"x",{"id":true}]`, rng.IntN(1000))
+		case 2:
+			b = fmt.Appendf(b, `{"id":"%x","error":{"code":"E%d"}}`, rng.Uint32(), rng.IntN(10))
+		case 3:
+			b = append(b, `[{"a":1,"b":"x\""},{"a":2,"c":[]}]`...)
+		case 4:
+			b = fmt.Appendf(b, `%d`, rng.IntN(1000))
+		default:
+			b = fmt.Appendf(b, `"%x"`, rng.Uint64())
+		}
+	}
+	return append(b, '}')
+}
+
+func TestAWalkFindsTheSameWhateverWasLearned(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	learned, fresh := newExtractor(t, nil), newExtractor(t, nil)
+	for range 20_000 {
+		text := bodies(rng)
+		if rng.IntN(10) == 0 {
+			text = text[:rng.IntN(len(text))]
+		}
+		wanted := class(rng.Uint32())
+		require.Equal(t, walkAfresh(fresh, text, wanted), walkBody(learned, text, wanted), "%s", text)
+	}
+	assert.Greater(t, len(learned.automaton.edges), 1000)
+}
+
+func TestAFullAutomatonIsEmptiedIfItLeadsNowhere(t *testing.T) {
+	e := newExtractor(t, nil)
+	common := []byte(`{"common":1}`)
+	for range 3 {
+		walkBody(e, common, 0)
+	}
+	a := &e.automaton
+	for n := 0; !a.full; n++ { // a flood of structures, each sent until it is learned
+		text := fmt.Appendf(nil, `{"%c%c%c":1,"x":2}`, 'a'+n%26, 'a'+n/26%26, 'a'+n/676%26)
+		for range 3 {
+			walkBody(e, text, 0)
+		}
+	}
+	require.LessOrEqual(t, len(a.edges), maxEdges)
+	require.LessOrEqual(t, len(a.states), maxStates)
+	require.LessOrEqual(t, len(a.known), maxKnown)
+	require.LessOrEqual(t, len(a.frames), maxFrames)
+	require.True(t, led(e, common), "what was learned stays")
+	for range fullForDocs {
+		walkBody(e, common, 0)
+	}
+	assert.True(t, a.full, "it led through most of them")
+	for range fullForDocs + 1 {
+		walkBody(e, []byte(`{"another":1}`), 0)
+	}
+	assert.False(t, a.full)
+	assert.False(t, led(e, common))
+}
+
+func TestManyKeysAreHandedOverToTheScanner(t *testing.T) {
+	text := []byte{'{'}
+	for i := range maxKeys + 100 {
+		text = fmt.Appendf(text, `"k%c%c":"v",`, 'a'+i%26, 'a'+i/26)
+	}
+	text = append(text, `"last":1}`...)
+	e := newExtractor(t, nil)
+	want := walkBody(e, text, 0)
+	require.Equal(t, maxKeys, want.n)
+	for range 3 {
+		require.Equal(t, want, walkBody(e, text, 0))
+	}
+}
+
+func FuzzWalk(f *testing.F) {
+	for _, s := range []string{
+		"{\"a\":1}\n{\"a\":2}", "{\"a\":[1,{\"b\":\"\\\"\"}],\"c\":null}\n{\"a\":[{\"b\":\"x\"},{\"b\":\"y\"}],\"c\":true}\n[[]]",
+		"{\"password\":[null,\"x\"]}\n{\"password\":[\"x\",[1],2]}", "{\"a\":{\"b\":{\"c\":{\"d\":\"e\"}}}}\n{\"a\":{\"b\":{\"c\":\"e\"}}}",
+		"{\"a\":1,\"\\u0061\":2}\n{\"a\":1,\"a\":", "[\"\",\"\"]\n[\"\"", "{\"1234\":1,\"password1234\":\"x\"}\n{\"password1234\":2}",
+	} {
+		f.Add([]byte(s))
+	}
+	learned, err := New(Config{Key: testKey})
+	require.NoError(f, err)
+	fresh, err := New(Config{Key: testKey})
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		learned.automaton.reset()
+		texts := bytes.Split(data, []byte{'\n'})
+		for range 3 { // seen, learned, followed
+			for _, text := range texts {
+				for _, wanted := range []class{classPassword | classAccount, ^class(0)} {
+					require.Equal(t, walkAfresh(fresh, text, wanted), walkBody(learned, text, wanted), "%q", text)
+				}
+			}
+		}
+		a := &learned.automaton
+		require.LessOrEqual(t, len(a.edges), 1+2*len(data))
+		for i := range a.edges {
+			require.LessOrEqual(t, int(a.edges[i].size), edgeOctets)
+		}
+	})
+}
+
+func BenchmarkWalk(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var api, changing [512][]byte
+	size := 0
+	for i := range api {
+		api[i] = fmt.Appendf(nil, `{"page":1,"items":[{"id":"%08x","amount":"%d.%02d","currency":"EUR","date":"2026-03-%02d","text":"Card payment"},{"id":"%08x","amount":"-17.20","currency":"EUR","date":"2026-03-02","text":"Direct debit"}],"total":412}`,
+			rng.Uint32(), rng.IntN(5000), rng.IntN(100), 1+rng.IntN(28), rng.Uint32())
+		size += len(api[i])
+		changing[i] = bytes.ReplaceAll(api[i], []byte("currency"), fmt.Appendf(nil, "c%cr%cncy", 'a'+i%26, 'a'+i/26))
+	}
+	for _, c := range []struct {
+		name  string
+		texts *[512][]byte
+		learn bool
+	}{
+		{"one structure", &api, true},
+		{"512 structures", &changing, true},
+		{"nothing learned", &api, false},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			e := newExtractor(b, nil)
+			e.automaton.full = !c.learn
+			b.SetBytes(int64(size / len(api)))
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				e.keys.reset()
+				e.answer.reset()
+				if !c.learn {
+					e.automaton.texts = 0
+				}
+				e.walkJSON(c.texts[n%len(api)], &e.answer)
+			}
+		})
+	}
+}

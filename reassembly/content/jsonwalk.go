@@ -1,0 +1,102 @@
+package content
+
+import (
+	"bytes"
+
+	"offpath/reassembly/internal/jsonscan"
+)
+
+// walkJSON visits every scalar member (and scalar element of an array that is a
+// member) of a JSON text whose name says what v wants, noting all keys.
+func (e *Extractor) walkJSON(data []byte, v visitor) {
+	data = afterGuard(data)
+	e.topMember()
+	e.automaton.begin(data)
+	p, done := e.follow(data, v)
+	if done {
+		e.automaton.led++
+		return
+	}
+	e.scan(data, p, v)
+}
+
+// scan is walkJSON from where the automaton doesn't lead on.
+func (e *Extractor) scan(data []byte, p place, v visitor) {
+	a, l, m, paths, wanted := &e.automaton, &e.learner, &e.member, &e.paths, v.wanted()
+	s, path, class := e.resume(data, p)
+	l.on = false
+	if a.isWorthLearning(p, data, s) {
+		l.start(a, p)
+	}
+	s.Quiet(class&wanted == 0 && !l.on)
+	for {
+		t, raw := s.Next()
+		switch t {
+		case jsonscan.End:
+			return
+		case jsonscan.Object, jsonscan.Array:
+			paths[s.Depth()] = path
+			if l.on {
+				l.open(a, path, t == jsonscan.Array)
+			}
+		case jsonscan.Close:
+			path = paths[s.Depth()]
+			class = 0 // what follows is no value of that key
+			if l.on {
+				l.close(a, data, &s)
+			}
+			s.Quiet(!l.on)
+		case jsonscan.Key:
+			m.parent = paths[s.Depth()]
+			name := raw
+			if s.Escaped() {
+				e.value = jsonscan.AppendUnescaped(e.value[:0], raw)
+				name = e.value
+			}
+			path, m.info, m.first = e.keys.add(m.parent, name)
+			class = m.info.class
+			if l.on {
+				l.key(a, m, path, name, raw, data, &s)
+			}
+			loud := class&wanted != 0
+			if s.Quiet(!loud && !l.on); loud {
+				m.name, m.depth = value{raw, encodingJSON}, s.Depth()
+			}
+		default:
+			if l.on {
+				l.value(a, data, &s, t, raw, path, class)
+			}
+			if class&wanted != 0 {
+				m.show(v, t, raw)
+			}
+		}
+	}
+}
+
+// resume returns a scanner that stands where the automaton left off, the path of
+// the last key there or of what holds the value, and its class if another value
+// may be its. It hands over the keys that were noted.
+func (e *Extractor) resume(data []byte, p place) (s jsonscan.Scanner, path uint64, class class) {
+	if p.at == 0 {
+		return jsonscan.New(data), rootPath, 0
+	}
+	a := &e.automaton
+	for _, k := range a.noted[:p.noted] {
+		e.keys.take(&a.known[k], &a.keyNames[k])
+	}
+	state := a.states[p.state]
+	arrays := uint64(0)
+	for f := a.frames[state.frame]; f.depth > 0; f = a.frames[f.outer] {
+		e.paths[f.depth] = f.path
+		if f.array {
+			arrays |= 1 << (f.depth - 1)
+		}
+	}
+	return jsonscan.Behind(data, p.at, int(a.frames[state.frame].depth), arrays), state.path, state.class
+}
+
+// afterGuard returns data without a byte order mark and without the prefix that
+// guards JSON against inclusion as a script.
+func afterGuard(data []byte) []byte {
+	return bytes.TrimPrefix(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), []byte(")]}',"))
+}
