@@ -24,22 +24,27 @@ const (
 	maxShapeFields = math.MaxUint8
 )
 
-// Shapes remembers shapes that were seen more than once. It is direct mapped: a
-// shape that comes twice in a row in its slot takes the slot over. It belongs to
-// one goroutine; the Shapes that it gives out may be kept.
+// Shapes remembers shapes. A shape has shapeWays slots to choose from: a free one,
+// or, if it comes a second time, that of the one that was found the longest ago. It
+// belongs to one goroutine; the Shapes that it gives out may be kept.
 type Shapes struct {
 	// Mark picks the fields that Shape.Marked lists; nil picks none.
 	Mark func(name []byte) bool
 
 	seed  maphash.Seed
 	slots []shapeSlot
+	clock uint64 // counts what was found
 	names []byte // of the head at hand
 }
 
 type shapeSlot struct {
-	last  uint64 // hash of the last shape that missed
-	shape *Shape
+	missed uint64 // hash of a shape that was not found, and looked for here
+	found  uint64 // clock when the shape was found last
+	shape  *Shape
 }
+
+// shapeWays is in how many slots a shape may be.
+const shapeWays = 4
 
 // NewShapes returns an empty table.
 func NewShapes(mark func(name []byte) bool) *Shapes {
@@ -64,17 +69,25 @@ func (t *Shapes) Find(fields []Field) *Shape {
 	}
 	t.names = names
 	h := maphash.Bytes(t.seed, names)
-	i := int(h % ShapeSlots)
-	slot := &t.slots[i]
-	switch {
-	case slot.shape != nil && slot.shape.is(names, fields):
-		return slot.shape
-	case slot.last == h:
-		slot.shape = t.learn(i, names, fields)
-		return slot.shape
+	first := int(h%(ShapeSlots/shapeWays)) * shapeWays
+	ways := t.slots[first : first+shapeWays]
+	t.clock++
+	oldest := 0
+	for i := range ways {
+		if s := ways[i].shape; s != nil && s.is(names, fields) {
+			ways[i].found = t.clock
+			return s
+		}
+		if ways[i].found < ways[oldest].found {
+			oldest = i
+		}
 	}
-	slot.last = h
-	return nil
+	if missed := &ways[h>>32%shapeWays].missed; ways[oldest].shape != nil && *missed != h {
+		*missed = h
+		return nil
+	}
+	ways[oldest].shape, ways[oldest].found = t.learn(first+oldest, names, fields), t.clock
+	return ways[oldest].shape
 }
 
 func (t *Shapes) learn(slot int, names []byte, fields []Field) *Shape {

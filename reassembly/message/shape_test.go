@@ -1,6 +1,7 @@
 package message_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -19,9 +20,8 @@ func named(names ...string) []message.Field {
 	return fields
 }
 
-func TestAShapeIsRememberedWhenItComesTheSecondTime(t *testing.T) {
+func TestAShapeIsRemembered(t *testing.T) {
 	shapes := message.NewShapes(func(name []byte) bool { return string(name) == "Host" })
-	require.Nil(t, shapes.Find(named("A", "Host", "Long-Name")))
 	s := shapes.Find(named("A", "Host", "Long-Name"))
 	require.NotNil(t, s)
 	assert.Equal(t, "A:Host:Long-Name:", string(s.Names))
@@ -29,6 +29,17 @@ func TestAShapeIsRememberedWhenItComesTheSecondTime(t *testing.T) {
 	assert.Equal(t, []uint8{1}, s.Marked)
 	assert.Same(t, s, shapes.At(s.Slot))
 	assert.Same(t, s, shapes.Find(named("A", "Host", "Long-Name")))
+}
+
+func TestAFloodOfShapesDisplacesNoneThatComesAgain(t *testing.T) {
+	shapes := message.NewShapes(nil)
+	s := shapes.Find(named("Host", "Accept"))
+	for i := range 100 * message.ShapeSlots {
+		shapes.Find(named("X-", fmt.Sprint(i)))
+		if i%message.ShapeSlots == 0 {
+			require.Same(t, s, shapes.Find(named("Host", "Accept")))
+		}
+	}
 }
 
 func TestShapesAreToldApart(t *testing.T) {
@@ -45,6 +56,21 @@ func TestShapesAreToldApart(t *testing.T) {
 			require.Equal(t, len(list[i].Name)+1, int(size))
 		}
 	}
+}
+
+func TestShapesTakeTurns(t *testing.T) {
+	shapes := message.NewShapes(nil)
+	const programs = 4 // as many as one place holds
+	known := 0
+	for range 3 {
+		known = 0
+		for i := range programs {
+			if shapes.Find(named("Host", fmt.Sprint("X-", i))) != nil {
+				known++
+			}
+		}
+	}
+	require.Equal(t, programs, known)
 }
 
 func TestWhatIsTooLargeHasNoShape(t *testing.T) {
