@@ -202,13 +202,14 @@ const (
 	AnomalyResetInMessage                                 // connection reset inside a message
 	AnomalyGarbage                                        // octets that belong to no message
 	AnomalyNULInHead                                      // NUL octet in a head
+	AnomalyCompressionBomb                                // body that expands beyond bounds when its content coding is undone
 )
 
 var anomalyNames = [...]string{
 	"conflicting_content_length", "invalid_content_length", "content_length_and_chunked", "unknown_transfer_coding",
 	"obs_fold", "bare_lf", "bare_cr", "chunk_size_overflow", "invalid_chunk", "space_before_colon", "invalid_header",
 	"invalid_request_line", "invalid_status_line", "missing_host", "duplicate_host", "head_too_large",
-	"too_many_headers", "overlap_conflict", "unsolicited_response", "reset_in_message", "garbage", "nul_in_head",
+	"too_many_headers", "overlap_conflict", "unsolicited_response", "reset_in_message", "garbage", "nul_in_head", "compression_bomb",
 }
 
 // Names returns the anomalies that are set, in their order.

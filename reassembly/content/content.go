@@ -27,6 +27,7 @@
 package content
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -150,6 +151,9 @@ func New(c Config) (*Extractor, error) {
 		keys:          keySet{names: nameTable{make([]nameSlot, nameSlots)}},
 	}
 	e.automaton.reset()
+	if c.DetailBodies {
+		e.decoder.digests, e.decoder.sha = true, sha256.New()
+	}
 	if e.marker == "" {
 		e.marker = lowerString(DefaultMarkerHeader)
 	}
@@ -171,8 +175,10 @@ func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body
 	f := e.shapes.fields(head)
 	e.client(tx, &f)
 	e.requestHead(&tx.Request, &f)
+	e.decoder.begin(&f, body, true)
 	e.requestBody(tx, &f, body)
-	e.detail(&tx.Request.Detail, &f, body)
+	e.detail(&tx.Request.Detail, &f)
+	e.bomb(tx)
 	e.text.Commit()
 	e.splitTarget(&tx.Request)
 }
@@ -192,9 +198,18 @@ func (e *Extractor) Response(tx *reassembly.Transaction, head *message.Head, bod
 	tx.Response.Status = head.Status
 	f := e.shapes.fields(head)
 	e.refusal(tx, head)
+	e.decoder.begin(&f, body, false)
 	e.responseBody(tx, &f, body)
-	e.detail(&tx.Response.Detail, &f, body)
+	e.detail(&tx.Response.Detail, &f)
+	e.bomb(tx)
 	e.text.Commit()
+}
+
+// bomb marks a transaction one of whose bodies is a compression bomb.
+func (e *Extractor) bomb(tx *reassembly.Transaction) {
+	if e.decoder.bomb {
+		tx.Anomalies |= reassembly.AnomalyCompressionBomb
+	}
 }
 
 // Hash returns the keyed hash of value under its kind, as it stands in

@@ -8,7 +8,7 @@ import (
 )
 
 // detail sets what --detail adds.
-func (e *Extractor) detail(d *reassembly.Detail, f *fields, body message.Body) {
+func (e *Extractor) detail(d *reassembly.Detail, f *fields) {
 	d.DecodedBytes = reassembly.Unknown
 	if e.detailHeaders {
 		d.Fields = make([][2]string, len(f.head.Fields))
@@ -19,7 +19,7 @@ func (e *Extractor) detail(d *reassembly.Detail, f *fields, body message.Body) {
 		}
 	}
 	if e.detailBodies {
-		if sum, octets, ok := e.decoder.digest(f, body); ok {
+		if sum, octets, ok := e.decoder.digest(); ok {
 			d.DecodedBytes = octets
 			e.hex = e.hex[:0]
 			for _, c := range sum {

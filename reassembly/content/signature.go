@@ -31,7 +31,7 @@ func (e *Extractor) bodySignature(sig *reassembly.Signature, kind string, f *fie
 	default:
 		return
 	}
-	data, whole := e.decoder.prefix(f, body)
+	data, whole := e.decoder.prefix()
 	if len(data) == 0 {
 		return
 	}

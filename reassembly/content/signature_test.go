@@ -1,22 +1,13 @@
 package content
 
 import (
-	"bytes"
-	"compress/flate"
-	"compress/gzip"
-	"compress/zlib"
-	"crypto/sha256"
-	"encoding/hex"
-	"io"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"offpath/reassembly"
-	"offpath/reassembly/message"
 )
 
 const jsonHead = "HTTP/1.1 200 OK\nContent-Type: application/json\n\n"
@@ -175,100 +166,6 @@ func TestRefusals(t *testing.T) {
 	t.Run("the header's name can be chosen", func(t *testing.T) {
 		e := newExtractor(t, func(c *Config) { c.MarkerHeader = "X-No" })
 		assert.Equal(t, "0000000100000002", response(e, "HTTP/1.1 403 X\nx-no: 1.2").RefusedBy)
-	})
-}
-
-func compressed(t *testing.T, how string, data []byte) []byte {
-	var b bytes.Buffer
-	var w io.WriteCloser
-	var err error
-	switch how {
-	case "gzip", "x-gzip":
-		w = gzip.NewWriter(&b)
-	case "deflate":
-		w = zlib.NewWriter(&b)
-	case "raw":
-		w, err = flate.NewWriter(&b, 6)
-	case "zstd":
-		w, err = zstd.NewWriter(&b)
-	default:
-		return data
-	}
-	require.NoError(t, err)
-	_, err = w.Write(data)
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
-	return b.Bytes()
-}
-
-func TestContentCodings(t *testing.T) {
-	e := newExtractor(t, func(c *Config) { c.DetailBodies = true })
-	content := []byte(`{"access_token":"abcdef","filler":"` + strings.Repeat("x", 40000) + `"}`)
-	sum := sha256.Sum256(content)
-	for _, c := range []struct {
-		name, coding, how string
-		known             bool
-	}{
-		{"identity", "identity", "", true},
-		{"none", "", "", true},
-		{"gzip", "gzip", "gzip", true},
-		{"x-gzip in capitals", "X-GZIP", "x-gzip", true},
-		{"deflate in zlib's format", "deflate", "deflate", true},
-		{"deflate without zlib's format", "deflate", "raw", true},
-		{"zstd", "zstd", "zstd", true},
-		{"br is not known", "br", "", false},
-		{"several codings are not known", "gzip, gzip", "gzip", false},
-		{"gzip that is none", "gzip", "", false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			for range 2 { // the readers are used again
-				wire := compressed(t, c.how, content)
-				head, _ := parse(jsonHead)
-				head.Fields = append(head.Fields, message.Field{Name: []byte("Content-Encoding"), Value: []byte(c.coding)})
-				tx := &reassembly.Transaction{}
-				e.Response(tx, head, message.Body{Prefix: wire, Bytes: int64(len(wire)), Whole: true})
-				assert.EqualValues(t, len(wire), tx.Response.BodyBytes)
-				if !c.known {
-					assert.Empty(t, tx.Response.Detail.SHA256)
-					assert.EqualValues(t, reassembly.Unknown, tx.Response.Detail.DecodedBytes)
-					continue
-				}
-				assert.Equal(t, hex.EncodeToString(sum[:]), tx.Response.Detail.SHA256)
-				assert.EqualValues(t, len(content), tx.Response.Detail.DecodedBytes)
-				assert.Equal(t, hashes(e, "abcdef"), tx.Auth.SessionIssued)
-			}
-		})
-	}
-	t.Run("a body that isn't whole has no hash", func(t *testing.T) {
-		head, body := parse(jsonHead + "{}")
-		body.Whole = false
-		tx := &reassembly.Transaction{}
-		e.Response(tx, head, body)
-		assert.Empty(t, tx.Response.Detail.SHA256)
-		assert.EqualValues(t, reassembly.Unknown, tx.Response.Detail.DecodedBytes)
-	})
-	t.Run("a body that is cut off has no hash", func(t *testing.T) {
-		for _, how := range []string{"gzip", "deflate", "zstd"} {
-			head, _ := parse(jsonHead)
-			head.Fields = append(head.Fields, message.Field{Name: []byte("Content-Encoding"), Value: []byte(how)})
-			wire := compressed(t, how, content)
-			wire = wire[:len(wire)-5]
-			tx := &reassembly.Transaction{}
-			e.Response(tx, head, message.Body{Prefix: wire, Bytes: int64(len(wire)), Whole: true})
-			assert.Empty(t, tx.Response.Detail.SHA256, how)
-		}
-	})
-	t.Run("an empty body is empty, whatever its coding", func(t *testing.T) {
-		tx := response(e, "HTTP/1.1 200 OK\nContent-Encoding: gzip")
-		assert.EqualValues(t, 0, tx.Response.Detail.DecodedBytes)
-		assert.Equal(t, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", tx.Response.Detail.SHA256)
-	})
-	t.Run("what expands beyond the bound has no hash", func(t *testing.T) {
-		wire := compressed(t, "gzip", make([]byte, maxDecoded+1<<20))
-		head, _ := parse("HTTP/1.1 200 OK\nContent-Encoding: gzip")
-		tx := &reassembly.Transaction{}
-		e.Response(tx, head, message.Body{Prefix: wire, Bytes: int64(len(wire)), Whole: true})
-		assert.Empty(t, tx.Response.Detail.SHA256)
 	})
 }
 

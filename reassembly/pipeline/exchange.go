@@ -82,7 +82,7 @@ func (s *shard) emit(f *tcp.Flow, c *conn) {
 	tx := x.tx
 	tx.End = s.table.Clock()
 	tx.Informational = x.informational
-	tx.Anomalies = x.anomalies | c.anomalies
+	tx.Anomalies |= x.anomalies | c.anomalies
 	c.anomalies = 0
 	tx.Flags = x.flags
 	tx.GapBytes = x.gap
