@@ -5,7 +5,7 @@
 #   make lab        the main job: a mirror port, a bank, an attack, a real HAProxy
 #   make test       all tests
 #   make build      the binary ./.bin/offpath
-#   make bench      replay beside httpry and tcpflow; Go benchmarks
+#   make bench      replay beside httpry, tcpflow and gopacket; Go benchmarks
 #   make fuzz       every fuzz target: FUZZTIME for the packet decoder, TCP and
 #                   HTTP/1, FUZZTIME_REST for each of the others
 #   make lint fmt generate

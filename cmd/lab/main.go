@@ -28,6 +28,7 @@ import (
 	"offpath/cmd/lab/internal/bench"
 	"offpath/cmd/lab/internal/internet"
 	"offpath/cmd/lab/internal/lease"
+	"offpath/cmd/lab/internal/plain"
 	"offpath/cmd/lab/internal/scenario"
 )
 
@@ -64,6 +65,8 @@ func command(ctx context.Context, args []string) error {
 			return runJanitor(args[1:])
 		case "bench":
 			return runBench(args[1:])
+		case "plain":
+			return runPlain(args[1:])
 		}
 	}
 	return runLab(ctx, args)
@@ -116,7 +119,24 @@ func runBench(args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	return bench.Run(*offpath, os.Stdout)
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find the laboratory's own binary: %w", err)
+	}
+	return bench.Run(bench.Options{Offpath: *offpath, Plain: []string{self, "plain"}}, os.Stdout)
+}
+
+// runPlain is a process that bench measures.
+func runPlain(args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("%w: plain takes a pcap file", errUsage)
+	}
+	m, err := plain.Read(args[0])
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d requests, %d responses\n", m.Requests, m.Responses)
+	return nil
 }
 
 func runBank(ctx context.Context, args []string) error {

@@ -1,5 +1,5 @@
-// Package bench measures replay on a generated capture, beside other programs
-// on the same file in the same run.
+// Package bench measures replay on generated captures, beside other programs
+// on the same files in the same run.
 package bench
 
 import (
@@ -7,19 +7,25 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 )
 
-// Shape is what the generated capture looks like: small API calls on
-// kept-alive connections, which is what mobile apps send.
+// Shape is what a generated capture looks like.
 type Shape struct {
 	Transactions  int
-	Connections   int // open at the same time
-	PerConnection int // transactions on one connection before it is closed
+	Connections   int  // open at the same time
+	PerConnection int  // transactions on one connection before it is closed
+	Pages         bool // bodies of 1 to 20 KB, as of web pages; else small API calls, as of mobile apps
 	Seed          uint64
 }
 
-// API is the shape that `make bench` uses.
-var API = Shape{Transactions: 200_000, Connections: 500, PerConnection: 50, Seed: 1}
+// The shapes that `make bench` uses: small API calls on kept-alive connections,
+// bodies of 1 to 20 KB, and connections of one transaction.
+var (
+	API   = Shape{Transactions: 200_000, Connections: 500, PerConnection: 50, Seed: 1}
+	Pages = Shape{Transactions: 25_000, Connections: 500, PerConnection: 50, Pages: true, Seed: 2}
+	Short = Shape{Transactions: 60_000, Connections: 100, PerConnection: 1, Seed: 3}
+)
 
 // connection is the state of one TCP connection of the generator.
 type connection struct {
@@ -30,9 +36,8 @@ type connection struct {
 }
 
 // Generate writes the frames of a capture in time order: Ethernet, IPv4, TCP
-// port 80, each request and each response in one segment, every one
-// acknowledged by the next or by a bare ACK. It returns the number of
-// transactions.
+// port 80, segments of up to 1460 octets, acknowledged by what follows or by bare
+// ACKs. It returns the number of transactions.
 func Generate(s Shape, write func(ns int64, frame []byte) error) (int, error) {
 	g := &generator{
 		rand: rand.New(rand.NewPCG(s.Seed, 0)), shape: s, write: write,
@@ -44,7 +49,11 @@ func Generate(s Shape, write func(ns int64, frame []byte) error) (int, error) {
 		if open[i] == nil {
 			open[i] = g.connect()
 		}
-		g.transaction(open[i])
+		if s.Pages {
+			g.page(open[i])
+		} else {
+			g.call(open[i])
+		}
 		if open[i].left == 0 {
 			g.close(open[i])
 			open[i] = nil
@@ -108,8 +117,8 @@ func (g *generator) close(c *connection) {
 	g.segment(c, true, flagACK, nil)
 }
 
-// transaction is a login now and then and an authenticated call otherwise.
-func (g *generator) transaction(c *connection) {
+// call is a login now and then and an authenticated call otherwise.
+func (g *generator) call(c *connection) {
 	c.left--
 	var request, response string
 	if g.rand.IntN(40) == 0 {
@@ -127,17 +136,106 @@ func (g *generator) transaction(c *connection) {
 		response = jsonResponse("200 OK", fmt.Sprintf(`{"page":1,"items":[{"id":"%08x","amount":"%d.%02d","currency":"EUR","date":"2026-03-%02d","text":"Card payment"},{"id":"%08x","amount":"-17.20","currency":"EUR","date":"2026-03-02","text":"Direct debit"}],"total":412}`,
 			g.rand.Uint32(), g.rand.IntN(5000), g.rand.IntN(100), 1+g.rand.IntN(28), g.rand.Uint32()))
 	}
-	g.segment(c, true, flagPSH|flagACK, []byte(request))
-	c.clientSeq += uint32(len(request))
-	g.segment(c, false, flagPSH|flagACK, []byte(response))
-	c.servSeq += uint32(len(response))
+	g.say(c, true, request)
+	g.say(c, false, response)
 	if g.rand.IntN(2) == 0 { // the other half is acknowledged by the next request
 		g.segment(c, true, flagACK, nil)
 	}
 }
 
+// page is a web page or one of its parts: half of them JSON, the others HTML and
+// images. Every eighth is an upload.
+func (g *generator) page(c *connection) {
+	c.left--
+	head := fmt.Sprintf("Host: www.bank.example\r\nUser-Agent: %s\r\nAccept: text/html,application/json;q=0.9,*/*;q=0.8\r\nAccept-Language: en-GB,en;q=0.9\r\nAccept-Encoding: gzip\r\nCookie: session=%s\r\n", c.agent, c.token)
+	item := g.rand.IntN(1000)
+	var request, response string
+	switch kind := g.rand.IntN(8); kind {
+	case 0:
+		form := g.statement()
+		request = fmt.Sprintf("POST /portal/documents/%d HTTP/1.1\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", item, head, len(form), form)
+		response = jsonResponse("201 Created", `{"status":"stored"}`)
+	case 1, 2, 3, 4:
+		request = fmt.Sprintf("GET /portal/accounts/%d/statement HTTP/1.1\r\n%s\r\n", 10_000_000+item, head)
+		response = jsonResponse("200 OK", g.statement())
+	case 5, 6:
+		request = fmt.Sprintf("GET /portal/news/%d HTTP/1.1\r\n%s\r\n", item, head)
+		response = typedResponse("200 OK", "text/html; charset=utf-8", g.html())
+	default:
+		request = fmt.Sprintf("GET /static/img/%d.png HTTP/1.1\r\n%s\r\n", item, head)
+		response = typedResponse("200 OK", "image/png", g.image())
+	}
+	g.say(c, true, request)
+	g.say(c, false, response)
+	g.segment(c, true, flagACK, nil)
+}
+
+// size is that of a body, 1 to 20 KB.
+func (g *generator) size() int { return 1000 + g.rand.IntN(19_000) }
+
+func (g *generator) statement() string {
+	var b strings.Builder
+	b.WriteString(`{"page":1,"items":[`)
+	for size := g.size(); ; b.WriteByte(',') {
+		fmt.Fprintf(&b, `{"id":"%08x","amount":"%d.%02d","currency":"EUR","date":"2026-03-%02d","text":"Card payment"}`,
+			g.rand.Uint32(), g.rand.IntN(5000), g.rand.IntN(100), 1+g.rand.IntN(28))
+		if b.Len() >= size {
+			break
+		}
+	}
+	b.WriteString(`]}`)
+	return b.String()
+}
+
+func (g *generator) html() string {
+	var b strings.Builder
+	b.WriteString("<!DOCTYPE html>\n<html><head><title>News</title></head><body>\n")
+	for size := g.size(); b.Len() < size; {
+		fmt.Fprintf(&b, "<p class=\"entry\">Branch %d is open from 9 to %d on weekdays.</p>\n", g.rand.IntN(1000), 12+g.rand.IntN(8))
+	}
+	b.WriteString("</body></html>\n")
+	return b.String()
+}
+
+func (g *generator) image() string {
+	b := []byte("\x89PNG\r\n\x1a\n")
+	for size := g.size(); len(b) < size; {
+		b = binary.BigEndian.AppendUint64(b, g.rand.Uint64())
+	}
+	return string(b)
+}
+
 func jsonResponse(status, body string) string {
-	return fmt.Sprintf("HTTP/1.1 %s\r\nDate: Mon, 02 Mar 2026 10:00:00 GMT\r\nContent-Type: application/json; charset=utf-8\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nStrict-Transport-Security: max-age=31536000\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
+	return typedResponse(status, "application/json; charset=utf-8", body)
+}
+
+func typedResponse(status, media, body string) string {
+	return fmt.Sprintf("HTTP/1.1 %s\r\nDate: Mon, 02 Mar 2026 10:00:00 GMT\r\nContent-Type: %s\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nStrict-Transport-Security: max-age=31536000\r\nContent-Length: %d\r\n\r\n%s", status, media, len(body), body)
+}
+
+// segmentSize is how many octets a segment has at most.
+const segmentSize = 1460
+
+// say writes the segments of a message; the other side acknowledges every second
+// one that others follow.
+func (g *generator) say(c *connection, fromClient bool, message string) {
+	seq := &c.servSeq
+	if fromClient {
+		seq = &c.clientSeq
+	}
+	for n := 1; len(message) > 0; n++ {
+		part := message[:min(len(message), segmentSize)]
+		message = message[len(part):]
+		flags := byte(flagACK)
+		if message == "" {
+			flags |= flagPSH
+		}
+		g.segment(c, fromClient, flags, []byte(part))
+		*seq += uint32(len(part))
+		if n%2 == 0 && message != "" {
+			g.segment(c, !fromClient, flagACK, nil)
+		}
+	}
 }
 
 // segment writes one frame from the client, or from the server.

@@ -16,10 +16,26 @@ import (
 // one run that is not counted. Medians are printed.
 const runs = 5
 
+// Options say what is measured.
+type Options struct {
+	Offpath string   // path of its binary
+	Plain   []string // command that runs package plain on the file named after it
+}
+
+// input is a generated capture.
+type input struct {
+	name, about string
+	shape       Shape
+
+	path         string
+	octets       int64
+	transactions int
+}
+
 // program is one command that reads the capture.
 type program struct {
 	name string
-	argv func(dir string) []string // dir is an empty folder for what it writes
+	argv func(file, dir string) []string // dir is an empty folder for what it writes
 	does string
 }
 
@@ -30,47 +46,90 @@ type figures struct {
 	rss  int64 // peak, octets
 }
 
-// Run makes the capture in a temporary folder, measures replay and its peers
-// on it, and prints a table to w.
-func Run(offpath string, w io.Writer) error {
+// reference is the name of the program that ratios are to.
+const reference = "httpry"
+
+// Places of offpath with one and with two workers among the programs.
+const (
+	oneWorker = iota
+	twoWorkers
+)
+
+func programs(o Options) []program {
+	replay := func(workers string, flags func(dir string) []string) func(string, string) []string {
+		return func(file, dir string) []string {
+			return append(append([]string{o.Offpath, "replay", "--workers", workers}, flags(dir)...), file)
+		}
+	}
+	none := func(string) []string { return nil }
+	return []program{
+		oneWorker:  {"offpath, 1 worker", replay("1", none), "everything; prints a report"},
+		twoWorkers: {"offpath, 2 workers", replay("2", none), "the same"},
+		{"offpath, 1 worker, --findings --verdicts", replay("1", func(dir string) []string {
+			return []string{"--findings", dir + "/f", "--verdicts", dir + "/v"}
+		}), "everything; writes what detection decides"},
+		{"offpath, 1 worker, --transactions", replay("1", func(dir string) []string {
+			return []string{"--transactions", dir + "/t"}
+		}), "everything; writes every transaction as JSON"},
+		{reference, func(file, dir string) []string {
+			return []string{"httpry", "-r", file, "-o", dir + "/t"}
+		}, "first line of segments, no reassembly"},
+		{"tcpflow", func(file, dir string) []string {
+			return []string{"tcpflow", "-r", file, "-o", dir + "/flows"}
+		}, "streams to files, no HTTP"},
+		{"gopacket reassembly + net/http", func(file, _ string) []string {
+			return append(slices.Clone(o.Plain), file)
+		}, "messages, read and counted"},
+	}
+}
+
+// Run makes the captures in a temporary folder, measures replay and its peers
+// on each, and prints a table for each to w.
+func Run(o Options, w io.Writer) error {
 	dir, err := os.MkdirTemp("", "offpath-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "api.pcap")
-	transactions, err := WriteFile(file, API)
-	if err != nil {
-		return fmt.Errorf("write the capture: %w", err)
+	for _, c := range []input{
+		{name: "api", about: "small API calls on kept-alive connections", shape: API},
+		{name: "pages", about: "bodies of 1 to 20 KB", shape: Pages},
+		{name: "short", about: "connections of one transaction", shape: Short},
+	} {
+		if err := c.generate(dir); err != nil {
+			return fmt.Errorf("write the capture %s: %w", c.name, err)
+		}
+		if err := c.compare(o, dir, w); err != nil {
+			return err
+		}
+		if err := os.Remove(c.path); err != nil {
+			return err
+		}
 	}
-	info, err := os.Stat(file)
+	return nil
+}
+
+func (c *input) generate(dir string) error {
+	c.path = filepath.Join(dir, c.name+".pcap")
+	var err error
+	if c.transactions, err = WriteFile(c.path, c.shape); err != nil {
+		return err
+	}
+	info, err := os.Stat(c.path)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%d transactions, %d connections open at a time, %d transactions each; %.1f MB of pcap; median of %d runs\n\n",
-		transactions, API.Connections, API.PerConnection, float64(info.Size())/1e6, runs)
+	c.octets = info.Size()
+	return nil
+}
 
-	programs := []program{
-		{"offpath replay --workers 1 --findings F --verdicts F", func(dir string) []string {
-			return []string{offpath, "replay", "--workers", "1", "--findings", dir + "/f", "--verdicts", dir + "/v", file}
-		}, "detection alone"},
-		{"offpath replay --workers 1 --transactions F", func(dir string) []string {
-			return []string{offpath, "replay", "--workers", "1", "--transactions", dir + "/t", file}
-		}, "every transaction as JSON"},
-		{"offpath replay --workers 2 --transactions F", func(dir string) []string {
-			return []string{offpath, "replay", "--workers", "2", "--transactions", dir + "/t", file}
-		}, "the same, two workers"},
-		{"httpry -r F -o F", func(dir string) []string {
-			return []string{"httpry", "-r", file, "-o", dir + "/t"}
-		}, "first line of segments, no reassembly"},
-		{"tcpflow -r F -o D", func(dir string) []string {
-			return []string{"tcpflow", "-r", file, "-o", dir + "/flows"}
-		}, "streams to files, no HTTP"},
-	}
-	measured := make([][]figures, len(programs))
+// compare measures all programs on the capture and prints the table.
+func (c *input) compare(o Options, dir string, w io.Writer) error {
+	list := programs(o)
+	measured := make([][]figures, len(list))
 	for run := range runs + 1 {
-		for i, p := range programs {
-			f, err := measure(p, dir)
+		for i, p := range list {
+			f, err := measure(p, c.path, dir)
 			if err != nil {
 				return err
 			}
@@ -79,25 +138,36 @@ func Run(offpath string, w io.Writer) error {
 			}
 		}
 	}
+	cpu := func(f figures) float64 { return f.cpu.Seconds() }
+	wall := func(f figures) float64 { return f.wall.Seconds() }
+	to := slices.IndexFunc(list, func(p program) bool { return p.name == reference })
+	yardstick := median(measured[to], cpu)
+
+	fmt.Fprintf(w, "%s: %s; %d transactions, %.1f MB of pcap; medians of %d runs\n\n",
+		c.name, c.about, c.transactions, float64(c.octets)/1e6, runs)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "program\tCPU s\twall s\tGbit/s per core\ttransactions/s per core\tpeak MiB\twhat it does")
-	for i, p := range programs {
-		cpu := median(measured[i], func(f figures) float64 { return f.cpu.Seconds() })
-		fmt.Fprintf(table, "%s\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%s\n", p.name, cpu,
-			median(measured[i], func(f figures) float64 { return f.wall.Seconds() }),
-			float64(info.Size())*8/1e9/cpu, float64(transactions)/cpu,
+	fmt.Fprintf(table, "program\tCPU s\tof %s's\twall s\tGbit/s per core\ttransactions/s per core\tpeak MiB\twhat it does\n", reference)
+	for i, p := range list {
+		used := median(measured[i], cpu)
+		fmt.Fprintf(table, "%s\t%.2f\t1/%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%s\n", p.name, used, yardstick/used,
+			median(measured[i], wall), float64(c.octets)*8/1e9/used, float64(c.transactions)/used,
 			median(measured[i], func(f figures) float64 { return float64(f.rss) / (1 << 20) }), p.does)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\ntwo workers take 1/%.2f of the time of one\n\n",
+		median(measured[oneWorker], wall)/median(measured[twoWorkers], wall))
+	return err
 }
 
-func measure(p program, dir string) (figures, error) {
+func measure(p program, file, dir string) (figures, error) {
 	out, err := os.MkdirTemp(dir, "out-")
 	if err != nil {
 		return figures{}, err
 	}
 	defer os.RemoveAll(out)
-	argv := p.argv(out)
+	argv := p.argv(file, out)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	start := time.Now()
 	text, err := cmd.CombinedOutput()

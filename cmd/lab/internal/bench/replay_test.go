@@ -54,6 +54,7 @@ func BenchmarkReplay(b *testing.B) {
 						}
 					}
 					seen += len(txs)
+					reassembly.Release(txs)
 				})
 				p, err := pipeline.New(pipeline.Config{Workers: 1, Content: content.Config{Key: make([]byte, 32)}},
 					func(worker int, txs []*reassembly.Transaction, watermark int64) { merger.Push(worker, txs, watermark) })
