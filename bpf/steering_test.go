@@ -39,7 +39,7 @@ func (s *Steering) run(t testing.TB, frame []byte) uint32 {
 
 func shardOf(frame []byte) (uint32, capture.Disposition) {
 	p := capture.Packet{Data: frame, WireLen: len(frame), Link: capture.LinkEthernet}
-	decode.Decode(&p)
+	new(decode.Decoder).Decode(&p)
 	return uint32(p.Shard), p.Disposition
 }
 
@@ -108,7 +108,7 @@ func TestSteeringComputesTheShardOfTheDecoder(t *testing.T) {
 		{"IPv4 with options", frame(nil, 0x0800, ipv4(client4, server4, 6, 24, 0, 20), tcp(49152, 80)), capture.DispositionTCP},
 		{"IPv4 with the do-not-fragment bit", frame(nil, 0x0800, ipv4(client4, server4, 6, 0, 0x4000, 20), tcp(49152, 80)), capture.DispositionTCP},
 		{"IPv4 with an authentication header", frame(nil, 0x0800, ipv4(client4, server4, 51, 0, 0, 44), append([]byte{6, 4}, make([]byte, 22)...), tcp(49152, 80)), capture.DispositionTCP},
-		{"IPv4 first fragment goes by addresses", frame(nil, 0x0800, ipv4(client4, server4, 6, 0, 0x2000, 20), tcp(49152, 80)), capture.DispositionFragment},
+		{"IPv4 first fragment goes by addresses", frame(nil, 0x0800, ipv4(client4, server4, 6, 0, 0x2000, 24), tcp(49152, 80), make([]byte, 4)), capture.DispositionFragment},
 		{"IPv4 later fragment goes by addresses", frame(nil, 0x0800, ipv4(client4, server4, 6, 0, 0x0010, 20), tcp(49152, 80)), capture.DispositionFragment},
 		{"IPv4 UDP goes by addresses", frame(nil, 0x0800, ipv4(client4, server4, 17, 0, 0, 20), tcp(49152, 80)), capture.DispositionNotTCP},
 		{"IPv4 whose length was left 0", frame(nil, 0x0800, append(append([]byte{0x45, 0, 0, 0}, ipv4(client4, server4, 6, 0, 0, 20)[4:]...), tcp(49152, 80)...)), capture.DispositionTCP},
@@ -121,7 +121,7 @@ func TestSteeringComputesTheShardOfTheDecoder(t *testing.T) {
 		{"IPv6 TCP, the other direction", frame(nil, 0x86dd, ipv6(server6, client6, 6, 20), tcp(443, 40000)), capture.DispositionTCP},
 		{"IPv6 behind hop-by-hop, routing and destination options", frame(nil, 0x86dd, ipv6(client6, server6, 0, 84), extension(43, 0), extension(60, 2), extension(6, 3), tcp(40000, 443)), capture.DispositionTCP},
 		{"IPv6 atomic fragment", frame(nil, 0x86dd, ipv6(client6, server6, 44, 28), []byte{6, 0xff, 0, 0, 1, 2, 3, 4}, tcp(40000, 443)), capture.DispositionTCP},
-		{"IPv6 first fragment goes by addresses", frame(nil, 0x86dd, ipv6(client6, server6, 44, 28), []byte{6, 0, 0, 1, 1, 2, 3, 4}, tcp(40000, 443)), capture.DispositionFragment},
+		{"IPv6 first fragment goes by addresses", frame(nil, 0x86dd, ipv6(client6, server6, 44, 32), []byte{6, 0, 0, 1, 1, 2, 3, 4}, tcp(40000, 443), make([]byte, 4)), capture.DispositionFragment},
 		{"IPv6 UDP goes by addresses", frame(nil, 0x86dd, ipv6(client6, server6, 17, 20), tcp(40000, 443)), capture.DispositionNotTCP},
 		{"IPv6 extension beyond the packet", frame(nil, 0x86dd, ipv6(client6, server6, 0, 28), extension(6, 9)[:8], tcp(40000, 443)), capture.DispositionMalformed},
 		{"VLAN tag", frame([]uint16{0x8100}, 0x0800, ipv4(client4, server4, 6, 0, 0, 20), tcp(49152, 80)), capture.DispositionTCP},
@@ -221,7 +221,7 @@ func TestSteeringReadsRawIP(t *testing.T) {
 		frame(nil, 0, []byte{0x50, 0, 0, 0}, make([]byte, 40)),
 	} {
 		p := capture.Packet{Data: f[14:], WireLen: len(f) - 14, Link: capture.LinkRaw}
-		decode.Decode(&p)
+		new(decode.Decoder).Decode(&p)
 		assert.Equal(t, uint32(p.Shard), steering.run(t, f))
 	}
 }

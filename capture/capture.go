@@ -7,8 +7,9 @@
 // is the only one to touch them: nothing behind a batch needs a lock.
 //
 // Memory: every slice of a [Packet] is a view into the source's buffers (a
-// kernel ring block, a mapped file) and is valid only until the [Handler]
-// returns. Whoever keeps octets copies them.
+// kernel ring block, a part of a file, a datagram put together from fragments)
+// and is valid only until the [Handler] returns. Whoever keeps octets copies
+// them.
 //
 // Time: a packet's time is the capture's, in nanoseconds since the Unix epoch.
 // Its Clock is the running maximum of the times of the whole input up to and
@@ -39,15 +40,39 @@ func AddrFrom(a netip.Addr) Addr { return a.As16() }
 // Encapsulation is one layer around the innermost IP packet.
 type Encapsulation uint8
 
-// The layers that capture/decode unwraps. Names are those of
-// offpath.encapsulation in the transaction.
+// The layers that capture/decode unwraps, a closed list. Their names are those
+// of offpath.encapsulation in the transaction.
 const (
-	EncapsulationNone Encapsulation = iota
-	EncapsulationVLAN               // IEEE 802.1Q
-	EncapsulationQinQ               // IEEE 802.1ad service tag
+	EncapsulationNone       Encapsulation = iota
+	EncapsulationVLAN                     // IEEE 802.1Q
+	EncapsulationQinQ                     // IEEE 802.1ad service tag
+	EncapsulationMPLS                     // a label stack (RFC 3032), with or without a pseudowire (RFC 4448)
+	EncapsulationPPPoE                    // session stage (RFC 2516)
+	EncapsulationGRE                      // RFC 2784, 2890; NVGRE (RFC 7637); PPTP (RFC 2637)
+	EncapsulationERSPAN1                  // ERSPAN type I, its GRE header included
+	EncapsulationERSPAN2                  // ERSPAN type II, its GRE header included
+	EncapsulationERSPAN3                  // ERSPAN type III, its GRE header included
+	EncapsulationVXLAN                    // RFC 7348
+	EncapsulationVXLANGPE                 // VXLAN generic protocol extension
+	EncapsulationGeneve                   // RFC 8926
+	EncapsulationIPIP                     // IPv4 in IP (RFC 2003, 2473)
+	Encapsulation6in4                     // IPv6 in IPv4 (RFC 4213)
+	Encapsulation6in6                     // IPv6 in IPv6 (RFC 2473)
+	EncapsulationGTP                      // GTP-U version 1 (3GPP TS 29.281)
+	EncapsulationTeredo                   // RFC 4380
+	EncapsulationAYIYA                    // "anything in anything", of SixXS
+	EncapsulationNSH                      // network service header (RFC 8300)
+	EncapsulationVNTag                    // Cisco VN-Tag
+	EncapsulationETag                     // IEEE 802.1BR
+	EncapsulationPBB                      // IEEE 802.1ah
+	EncapsulationFabricPath               // Cisco FabricPath
+	EncapsulationCAPWAP                   // data channel (RFC 5415, 5416)
 )
 
-var encapsulationNames = [...]string{"", "vlan", "qinq"}
+var encapsulationNames = [...]string{
+	"", "vlan", "qinq", "mpls", "pppoe", "gre", "erspan1", "erspan2", "erspan3", "vxlan", "vxlan_gpe", "geneve",
+	"ipip", "6in4", "6in6", "gtp", "teredo", "ayiya", "nsh", "vntag", "etag", "pbb", "fabricpath", "capwap",
+}
 
 // String returns the name used in offpath.encapsulation.
 func (e Encapsulation) String() string {
@@ -82,7 +107,8 @@ const (
 	DispositionNotIP
 	// DispositionNotTCP is IP that carries something else than TCP.
 	DispositionNotTCP
-	// DispositionFragment is an IP fragment.
+	// DispositionFragment is a fragment that did not make its datagram whole.
+	// The one that does has the disposition of the datagram.
 	DispositionFragment
 	// DispositionTruncated is a frame that ends inside a header, because the
 	// snap length cut it or because it lies about its length.
@@ -112,18 +138,30 @@ type LinkType uint16
 
 // Link types that are decoded.
 const (
-	LinkNull     LinkType = 0   // BSD loopback, host byte order of the writer
-	LinkEthernet LinkType = 1   // IEEE 802.3
-	LinkRaw      LinkType = 101 // IPv4 or IPv6 by version
-	LinkLoop     LinkType = 108 // OpenBSD loopback, network byte order
-	LinkSLL      LinkType = 113 // Linux cooked v1
-	LinkIPv4     LinkType = 228
-	LinkIPv6     LinkType = 229
-	LinkSLL2     LinkType = 276 // Linux cooked v2
+	LinkNull       LinkType = 0   // BSD loopback, host byte order of the writer
+	LinkEthernet   LinkType = 1   // IEEE 802.3
+	LinkPPP        LinkType = 9   // PPP, with or without address and control
+	LinkPPPHDLC    LinkType = 50  // PPP in HDLC-like framing, or Cisco HDLC
+	LinkPPPoE      LinkType = 51  // beginning with the PPPoE header
+	LinkRaw        LinkType = 101 // IPv4 or IPv6 by version
+	LinkCiscoHDLC  LinkType = 104
+	LinkWLAN       LinkType = 105 // IEEE 802.11
+	LinkLoop       LinkType = 108 // OpenBSD loopback, network byte order
+	LinkSLL        LinkType = 113 // Linux cooked v1
+	LinkRadiotap   LinkType = 127 // IEEE 802.11 behind a radiotap header
+	LinkPPI        LinkType = 192 // per-packet information, then a frame of the type it names
+	LinkPPPWithDir LinkType = 204 // PPP behind an octet that tells the direction
+	LinkIPv4       LinkType = 228
+	LinkIPv6       LinkType = 229
+	LinkNFLOG      LinkType = 239 // Linux netfilter log
+	LinkPKTAP      LinkType = 258 // Apple's per-packet header, then a frame of the type it names
+	LinkSLL2       LinkType = 276 // Linux cooked v2
 )
 
 // MaxTags and MaxEncapsulations bound what is remembered of a packet's
-// wrapping; deeper nesting is a DispositionMalformed frame.
+// wrapping. More layers, and more tags around an outermost packet, are a
+// DispositionMalformed frame; more tags within tunnels are layers without an
+// identifier.
 const (
 	MaxTags           = 3
 	MaxEncapsulations = 8
@@ -157,7 +195,7 @@ type Packet struct {
 	SrcPort, DstPort uint16
 	Seq, Ack         uint32
 	Window           uint16
-	Payload          []byte // captured octets of the TCP payload, within Data
+	Payload          []byte // captured octets of the TCP payload: within Data, or within memory of its own if it came in fragments
 	PayloadLen       int    // octets of the payload by the IP header; more than len(Payload) if cut
 }
 
@@ -201,4 +239,24 @@ type Stats struct {
 	TimeBackwards  uint64               // frames stamped earlier than one before them
 	RecordingDrops uint64               // frames not written to the recording
 	DamagedInputs  uint64               // input files that were damaged or cut short
+	Fragments      FragmentStats
+}
+
+// FragmentStats are the books of datagrams that came in fragments. Those begun
+// = Whole + Expired + Conflicting + Evicted + those that still wait.
+type FragmentStats struct {
+	Whole       uint64 // datagrams put together
+	Expired     uint64 // datagrams given up because fragments were missing for too long
+	Conflicting uint64 // datagrams given up because their fragments contradict each other
+	Evicted     uint64 // datagrams given up to stay within the memory for them
+	Duplicates  uint64 // fragments that had been seen before
+}
+
+// Add adds the books of another decoder.
+func (s *FragmentStats) Add(o FragmentStats) {
+	s.Whole += o.Whole
+	s.Expired += o.Expired
+	s.Conflicting += o.Conflicting
+	s.Evicted += o.Evicted
+	s.Duplicates += o.Duplicates
 }

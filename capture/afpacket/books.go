@@ -13,6 +13,7 @@ type books struct {
 	frames        [capture.Dispositions]atomic.Uint64
 	snapLengthCut atomic.Uint64
 	timeBackwards atomic.Uint64
+	fragments     atomic.Pointer[capture.FragmentStats]
 }
 
 // tally is what one batch adds to the books.
@@ -23,8 +24,8 @@ type tally struct {
 	timeBackwards uint64
 }
 
-// post adds a batch.
-func (b *books) post(t *tally) {
+// post adds a batch; fragments are the decoder's books up to then.
+func (b *books) post(t *tally, fragments capture.FragmentStats) {
 	for d, n := range t.frames {
 		if n != 0 {
 			b.frames[d].Add(n)
@@ -37,6 +38,10 @@ func (b *books) post(t *tally) {
 	if t.timeBackwards != 0 {
 		b.timeBackwards.Add(t.timeBackwards)
 	}
+	if fragments != b.fragmentStats() {
+		published := fragments
+		b.fragments.Store(&published)
+	}
 }
 
 func (b *books) addTo(s *capture.Stats) {
@@ -48,4 +53,12 @@ func (b *books) addTo(s *capture.Stats) {
 	s.Bytes += b.bytes.Load()
 	s.SnapLengthCut += b.snapLengthCut.Load()
 	s.TimeBackwards += b.timeBackwards.Load()
+	s.Fragments.Add(b.fragmentStats())
+}
+
+func (b *books) fragmentStats() capture.FragmentStats {
+	if f := b.fragments.Load(); f != nil {
+		return *f
+	}
+	return capture.FragmentStats{}
 }

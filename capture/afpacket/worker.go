@@ -37,6 +37,7 @@ type worker struct {
 	inputs  []*input
 	poller  *tpacket.Poller
 	packets [batchSize]capture.Packet
+	decoder *decode.Decoder
 	clock   int64 // of the last packet or heartbeat, ns since the epoch
 	tally   tally
 	books   books
@@ -58,8 +59,8 @@ type input struct {
 	ended bool   // no frame will come any more
 }
 
-func newWorker(index int, ifaces []*iface) (*worker, error) {
-	w := &worker{index: index}
+func newWorker(index, workers int, ifaces []*iface) (*worker, error) {
+	w := &worker{index: index, decoder: decode.New(decode.Memory / workers)}
 	rings := make([]*tpacket.Ring, len(ifaces))
 	for n, i := range ifaces {
 		rings[n] = i.rings[index]
@@ -145,7 +146,7 @@ func (w *worker) step(h capture.Handler) bool {
 		return false
 	}
 	h(w.index, capture.Batch{Packets: w.packets[:n], Clock: w.clock})
-	w.books.post(&w.tally)
+	w.books.post(&w.tally, w.decoder.Fragments())
 	w.tally = tally{}
 	for _, in := range w.inputs {
 		in.release()
@@ -199,7 +200,7 @@ func (w *worker) take(p *capture.Packet, in *input) {
 	p.Time, p.Clock = w.clock, w.clock
 	p.Data, p.WireLen = in.head.Data, in.head.WireLen
 	p.Link, p.Iface = in.iface.link, in.index
-	decode.Decode(p)
+	w.decoder.Decode(p)
 
 	w.tally.frames[p.Disposition]++
 	w.tally.bytes += uint64(len(p.Data))

@@ -21,7 +21,7 @@ func TestTimesThatGoBackAreClampedAndCounted(t *testing.T) {
 		times = append(times, p.Time)
 	}
 	assert.Equal(t, []int64{100, 100, 100, 120, 120, 121}, times)
-	w.books.post(&w.tally)
+	w.books.post(&w.tally, capture.FragmentStats{})
 	var stats capture.Stats
 	w.books.addTo(&stats)
 	assert.EqualValues(t, 2, stats.TimeBackwards)

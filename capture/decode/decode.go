@@ -1,21 +1,50 @@
-// Package decode reads the headers of a captured frame: link layer, VLAN tags,
-// IP and TCP, down to the payload that reassembly wants.
+// Package decode reads the headers of a captured frame: link layer, tags,
+// tunnels, IP and TCP, down to the payload that reassembly wants.
 //
-// [Decode] fills a [capture.Packet] in place from its Data, WireLen and Link.
-// It never fails, it classifies: every frame gets a [capture.Disposition]. It
-// allocates nothing and keeps nothing; Payload is a view into Data. It may run
-// on any number of goroutines at once, each with its own Packet.
+// A [Decoder] fills a [capture.Packet] in place from its Data, WireLen, Link
+// and Clock. It never fails, it classifies: every frame gets a
+// [capture.Disposition]. Each goroutine has its own Decoder.
 //
-// Checksums are not verified. A mirror port and a capture on the sending host
-// see frames before the interface filled them in (checksum offload), so a wrong
-// checksum says nothing about what the receiver got.
+// # Memory
+//
+// Nothing is allocated but for fragments, and Payload is a view into Data. IP
+// fragments, also those inside tunnels and of tunnels, are kept until their
+// datagram is whole: the frame that completes it is decoded as if it had
+// brought the whole datagram. Its Data stays the frame as captured; its
+// Payload then lies in memory that the Decoder never writes to again. What
+// fragments take, and for how long, is bounded: see [New] and fragments.go.
+//
+// # Tunnels
+//
+// Layers are unwrapped down to the innermost IP packet; [capture.Encapsulation]
+// is the list. What an EtherType or an IP protocol number says is believed. A
+// UDP port says little: a datagram on the port of a tunnel counts as one only
+// if the tunnel's header has no bit set that its specification reserves, the
+// lengths in it agree with the datagram's, and behind it come an IP packet and
+// a TCP header that hold together (or a fragment of one). In octets that are
+// something else this takes more than 60 bits to be right by chance. If they
+// aren't, the frame is DispositionNotTCP with the addresses of the outer packet
+// as before the attempt.
+//
+// That keeps out what is no tunnel. A tunnel packet that somebody made up is
+// one: where strangers can send GRE, IP in IP, VXLAN and the like to the far
+// side of the mirror they can show connections that never were. A perimeter
+// drops such packets, so mirror behind it; offpath.encapsulation tells how a
+// transaction was wrapped.
+//
+// Encrypted packets (ESP, protected IEEE 802.11 frames) are classified, not
+// read.
+//
+// # What is not verified
+//
+// Checksums are not. A mirror port and a capture on the sending host see frames
+// before the interface filled them in (checksum offload), so a wrong checksum
+// says nothing about what the receiver got.
 //
 // An IP length beyond the frame's is read like a frame cut by the snap length,
 // not as a lie: some mirrors cut frames themselves and hide it, and a host or
 // router on the real path discards such a packet (RFC 1812 section 5.2.2), so
 // nobody can use it to show us what the server does not see.
-//
-// It does not reassemble IP fragments, and does not look into tunnels.
 package decode
 
 import (
@@ -24,140 +53,76 @@ import (
 	"offpath/capture"
 )
 
-// EtherTypes (IEEE 802 registry).
-const (
-	etherIPv4 = 0x0800
-	etherVLAN = 0x8100 // IEEE 802.1Q customer tag
-	etherIPv6 = 0x86dd
-	etherQinQ = 0x88a8 // IEEE 802.1ad service tag
-	etherQOld = 0x9100 // service tag before 802.1ad
-)
-
-// Link-layer values that a file may carry for raw IP: DLT_RAW is 12 on most
-// systems and 14 on OpenBSD, and old files hold the DLT_ number.
-const (
-	dltRaw        capture.LinkType = 12
-	dltRawOpenBSD capture.LinkType = 14
-)
-
-// Address families in the header of a BSD loopback frame. AF_INET6 differs
-// between the systems.
-const (
-	familyINET = 2
-
-	familyINET6Linux   = 10
-	familyINET6Windows = 23
-	familyINET6NetBSD  = 24 // also OpenBSD and BSD/OS
-	familyINET6FreeBSD = 28 // also DragonFly
-	familyINET6Darwin  = 30
-)
-
-const vlanMask = 0x0fff // VLAN identifier within the tag control information
-
-func layerOf(tpid uint16) capture.Encapsulation {
-	if tpid == etherQinQ || tpid == etherQOld {
-		return capture.EncapsulationQinQ
-	}
-	return capture.EncapsulationVLAN
+// A Decoder reads frames for one goroutine. The zero value puts no fragments
+// together: they are DispositionFragment, each by itself.
+type Decoder struct {
+	defragmenter *defragmenter
 }
 
-// Decode fills p from p.Data, p.WireLen and p.Link: Disposition, Wrapping,
-// Shard and, for DispositionTCP, everything below it.
+// New returns a Decoder that keeps fragments of unfinished datagrams in the
+// given number of octets, at least MinMemory. When they don't suffice, the
+// datagram that was begun first is given up.
+func New(memory int) *Decoder {
+	return &Decoder{defragmenter: newDefragmenter(max(memory, MinMemory))}
+}
+
+// Fragments returns the books of fragments. It is to be called from the
+// goroutine that decodes.
+func (d *Decoder) Fragments() capture.FragmentStats {
+	if d.defragmenter == nil {
+		return capture.FragmentStats{}
+	}
+	return d.defragmenter.stats
+}
+
+// Flush gives up the datagrams that wait, at the end of the input.
+func (d *Decoder) Flush() {
+	if d.defragmenter != nil {
+		d.defragmenter.flush()
+	}
+}
+
+// Decode fills p from p.Data, p.WireLen, p.Link and, for fragments, p.Clock:
+// Disposition, Wrapping, Shard and, for DispositionTCP, everything below it.
 //
 // For a frame that is no TCP, Payload is nil and PayloadLen 0.
-func Decode(p *capture.Packet) {
+func (d *Decoder) Decode(p *capture.Packet) {
 	p.Wrapping = capture.Wrapping{}
 	p.Shard, p.Payload, p.PayloadLen = 0, nil, 0
-	p.Disposition = link(p)
-}
-
-// link reads the link-layer header.
-func link(p *capture.Packet) capture.Disposition {
-	data := p.Data
-	switch p.Link {
-	case capture.LinkEthernet:
-		if len(data) < 14 {
-			return capture.DispositionTruncated
-		}
-		return network(p, binary.BigEndian.Uint16(data[12:]), 14)
-	case capture.LinkSLL:
-		if len(data) < 16 {
-			return capture.DispositionTruncated
-		}
-		return network(p, binary.BigEndian.Uint16(data[14:]), 16)
-	case capture.LinkSLL2:
-		if len(data) < 20 {
-			return capture.DispositionTruncated
-		}
-		return network(p, binary.BigEndian.Uint16(data), 20)
-	case capture.LinkRaw, capture.LinkIPv4, capture.LinkIPv6, dltRaw, dltRawOpenBSD:
-		return raw(p)
-	case capture.LinkNull, capture.LinkLoop:
-		return loopback(p)
-	}
-	return capture.DispositionUnsupportedLink
-}
-
-// raw reads a frame that begins with the IP header; the version must be the
-// one that the link type names, if it names one.
-func raw(p *capture.Packet) capture.Disposition {
-	if len(p.Data) == 0 {
-		return capture.DispositionTruncated
-	}
-	switch version := p.Data[0] >> 4; {
-	case version == 4 && p.Link != capture.LinkIPv6:
-		return ipv4(p, 0)
-	case version == 6 && p.Link != capture.LinkIPv4:
-		return ipv6(p, 0)
-	}
-	return capture.DispositionMalformed
-}
-
-// loopback reads the four-octet address family. Its byte order is that of the
-// writing host (LINKTYPE_NULL) or of the network (LINKTYPE_LOOP); families are
-// small numbers, so the order shows.
-func loopback(p *capture.Packet) capture.Disposition {
-	if len(p.Data) < 4 {
-		return capture.DispositionTruncated
-	}
-	family := binary.BigEndian.Uint32(p.Data)
-	if family > 0xffff {
-		family = binary.LittleEndian.Uint32(p.Data)
-	}
-	switch family {
-	case familyINET:
-		return ipv4(p, 4)
-	case familyINET6Linux, familyINET6Windows, familyINET6NetBSD, familyINET6FreeBSD, familyINET6Darwin:
-		return ipv6(p, 4)
-	}
-	return capture.DispositionNotIP
-}
-
-// network reads VLAN tags until an IP header, which begins at off. Values
-// below 0x0600 are the length of an IEEE 802.3 frame: no IP.
-func network(p *capture.Packet, etherType uint16, off int) capture.Disposition {
-	for {
-		switch etherType {
+	b, size := p.Data, max(p.WireLen, len(p.Data))
+	if p.Link == capture.LinkEthernet && len(b) >= 14 { // what link and network do too: fewer calls
+		switch etherType := binary.BigEndian.Uint16(b[12:]); etherType {
 		case etherIPv4:
-			return ipv4(p, off)
+			p.Disposition = d.ipv4(p, b[14:], size-14)
 		case etherIPv6:
-			return ipv6(p, off)
-		case etherVLAN, etherQinQ, etherQOld:
-			if len(p.Data) < off+4 {
-				return capture.DispositionTruncated
-			}
-			w := &p.Wrapping
-			if int(w.Tags) == capture.MaxTags {
-				return capture.DispositionMalformed
-			}
-			w.VLAN[w.Tags] = binary.BigEndian.Uint16(p.Data[off:]) & vlanMask
-			w.Layers[w.Depth] = layerOf(etherType)
-			w.Tags++
-			w.Depth++
-			etherType = binary.BigEndian.Uint16(p.Data[off+2:])
-			off += 4
+			p.Disposition = d.ipv6(p, b[14:], size-14)
 		default:
-			return capture.DispositionNotIP
+			p.Disposition = d.network(p, etherType, b[14:], size-14)
 		}
+		return
 	}
+	p.Disposition = d.link(p, p.Link, b, size)
+}
+
+// The layers below have the same arguments: b begins with the layer, and holds
+// what was captured up to the end of the layer around it; size is what of that
+// there was on the wire.
+
+// skip returns what follows n octets, of which some may not have been captured.
+func skip(b []byte, n int) []byte { return b[min(n, len(b)):] }
+
+// limit returns what the first n octets left of a layer and its size.
+func limit(b []byte, size, n int) ([]byte, int) {
+	return b[:min(n, len(b))], min(n, size)
+}
+
+// push notes a layer. It returns false if there are too many.
+func push(p *capture.Packet, e capture.Encapsulation) bool {
+	w := &p.Wrapping
+	if int(w.Depth) == capture.MaxEncapsulations {
+		return false
+	}
+	w.Layers[w.Depth] = e
+	w.Depth++
+	return true
 }

@@ -98,7 +98,7 @@ func TestDecode(t *testing.T) {
 		{name: "loopback with AF_INET6 of FreeBSD", link: capture.LinkNull, hex: "1c000000" + ip6 + hello, want: want{version: 6, payload: "HELLO"}},
 		{name: "loopback with AF_INET6 of macOS", link: capture.LinkNull, hex: "1e000000" + ip6 + hello, want: want{version: 6, payload: "HELLO"}},
 		{name: "loopback with another family", link: capture.LinkNull, hex: "07000000", want: want{disposition: capture.DispositionNotIP}},
-		{name: "a link type that isn't decoded", link: 105, hex: ip4 + hello, want: want{disposition: capture.DispositionUnsupportedLink}},
+		{name: "a link type that isn't decoded", link: 147, hex: ip4 + hello, want: want{disposition: capture.DispositionUnsupportedLink}},
 
 		// Tags.
 		{name: "a VLAN tag with priority", link: capture.LinkEthernet, hex: macs + "8100 e064 0800" + ip4 + hello,
@@ -142,7 +142,7 @@ func TestDecode(t *testing.T) {
 			hex:  "45 00 05 dc" + ip4[11:] + hello,
 			want: want{version: 4, payload: "HELLO", payloadLen: 1460}},
 		{name: "the first fragment", link: capture.LinkRaw,
-			hex:  "45 00 00 2d 00 01 20 00 40 06 00 00 c6 33 64 07 c0 00 02 01" + hello,
+			hex:  "45 00 00 2c 00 01 20 00 40 06 00 00 c6 33 64 07 c0 00 02 01" + hello,
 			want: want{disposition: capture.DispositionFragment}},
 		{name: "the last fragment, at offset 8 where TCP flags would be", link: capture.LinkRaw,
 			hex:  "45 00 00 2d 00 01 00 01 40 06 00 00 c6 33 64 07 c0 00 02 01" + hello,
@@ -170,7 +170,7 @@ func TestDecode(t *testing.T) {
 			hex:  "60 00 00 00 00 21 2c 40" + ip6addresses + "06 00 0000 00000001" + hello,
 			want: want{version: 6, payload: "HELLO"}},
 		{name: "a first fragment", link: capture.LinkRaw,
-			hex:  "60 00 00 00 00 21 2c 40" + ip6addresses + "06 00 0001 00000001" + hello,
+			hex:  "60 00 00 00 00 20 2c 40" + ip6addresses + "06 00 0001 00000001" + hello,
 			want: want{disposition: capture.DispositionFragment}},
 		{name: "a later fragment", link: capture.LinkRaw,
 			hex:  "60 00 00 00 00 21 2c 40" + ip6addresses + "06 00 0008 00000001" + hello,
@@ -231,7 +231,7 @@ func TestDecode(t *testing.T) {
 			if tt.wireLen != 0 {
 				p.WireLen = tt.wireLen
 			}
-			Decode(&p)
+			new(Decoder).Decode(&p)
 
 			require.Equal(t, tt.want.disposition, p.Disposition, "disposition %s", p.Disposition)
 			assert.Equal(t, tt.want.wrapping, p.Wrapping)
@@ -264,7 +264,7 @@ func TestDecode(t *testing.T) {
 func TestOtherIPPacketsTakeTheirShardFromTheAddressesAlone(t *testing.T) {
 	udp := unhex(t, "45 00 00 1c 00 01 00 00 40 11 00 00 c6 33 64 07 c0 00 02 01  00 35 00 35 00 08 00 00")
 	p := capture.Packet{Data: udp, WireLen: len(udp), Link: capture.LinkRaw}
-	Decode(&p)
+	new(Decoder).Decode(&p)
 	assert.Equal(t, Shard(addr("198.51.100.7"), addr("192.0.2.1"), 0, 0), p.Shard)
 }
 
@@ -272,11 +272,11 @@ func TestOtherIPPacketsTakeTheirShardFromTheAddressesAlone(t *testing.T) {
 func TestAnySnapLengthGivesTheSameHeadersOrTruncated(t *testing.T) {
 	data := unhex(t, macs+"88a8 0fff 8100 0001 86dd 60 00 00 00 00 21 2c 40"+ip6addresses+"06 00 0000 00000001"+hello)
 	whole := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
-	Decode(&whole)
+	new(Decoder).Decode(&whole)
 	require.Equal(t, capture.DispositionTCP, whole.Disposition)
 	for n := range data {
 		p := capture.Packet{Data: data[:n], WireLen: len(data), Link: capture.LinkEthernet}
-		Decode(&p)
+		new(Decoder).Decode(&p)
 		if n < len(data)-len("HELLO") {
 			assert.Equal(t, capture.DispositionTruncated, p.Disposition, "cut to %d octets", n)
 			continue
@@ -291,7 +291,8 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 	for _, s := range []string{macs + "0800" + ip4 + hello, macs + "8100 0001 86dd" + ip6 + hello, macs + "0806"} {
 		data := unhex(t, s)
 		p := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
-		assert.Zero(t, testing.AllocsPerRun(1000, func() { Decode(&p) }))
+		d := New(MinMemory)
+		assert.Zero(t, testing.AllocsPerRun(1000, func() { d.Decode(&p) }))
 	}
 }
 
@@ -310,8 +311,9 @@ func BenchmarkDecode(b *testing.B) {
 			p := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
+			d := New(MinMemory)
 			for b.Loop() {
-				Decode(&p)
+				d.Decode(&p)
 			}
 		})
 	}

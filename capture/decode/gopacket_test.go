@@ -19,7 +19,7 @@ func TestDecodeAgreesWithGopacket(t *testing.T) {
 	for range 5000 {
 		data := randomFrame(t, rng)
 		p := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
-		Decode(&p)
+		new(Decoder).Decode(&p)
 
 		theirs := gopacket.NewPacket(data, layers.LayerTypeEthernet, gopacket.NoCopy)
 		require.Nil(t, theirs.ErrorLayer(), "generated a packet that gopacket refuses")

@@ -9,11 +9,16 @@ import (
 // Protocol numbers (IANA), which are also IPv6 next-header values.
 const (
 	protocolHopByHop    = 0
+	protocolIPv4        = 4
 	protocolTCP         = 6
+	protocolUDP         = 17
+	protocolIPv6        = 41
 	protocolRouting     = 43
 	protocolFragment    = 44
+	protocolGRE         = 47
 	protocolAH          = 51
 	protocolDestination = 60
+	protocolMPLS        = 137 // RFC 4023
 )
 
 const optionJumbo = 0xc2 // jumbo payload option (RFC 2675 section 2)
@@ -22,18 +27,17 @@ const optionJumbo = 0xc2 // jumbo payload option (RFC 2675 section 2)
 // set no bound of their own, so it is far above what anybody sends.
 const maxExtensions = 32
 
-// ipv4 reads the IPv4 header (RFC 791) at off.
-func ipv4(p *capture.Packet, off int) capture.Disposition {
-	data := p.Data
-	if len(data) < off+20 {
-		if len(data) > off && data[off]>>4 != 4 {
+// ipv4 reads the IPv4 header (RFC 791).
+func (d *Decoder) ipv4(p *capture.Packet, b []byte, size int) capture.Disposition {
+	if len(b) < 20 {
+		if len(b) > 0 && b[0]>>4 != 4 {
 			return capture.DispositionMalformed
 		}
 		return capture.DispositionTruncated
 	}
-	h := data[off : off+20 : off+20]
-	headerLen := int(h[0]&0x0f) * 4
-	if h[0]>>4 != 4 || headerLen < 20 {
+	h := b[:20:20]
+	header := int(h[0]&0x0f) * 4
+	if h[0]>>4 != 4 || header < 20 {
 		return capture.DispositionMalformed
 	}
 	src, dst := binary.BigEndian.Uint32(h[12:]), binary.BigEndian.Uint32(h[16:])
@@ -43,38 +47,48 @@ func ipv4(p *capture.Packet, off int) capture.Disposition {
 
 	// Segmentation offload leaves the length 0 in what the sending host
 	// captures, and Linux does so for packets above 64 KiB (BIG TCP).
-	end := off + int(binary.BigEndian.Uint16(h[2:]))
-	if end == off {
-		end = wireEnd(p)
+	if length := int(binary.BigEndian.Uint16(h[2:])); length != 0 {
+		size = length
 	}
-	if end < off+headerLen {
+	if size < header {
 		return other(p, words, capture.DispositionMalformed)
 	}
-	if binary.BigEndian.Uint16(h[6:])&0x3fff != 0 { // more fragments, or an offset
-		return other(p, words, capture.DispositionFragment)
-	}
-	if len(data) < off+headerLen {
+	if len(b) < header {
 		return other(p, words, capture.DispositionTruncated)
 	}
+	if binary.BigEndian.Uint16(h[6:])&0x3fff != 0 { // more fragments, or an offset
+		return d.ipv4Fragment(p, words, h, b[header:], size-header)
+	}
 	if h[9] == protocolTCP {
-		return tcp(p, words, off+headerLen, end)
+		return tcp(p, words, b[header:], size-header)
 	}
-	if h[9] == protocolAH {
-		return extensions(p, words, protocolAH, off+headerLen, end)
-	}
-	return other(p, words, capture.DispositionNotTCP)
+	return d.payload(p, words, h[9], b[header:], size-header, false)
 }
 
-// ipv6 reads the IPv6 header (RFC 8200) at off.
-func ipv6(p *capture.Packet, off int) capture.Disposition {
-	data := p.Data
-	if len(data) < off+40 {
-		if len(data) > off && data[off]>>4 != 6 {
+// ipv4Fragment takes the fragment of header h and payload b.
+func (d *Decoder) ipv4Fragment(p *capture.Packet, words uint32, h, b []byte, size int) capture.Disposition {
+	field := binary.BigEndian.Uint16(h[6:])
+	protocol := h[9]
+	whole, disposition := d.fragment(p, datagramKey{
+		src: p.Src, dst: p.Dst, id: uint32(binary.BigEndian.Uint16(h[4:])), protocol: protocol, version: 4,
+	}, fragment{
+		offset: int(field&0x1fff) * 8, size: size, more: field&0x2000 != 0, next: protocol, octets: b[:min(size, len(b))],
+	})
+	if whole.size == 0 {
+		return other(p, words, disposition)
+	}
+	return d.payload(p, words, protocol, whole.octets, whole.size, true)
+}
+
+// ipv6 reads the IPv6 header (RFC 8200).
+func (d *Decoder) ipv6(p *capture.Packet, b []byte, size int) capture.Disposition {
+	if len(b) < 40 {
+		if len(b) > 0 && b[0]>>4 != 6 {
 			return capture.DispositionMalformed
 		}
 		return capture.DispositionTruncated
 	}
-	h := data[off : off+40 : off+40]
+	h := b[:40:40]
 	if h[0]>>4 != 6 {
 		return capture.DispositionMalformed
 	}
@@ -86,65 +100,124 @@ func ipv6(p *capture.Packet, off int) capture.Disposition {
 
 	// Length 0 is a jumbogram, whose option says the length, or segmentation
 	// offload as in IPv4.
-	off += 40
-	end := off + int(binary.BigEndian.Uint16(h[4:]))
-	if end == off {
-		end = wireEnd(p)
-		if h[6] == protocolHopByHop {
-			if n, found := jumboLength(data[off:]); found {
-				if n <= 0xffff || n > end-off {
-					return other(p, words, capture.DispositionMalformed)
-				}
-				end = off + n
+	b, size = b[40:], size-40
+	if length := int(binary.BigEndian.Uint16(h[4:])); length != 0 {
+		size = length
+	} else if h[6] == protocolHopByHop {
+		if n, found := jumboLength(b); found {
+			if n <= 0xffff || n > size {
+				return other(p, words, capture.DispositionMalformed)
 			}
+			size = n
 		}
 	}
 	if h[6] == protocolTCP {
-		return tcp(p, words, off, end)
+		return tcp(p, words, b, size)
 	}
-	return extensions(p, words, h[6], off, end)
+	return d.payload(p, words, h[6], b, size, false)
 }
 
-// extensions follows the chain of extension headers from the one of the given
-// kind at off; end is where the packet ends.
-func extensions(p *capture.Packet, words uint32, next uint8, off, end int) capture.Disposition {
-	data := p.Data
+// ipv6Fragment takes the fragment that begins with its header (RFC 8200
+// section 4.5).
+func (d *Decoder) ipv6Fragment(p *capture.Packet, words uint32, b []byte, size int) capture.Disposition {
+	field := binary.BigEndian.Uint16(b[2:])
+	whole, disposition := d.fragment(p, datagramKey{
+		src: p.Src, dst: p.Dst, id: binary.BigEndian.Uint32(b[4:]), version: 6,
+	}, fragment{
+		offset: int(field &^ 7), size: size - 8, more: field&1 != 0, next: b[0], octets: b[8:],
+	})
+	if whole.size == 0 {
+		return other(p, words, disposition)
+	}
+	return d.payload(p, words, whole.next, whole.octets, whole.size, true)
+}
+
+// fragment gives a fragment to the defragmenter. If that completes a datagram,
+// this is returned, with a size above 0; else the disposition of the frame.
+func (d *Decoder) fragment(p *capture.Packet, key datagramKey, f fragment) (fragment, capture.Disposition) {
+	switch {
+	case !f.valid():
+		return fragment{}, capture.DispositionMalformed
+	case d.defragmenter == nil:
+		return fragment{}, capture.DispositionFragment
+	}
+	return d.defragmenter.add(p.Clock, key, f), capture.DispositionFragment
+}
+
+// payload reads what the protocol number of an IP header announces, through
+// the chain of extension headers; size is that of the payload by the header.
+// whole tells that it was put together from fragments: such a datagram has no
+// fragment header of its own.
+func (d *Decoder) payload(p *capture.Packet, words uint32, next uint8, b []byte, size int, whole bool) capture.Disposition {
+	b = b[:min(size, len(b))]
 	for range maxExtensions {
 		switch next {
 		case protocolTCP:
-			return tcp(p, words, off, end)
+			return tcp(p, words, b, size)
+		case protocolUDP:
+			return d.udp(p, words, b, size)
 		case protocolHopByHop, protocolRouting, protocolDestination, protocolFragment, protocolAH:
 		default:
-			return other(p, words, capture.DispositionNotTCP)
+			return d.tunnel(p, words, next, b, size)
 		}
-		if off+8 > end {
+		if size < 8 {
 			return other(p, words, capture.DispositionMalformed)
 		}
-		if len(data) < off+8 {
+		if len(b) < 8 {
 			return other(p, words, capture.DispositionTruncated)
 		}
-		size := int(data[off+1])*8 + 8
+		header := int(b[1])*8 + 8
 		switch next {
 		case protocolFragment:
 			// A fragment of offset 0 that is also the last is a whole packet
 			// (atomic fragment, RFC 6946).
-			if binary.BigEndian.Uint16(data[off+2:])&0xfff9 != 0 {
-				return other(p, words, capture.DispositionFragment)
+			if binary.BigEndian.Uint16(b[2:])&0xfff9 != 0 {
+				if whole {
+					return other(p, words, capture.DispositionMalformed)
+				}
+				return d.ipv6Fragment(p, words, b, size)
 			}
-			size = 8
+			header = 8
 		case protocolAH:
-			size = int(data[off+1])*4 + 8 // RFC 4302 section 2.2
+			header = int(b[1])*4 + 8 // RFC 4302 section 2.2
 		}
-		if off+size > end {
+		if size < header {
 			return other(p, words, capture.DispositionMalformed)
 		}
-		if len(data) < off+size {
+		if len(b) < header {
 			return other(p, words, capture.DispositionTruncated)
 		}
-		next = data[off]
-		off += size
+		next = b[0]
+		b, size = b[header:], size-header
 	}
 	return other(p, words, capture.DispositionMalformed)
+}
+
+// tunnel reads what IP carries beside TCP and UDP. Unless there is an IP packet
+// in it, the shard is that of the outer addresses.
+func (d *Decoder) tunnel(p *capture.Packet, words uint32, protocol uint8, b []byte, size int) capture.Disposition {
+	p.Shard = finish(words, 0, 0)
+	switch protocol {
+	case protocolIPv4:
+		if !push(p, capture.EncapsulationIPIP) {
+			return other(p, words, capture.DispositionMalformed)
+		}
+		return d.ipv4(p, b, size)
+	case protocolIPv6:
+		layer := capture.Encapsulation6in4
+		if p.IPVersion == 6 {
+			layer = capture.Encapsulation6in6
+		}
+		if !push(p, layer) {
+			return other(p, words, capture.DispositionMalformed)
+		}
+		return d.ipv6(p, b, size)
+	case protocolGRE:
+		return d.gre(p, words, b, size)
+	case protocolMPLS:
+		return d.mpls(p, b, size)
+	}
+	return other(p, words, capture.DispositionNotTCP)
 }
 
 // jumboLength returns the length that the jumbo payload option (RFC 2675) in
@@ -172,31 +245,28 @@ func jumboLength(b []byte) (length int, found bool) {
 	return 0, false
 }
 
-// tcp reads the TCP header (RFC 9293 section 3.1) at off of a packet that ends
-// at end.
-func tcp(p *capture.Packet, words uint32, off, end int) capture.Disposition {
-	data := p.Data
-	if off+20 > end {
+// tcp reads the TCP header (RFC 9293 section 3.1).
+func tcp(p *capture.Packet, words uint32, b []byte, size int) capture.Disposition {
+	if size < 20 {
 		return other(p, words, capture.DispositionMalformed)
 	}
-	if len(data) < off+20 {
+	if len(b) < 20 {
 		return other(p, words, capture.DispositionTruncated)
 	}
-	h := data[off : off+20 : off+20]
-	start := off + int(h[12]>>4)*4
-	if start < off+20 || start > end {
+	header := int(b[12]>>4) * 4
+	if header < 20 || header > size {
 		return other(p, words, capture.DispositionMalformed)
 	}
-	if start > len(data) {
+	if header > len(b) {
 		return other(p, words, capture.DispositionTruncated)
 	}
-	p.SrcPort, p.DstPort = binary.BigEndian.Uint16(h), binary.BigEndian.Uint16(h[2:])
-	p.Seq, p.Ack = binary.BigEndian.Uint32(h[4:]), binary.BigEndian.Uint32(h[8:])
-	p.Flags = h[13]
-	p.Window = binary.BigEndian.Uint16(h[14:])
-	p.PayloadLen = end - start
-	captured := min(end, len(data))
-	p.Payload = data[start:captured:captured]
+	p.SrcPort, p.DstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+	p.Seq, p.Ack = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
+	p.Flags = b[13]
+	p.Window = binary.BigEndian.Uint16(b[14:])
+	p.PayloadLen = size - header
+	captured := min(size, len(b))
+	p.Payload = b[header:captured:captured]
 	p.Shard = finish(words, p.SrcPort, p.DstPort)
 	return capture.DispositionTCP
 }
@@ -206,9 +276,6 @@ func other(p *capture.Packet, words uint32, d capture.Disposition) capture.Dispo
 	p.Shard = finish(words, 0, 0)
 	return d
 }
-
-// wireEnd is where the frame ended on the wire, as far as the capture knows.
-func wireEnd(p *capture.Packet) int { return max(p.WireLen, len(p.Data)) }
 
 // mapped returns the IPv4-mapped form of an address.
 func mapped(v4 uint32) (a capture.Addr) {

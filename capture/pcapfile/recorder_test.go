@@ -37,7 +37,7 @@ func liveTraffic(workers, packets int) [][]capture.Batch {
 		case 3:
 			p.Data = p.Data[:14+rng.IntN(50)] // often no TCP
 		}
-		decode.Decode(&p)
+		new(decode.Decoder).Decode(&p)
 		worker := int(p.Shard) % workers
 		batches := &all[worker]
 		if len(*batches) == 0 || rng.IntN(50) == 0 {

@@ -23,7 +23,9 @@ type round struct {
 	buf     []byte
 	packets [][]capture.Packet // by worker
 	clock   int64
-	users   atomic.Int32 // workers that have not returned yet
+	// Packets point to memory outside buf: datagrams put together.
+	datagrams bool
+	users     atomic.Int32 // workers that have not returned yet
 }
 
 func newRound(workers int) *round {
@@ -31,9 +33,12 @@ func newRound(workers int) *round {
 }
 
 // reset makes the round empty. Buffers that one long record has made large
-// are not kept.
+// are not kept, nor are datagrams.
 func (r *round) reset() {
 	for i := range r.packets {
+		if r.datagrams {
+			clear(r.packets[i])
+		}
 		r.packets[i] = r.packets[i][:0]
 	}
 	if cap(r.buf) > 4*roundSize {

@@ -70,6 +70,7 @@ type Source struct {
 	secretsSize int
 
 	// Owned by Run.
+	decoder    *decode.Decoder
 	interfaces map[interfaceKey]uint16
 	clock      int64
 	started    bool // whether clock is that of a packet
@@ -85,6 +86,7 @@ type interfaceKey struct {
 type counters struct {
 	received, octets, cut, backwards, damaged atomic.Uint64
 	frames                                    [capture.Dispositions]atomic.Uint64
+	fragments                                 atomic.Pointer[capture.FragmentStats]
 }
 
 // Open looks at the named inputs and returns a source of their packets, in the
@@ -114,6 +116,7 @@ func Open(paths []string, opts Options) (*Source, error) {
 	}
 	s := &Source{
 		inputs: inputs, skipped: skipped, opts: opts,
+		decoder:    decode.New(decode.Memory),
 		interfaces: map[interfaceKey]uint16{},
 		pace:       pacer{speed: opts.Speed},
 	}
@@ -161,6 +164,9 @@ func (s *Source) Stats() capture.Stats {
 	for i := range s.stats.frames {
 		st.Frames[i] = s.stats.frames[i].Load()
 	}
+	if f := s.stats.fragments.Load(); f != nil {
+		st.Fragments = *f
+	}
 	return st
 }
 
@@ -186,7 +192,24 @@ func (s *Source) Run(ctx context.Context, h capture.Handler) error {
 		}
 		errs = append(errs, err)
 	}
+	s.decoder.Flush()
+	s.publishFragments()
 	return errors.Join(errs...)
+}
+
+// publishFragments enters the decoder's books into those of the source. It
+// returns true if datagrams were put together since the last time.
+func (s *Source) publishFragments() bool {
+	var before capture.FragmentStats
+	if published := s.stats.fragments.Load(); published != nil {
+		before = *published
+	}
+	now := s.decoder.Fragments()
+	if now != before {
+		published := now
+		s.stats.fragments.Store(&published)
+	}
+	return now.Whole != before.Whole
 }
 
 // read delivers one input. It returns the context's error if that is done.
@@ -306,12 +329,12 @@ func (o *outlet) add(rec *record) {
 	batches := o.round.packets
 	if len(batches) == 1 {
 		p := extend(&batches[0])
-		fill(p, rec, s.clock)
+		s.fill(p, rec)
 		o.count(p)
 		return
 	}
 	var p capture.Packet
-	fill(&p, rec, s.clock)
+	s.fill(&p, rec)
 	o.count(&p)
 	worker := int(p.Shard) % len(batches)
 	batches[worker] = append(batches[worker], p)
@@ -329,11 +352,11 @@ func extend(packets *[]capture.Packet) *capture.Packet {
 	return &(*packets)[n]
 }
 
-func fill(p *capture.Packet, rec *record, clock int64) {
-	p.Time, p.Clock = rec.time, clock
+func (s *Source) fill(p *capture.Packet, rec *record) {
+	p.Time, p.Clock = rec.time, s.clock
 	p.Data, p.WireLen = rec.data, rec.wireLen
 	p.Link, p.Iface = rec.link, rec.iface
-	decode.Decode(p)
+	s.decoder.Decode(p)
 }
 
 func (o *outlet) count(p *capture.Packet) {
@@ -357,6 +380,7 @@ func (o *outlet) flush() {
 	s.stats.cut.Add(o.cut)
 	s.stats.backwards.Add(o.backwards)
 	o.octets, o.cut, o.backwards, o.frames = 0, 0, 0, [capture.Dispositions]uint64{}
+	o.round.datagrams = s.publishFragments()
 	o.round.clock = s.clock
 	o.crew.deliver(o.round)
 	s.progress()

@@ -171,6 +171,12 @@ func (w writer) capture(s capture.Stats) {
 	w.counter("offpath_capture_ring_freezes_total", "Times that a ring was full.", s.RingFreezes)
 	w.counter("offpath_capture_cut_total", "Frames captured shorter than they were.", s.SnapLengthCut)
 	w.counter("offpath_capture_time_backwards_total", "Frames stamped earlier than one before them.", s.TimeBackwards)
+	const datagrams = "IP datagrams that came in fragments, by what became of them."
+	w.counter("offpath_capture_datagrams_total", datagrams, s.Fragments.Whole, "event", "whole")
+	w.counter("offpath_capture_datagrams_total", datagrams, s.Fragments.Expired, "event", "expired")
+	w.counter("offpath_capture_datagrams_total", datagrams, s.Fragments.Conflicting, "event", "conflicting")
+	w.counter("offpath_capture_datagrams_total", datagrams, s.Fragments.Evicted, "event", "evicted")
+	w.counter("offpath_capture_fragments_duplicate_total", "IP fragments that had been seen before.", s.Fragments.Duplicates)
 	w.counter("offpath_recording_dropped_total", "Frames not written to the recording.", s.RecordingDrops)
 }
 

@@ -59,12 +59,16 @@ func (p *packets) losses() []loss {
 	s := p.source.Stats()
 	var list []loss
 	for d, n := range s.Frames {
-		if d := capture.Disposition(d); d != capture.DispositionTCP && d != capture.DispositionNotIP && d != capture.DispositionNotTCP {
+		switch d := capture.Disposition(d); d {
+		case capture.DispositionTCP, capture.DispositionNotIP, capture.DispositionNotTCP, capture.DispositionFragment:
+		default:
 			list = append(list, loss{"frames not used: " + d.String(), n})
 		}
 	}
+	f := s.Fragments
 	r := p.pipeline.Stats()
 	return append(list,
+		loss{"IP datagrams not put together from their fragments", f.Expired + f.Conflicting + f.Evicted},
 		loss{"octets missing in connections", r.TCP.Gap},
 		loss{"octets that belong to no HTTP message", r.HTTP.SkippedOctets},
 		loss{"heads of messages not seen whole", r.HTTP.HeadsLost},
