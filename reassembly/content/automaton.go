@@ -9,16 +9,25 @@ import (
 
 // Bounds of an automaton: with everything full it takes about 3 MiB.
 const (
-	maxEdges    = 8 << 10
-	maxStates   = 8 << 10
-	maxFrames   = 1 << 10
-	maxKnown    = 4 << 10 // keys
-	edgeChains  = 4 << 10 // a power of two
-	maxChain    = 16      // edges of one chain
-	edgeKeys    = 3       // keys that one edge notes
-	edgeOctets  = 32      // of one edge, a window
-	onceSlots   = 1 << 10 // a power of two
-	fullForDocs = 32 << 10
+	maxEdges   = 8 << 10
+	maxStates  = 8 << 10
+	maxFrames  = 1 << 10
+	maxKnown   = 4 << 10  // keys
+	edgeChains = 4 << 10  // a power of two
+	maxChain   = 16       // edges of one chain
+	edgeKeys   = 3        // keys that one edge notes
+	edgeOctets = 32       // of one edge, a window
+	onceSlots  = 1 << 10  // a power of two
+	fullFor    = 32 << 10 // texts
+)
+
+// Trust in an automaton is how many texts it may fail to lead through before it
+// is followed only seldom: one text in so many. One that it leads through earns
+// some back.
+const (
+	maxTrust = 4 << 10
+	earned   = 4
+	seldom   = 16
 )
 
 // automaton is a deterministic automaton over the structure of JSON texts, built
@@ -34,8 +43,8 @@ const (
 //
 // A text is learned from when it leaves the automaton where one before it did,
 // with the same octets. When there is no room the automaton stays as it is for
-// fullForDocs texts and is then emptied, if it didn't lead through most of them:
-// a flood of structures costs no more than scanning them does.
+// fullFor texts and longer, until it has lost all trust, and is then emptied. So
+// a flood of structures costs little more than scanning them does.
 type automaton struct {
 	edges  []edge      // the first is none
 	likely [][2]uint16 // of each state: edges that led on from there
@@ -46,8 +55,9 @@ type automaton struct {
 	noted      [maxKeys]uint16
 	tail       [2 * edgeOctets]byte // the last window of the text at hand, and behind it zeros
 
-	learned          // what only learning needs
-	texts, led int32 // since the automaton became full: all, and those it led through
+	learned      // what only learning needs
+	trust   int  // in texts
+	texts   uint // since it became full
 }
 
 // edge is 64 octets, a cache line. One that is longer than edgeOctets or has more

@@ -46,11 +46,12 @@ func walkAfresh(e *Extractor, text []byte, wanted class) walked {
 	return walkBody(e, text, wanted)
 }
 
-// led reports whether the automaton leads through a text.
+// led walks through a text and reports whether the automaton led to its end.
 func led(e *Extractor, text []byte) bool {
-	before := e.automaton.led
+	e.automaton.begin(text)
+	_, done := e.follow(text, &recorder{})
 	walkBody(e, text, 0)
-	return e.automaton.led > before
+	return done
 }
 
 func TestAnEdgeIsACacheLine(t *testing.T) {
@@ -157,15 +158,30 @@ func TestAFullAutomatonIsEmptiedIfItLeadsNowhere(t *testing.T) {
 	require.LessOrEqual(t, len(a.known), maxKnown)
 	require.LessOrEqual(t, len(a.frames), maxFrames)
 	require.True(t, led(e, common), "what was learned stays")
-	for range fullForDocs {
+	for range fullFor {
 		walkBody(e, common, 0)
 	}
-	assert.True(t, a.full, "it led through most of them")
-	for range fullForDocs + 1 {
+	assert.True(t, a.full, "it leads through all of them")
+	for range fullFor + maxTrust {
 		walkBody(e, []byte(`{"another":1}`), 0)
 	}
 	assert.False(t, a.full)
 	assert.False(t, led(e, common))
+}
+
+func TestAnAutomatonThatLeadsNowhereIsFollowedSeldom(t *testing.T) {
+	e := newExtractor(t, nil)
+	a := &e.automaton
+	for n := range 2 * maxTrust { // a flood of structures seen once
+		text := fmt.Appendf(nil, `{"%c%c%c":1,"x":2}`, 'a'+n%26, 'a'+n/26%26, 'a'+n/676%26)
+		walkBody(e, text, 0)
+	}
+	require.Zero(t, a.trust)
+	assert.LessOrEqual(t, len(a.edges), 1, "nothing is learned")
+	for range 5 * seldom {
+		walkBody(e, []byte(`{"common":1}`), 0)
+	}
+	assert.Positive(t, a.trust, "it is trusted again when it leads on")
 }
 
 func TestManyKeysAreHandedOverToTheScanner(t *testing.T) {
@@ -213,36 +229,30 @@ func FuzzWalk(f *testing.F) {
 }
 
 func BenchmarkWalk(b *testing.B) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	var api, changing [512][]byte
-	size := 0
-	for i := range api {
-		api[i] = fmt.Appendf(nil, `{"page":1,"items":[{"id":"%08x","amount":"%d.%02d","currency":"EUR","date":"2026-03-%02d","text":"Card payment"},{"id":"%08x","amount":"-17.20","currency":"EUR","date":"2026-03-02","text":"Direct debit"}],"total":412}`,
-			rng.Uint32(), rng.IntN(5000), rng.IntN(100), 1+rng.IntN(28), rng.Uint32())
-		size += len(api[i])
-		changing[i] = bytes.ReplaceAll(api[i], []byte("currency"), fmt.Appendf(nil, "c%cr%cncy", 'a'+i%26, 'a'+i/26))
-	}
+	// A flood is of more structures than are remembered to have been seen once.
 	for _, c := range []struct {
-		name  string
-		texts *[512][]byte
-		learn bool
+		name       string
+		structures int
 	}{
-		{"one structure", &api, true},
-		{"512 structures", &changing, true},
-		{"nothing learned", &api, false},
+		{"one structure", 1}, {"500 structures", 500}, {"a flood of structures", 8*onceSlots + 1},
 	} {
 		b.Run(c.name, func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(1, 2))
+			texts := make([][]byte, max(c.structures, 500))
+			size := 0
+			for i := range texts {
+				n := i % c.structures
+				texts[i] = fmt.Appendf(nil, `{"page%c%c%c":1,"items":[{"id":"%08x","amount":"%d.%02d","currency":"EUR","date":"2026-03-%02d","text":"Card payment"},{"id":"%08x","amount":"-17.20","currency":"EUR","date":"2026-03-02","text":"Direct debit"}],"total":412}`,
+					'a'+n%26, 'a'+n/26%26, 'a'+n/676, rng.Uint32(), rng.IntN(5000), rng.IntN(100), 1+rng.IntN(28), rng.Uint32())
+				size += len(texts[i])
+			}
 			e := newExtractor(b, nil)
-			e.automaton.full = !c.learn
-			b.SetBytes(int64(size / len(api)))
+			b.SetBytes(int64(size / len(texts)))
 			b.ReportAllocs()
 			for n := 0; b.Loop(); n++ {
 				e.keys.reset()
 				e.answer.reset()
-				if !c.learn {
-					e.automaton.texts = 0
-				}
-				e.walkJSON(c.texts[n%len(api)], &e.answer)
+				e.walkJSON(texts[n%len(texts)], &e.answer)
 			}
 		})
 	}

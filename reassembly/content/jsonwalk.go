@@ -11,21 +11,26 @@ import (
 func (e *Extractor) walkJSON(data []byte, v visitor) {
 	data = afterGuard(data)
 	e.topMember()
-	e.automaton.begin(data)
-	p, done := e.follow(data, v)
-	if done {
-		e.automaton.led++
+	a := &e.automaton
+	if !a.begin(data) {
+		e.scan(data, place{}, v, false)
 		return
 	}
-	e.scan(data, p, v)
+	p, done := e.follow(data, v)
+	if a.judge(p.at, len(data)); !done {
+		e.scan(data, p, v, !a.full)
+	}
 }
 
-// scan is walkJSON from where the automaton doesn't lead on.
-func (e *Extractor) scan(data []byte, p place, v visitor) {
+// scan is walkJSON from where the automaton doesn't lead on; learn says whether
+// the text may be learned from.
+func (e *Extractor) scan(data []byte, p place, v visitor, learn bool) {
 	a, l, m, paths, wanted := &e.automaton, &e.learner, &e.member, &e.paths, v.wanted()
-	s, path, class := e.resume(data, p)
-	l.on = false
-	if a.isWorthLearning(p, data, s) {
+	s, path, class := jsonscan.New(data), rootPath, class(0)
+	if p.at > 0 {
+		s, path, class = e.resume(data, p)
+	}
+	if l.on = false; learn && a.isWorthLearning(p, data, s) {
 		l.start(a, p)
 	}
 	s.Quiet(class&wanted == 0 && !l.on)
@@ -77,9 +82,6 @@ func (e *Extractor) scan(data []byte, p place, v visitor) {
 // the last key there or of what holds the value, and its class if another value
 // may be its. It hands over the keys that were noted.
 func (e *Extractor) resume(data []byte, p place) (s jsonscan.Scanner, path uint64, class class) {
-	if p.at == 0 {
-		return jsonscan.New(data), rootPath, 0
-	}
 	a := &e.automaton
 	for _, k := range a.noted[:p.noted] {
 		e.keys.take(&a.known[k], &a.keyNames[k])

@@ -61,17 +61,16 @@ func (a *automaton) reset() {
 	clear(a.stateIDs)
 	clear(a.frameIDs)
 	clear(a.keyIDs)
-	a.full, a.texts, a.led = false, 0, 0
+	a.full, a.trust = false, maxTrust
 }
 
-// begin readies the automaton for a text.
-func (a *automaton) begin(data []byte) {
-	if a.full {
-		if a.texts++; a.texts > fullForDocs {
-			if a.led < fullForDocs/2 {
-				a.reset()
-			}
-			a.texts, a.led = 0, 0
+// begin readies the automaton for a text; not ok if it is not to be followed.
+func (a *automaton) begin(data []byte) (ok bool) {
+	if a.texts++; a.trust == 0 {
+		if a.full && a.texts >= fullFor {
+			a.reset()
+		} else if a.texts%seldom != 0 {
+			return false
 		}
 	}
 	if len(data) >= edgeOctets {
@@ -85,6 +84,16 @@ func (a *automaton) begin(data []byte) {
 		}
 		a.generation = 1
 	}
+	return true
+}
+
+// judge says how far the automaton led through a text of a size.
+func (a *automaton) judge(at, size int) {
+	if at > size/2 {
+		a.trust = min(a.trust+earned, maxTrust)
+	} else if a.trust > 0 {
+		a.trust--
+	}
 }
 
 // longestGap is the most octets between two values that are learned.
@@ -93,9 +102,6 @@ const longestGap = 255
 // isWorthLearning reports whether a text left the automaton here before, going
 // on with the same octets, and notes that it did. s stands at p.
 func (a *automaton) isWorthLearning(p place, data []byte, s jsonscan.Scanner) bool {
-	if a.full {
-		return false
-	}
 	s.Quiet(false)
 	for s.Pos()-p.at <= longestGap {
 		switch t, raw := s.Next(); {
@@ -145,7 +151,9 @@ func (l *learner) start(a *automaton, p place) {
 // room returns the next number of a table, or ends the learning if it is full.
 func (l *learner) room(a *automaton, size, limit int) (id uint16, ok bool) {
 	if size >= limit {
-		l.on, a.full = false, true
+		if l.on = false; !a.full {
+			a.full, a.texts = true, 0
+		}
 		return 0, false
 	}
 	return uint16(size), true
