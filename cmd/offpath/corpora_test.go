@@ -201,18 +201,18 @@ func requireThresholds(t *testing.T, cases []*judged) {
 	passed := func(n count) float64 { return 100 * float64(n.judged-n.failed) / float64(n.judged) }
 	fmt.Printf("corpora: %.1f %% of %d mechanical cases without a second opinion pass; http-evader: %.1f %% of %d where tshark agrees, %.1f %% of the other %d\n",
 		passed(others), others.judged, passed(evader), evader.judged, passed(evaderRest), evaderRest.judged)
+	require.GreaterOrEqual(t, passed(evader), 95.0)
 	if slices.ContainsFunc(cases, func(c *judged) bool { return c.known && c.reason.Class != corpora.Argued }) {
-		t.Skip("something is missing yet")
+		t.Skip("the threshold of the others is judged when nothing is listed as missing")
 	}
 	require.GreaterOrEqual(t, passed(others), 95.0)
-	require.GreaterOrEqual(t, passed(evader), 95.0)
 }
 
 // requireAgreedRequests compares method, URI and status of HTTP/1 on Ethernet.
 func requireAgreedRequests(t *testing.T, cases []*judged) {
 	judged, passed, requests := 0, 0, 0
 	for _, c := range cases {
-		if !c.Agrees() || c.Tagged(beyond...) || c.known && c.reason.Class == corpora.Argued {
+		if !c.Agrees() || c.Tagged(beyond...) {
 			continue
 		}
 		want, err := c.AgreedRequests()

@@ -35,10 +35,16 @@
 //
 // # Framing
 //
-// Where length is ambiguous the parser takes one side, as most servers do, and
-// says so: Transfer-Encoding wins over Content-Length; of differing
-// Content-Lengths the first counts; a final coding other than chunked delimits a
-// response by close and is ignored in a request.
+// Where length is ambiguous the parser takes one side, and says so. In a request
+// it is that of most servers: Transfer-Encoding wins over Content-Length; of
+// differing Content-Lengths the first counts; a final coding other than chunked is
+// ignored. A response whose head leaves it open is told by its body: it is chunked
+// if it begins with a chunk-size line, else Content-Length or the connection's end
+// delimits it.
+//
+// Where a response is due, any line that begins with the protocol's name is its
+// status line, as for lenient clients; a status other than three digits is 200
+// then. Behind lost octets only regular start lines count.
 //
 // It does not decide which request a response answers; its caller does.
 package http1

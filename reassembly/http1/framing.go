@@ -13,7 +13,7 @@ type framing struct {
 	anomalies reassembly.Anomalies
 	length    int64 // Content-Length, or one of the below
 	hosts     int   // Host fields
-	lines     int   // lines of the head, start line and empty line among them
+	lines     int   // lines of the head that end in CR LF, start line and empty line among them
 	coded     bool  // Transfer-Encoding is there
 	chunked   bool  // and ends in chunked
 	upgrade   bool  // Upgrade is there
@@ -23,6 +23,7 @@ type framing struct {
 const (
 	lengthNone    int64 = -1 // no Content-Length
 	lengthInvalid int64 = -2 // one that is no number
+	lengthChunked int64 = -3 // none, but chunks announced
 )
 
 // frame takes note of a field that decides framing.
@@ -109,15 +110,18 @@ func (r *Reader) bodyState(response bool) (next state, length int64) {
 		if r.length != lengthNone {
 			r.anomalies |= reassembly.AnomalyContentLengthAndChunked
 		}
-		if r.chunked {
-			return stateChunkSize, 0
-		}
-		r.anomalies |= reassembly.AnomalyUnknownTransferCoding
-		if response {
-			return stateToClose, 0
+		if !r.chunked {
+			r.anomalies |= reassembly.AnomalyUnknownTransferCoding
 		}
 	}
 	switch {
+	case response && r.doubtful():
+		if r.chunked && r.length < 0 {
+			return stateProbe, lengthChunked
+		}
+		return stateProbe, r.length
+	case r.chunked:
+		return stateChunkSize, 0
 	case r.length > 0:
 		return stateLength, r.length
 	case r.length == 0 || !response:
@@ -127,29 +131,40 @@ func (r *Reader) bodyState(response bool) (next state, length int64) {
 }
 
 // chunkSize reads a chunk-size line without its end (RFC 9112 section 7.1);
-// extensions are skipped. anomaly is 0 if it is one.
-func chunkSize(line []byte) (size int64, anomaly reassembly.Anomalies) {
+// extensions are skipped. White space before the number and anything behind it
+// is an anomaly, yet the size is read, as clients do; ok is false without one.
+func chunkSize(line []byte) (size int64, anomaly reassembly.Anomalies, ok bool) {
+	number := bytes.TrimLeft(line, " \t\r")
+	if len(number) < len(line) {
+		anomaly = reassembly.AnomalyInvalidChunk
+	}
 	i := 0
-	for ; i < len(line); i++ {
-		var digit int64
-		switch c := line[i]; {
-		case isDigit(c):
-			digit = int64(c - '0')
-		case 'a' <= c|0x20 && c|0x20 <= 'f':
-			digit = int64(c|0x20-'a') + 10
-		default:
-			digit = -1
-		}
+	for ; i < len(number); i++ {
+		digit := hexDigit(number[i])
 		if digit < 0 {
 			break
 		}
 		if size > math.MaxInt64>>4 {
-			return 0, reassembly.AnomalyChunkSizeOverflow
+			return 0, reassembly.AnomalyChunkSizeOverflow, false
 		}
 		size = size<<4 | digit
 	}
-	if rest := trimLeft(line[i:]); i == 0 || len(rest) > 0 && rest[0] != ';' {
-		return 0, reassembly.AnomalyInvalidChunk
+	if rest := trimLeft(number[i:]); len(rest) > 0 && rest[0] != ';' {
+		anomaly = reassembly.AnomalyInvalidChunk
 	}
-	return size, 0
+	if i == 0 {
+		return 0, reassembly.AnomalyInvalidChunk, false
+	}
+	return size, anomaly, true
+}
+
+// hexDigit is the value of a hexadecimal digit, or negative.
+func hexDigit(c byte) int64 {
+	switch {
+	case isDigit(c):
+		return int64(c - '0')
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return int64(c|0x20-'a') + 10
+	}
+	return -1
 }

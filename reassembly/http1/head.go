@@ -84,7 +84,7 @@ func (r *Reader) readHead(data []byte, response, cut bool, like uint8) int {
 
 // seeOctets takes note of CR and NUL where none belongs in a head.
 func (r *Reader) seeOctets(head []byte) {
-	if r.anomalies&reassembly.AnomalyBareLF == 0 && bytes.Count(head, cr) != r.lines {
+	if bytes.Count(head, cr) != r.lines {
 		r.anomalies |= reassembly.AnomalyBareCR
 	}
 	if bytes.IndexByte(head, 0) >= 0 {
@@ -96,7 +96,9 @@ func (r *Reader) seeOctets(head []byte) {
 // returns its length, or headIncomplete.
 func (r *Reader) readFields(data []byte, cut bool) int {
 	pos := 0
-	r.lines = 1
+	if r.lines = 0; r.anomalies&reassembly.AnomalyBareLF == 0 {
+		r.lines = 1 // the start line
+	}
 	for {
 		// The usual line first: a token, a colon, a value. The name is read
 		// once, to find its end and to see that it is one.
@@ -114,9 +116,9 @@ func (r *Reader) readFields(data []byte, cut bool) int {
 		line := data[pos : name+length]
 		colon := name - pos
 		pos = name + length + 1
-		r.lines++
 		if n := len(line); n > 0 && line[n-1] == '\r' {
 			line = line[:n-1]
+			r.lines++
 		} else {
 			r.anomalies |= reassembly.AnomalyBareLF
 		}
@@ -169,7 +171,7 @@ func (r *Reader) requestLine(line []byte) (simple, ok bool) {
 }
 
 // statusLine reads a status line.
-func (r *Reader) statusLine(line []byte) bool {
+func (r *Reader) statusLine(line []byte) (ok bool) {
 	if len(line) > 12 && string(line[:9]) == "HTTP/1.1 " && line[12] == ' ' {
 		if a, b, c := line[9]-'0', line[10]-'0', line[11]-'0'; a-1 < 9 && b < 10 && c < 10 {
 			r.Head.Version, r.Head.Status = "1.1", int(a)*100+int(b)*10+int(c)
@@ -177,7 +179,10 @@ func (r *Reader) statusLine(line []byte) bool {
 		}
 	}
 	if recogniseResponse(line) != Response {
-		return false
+		r.Head.Version = "1.1"
+		r.Head.Status, ok = looseStatus(line)
+		r.anomalies |= reassembly.AnomalyInvalidStatusLine
+		return ok
 	}
 	r.Head.Version, _ = version(line[:8])
 	code := statusCode(line)

@@ -210,8 +210,10 @@ func TestRecognise(t *testing.T) {
 		{"POST /long", http1.Undecided},
 		{"HTTP/1.1 200 OK\r\n", http1.Response},
 		{"HTTP/1.0 404", http1.Response},
-		{"HTTP/1", http1.Undecided},
-		{"HTTP/1.1 20x", http1.Unlike},
+		{"HTTP", http1.Undecided},
+		{"HTTP/1.1 20x", http1.Response},
+		{"http/1.0 200 OK", http1.Response},
+		{"HTTQ/1.1 200 OK", http1.Unlike},
 		{"INVITE sip:a@b SIP/2.0\r\n", http1.Unlike},
 		{"EHLO me\r\n", http1.Unlike},
 		{"SSH-2.0-OpenSSH\r\n", http1.Unlike},
@@ -278,6 +280,8 @@ func FuzzResponse(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"))
 	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"))
 	f.Add([]byte("HTTP/1.0 404 Not Found\r\n\r\nuntil the end"))
+	f.Add([]byte("http/1.10\t2xx\r\nTransfer-Encoding: x\r\n\r\n5\r\nhello\r\n0"))
+	f.Add([]byte("HTTP/1.1 200 OK\rX: y\n\n12 o'clock"))
 	f.Add([]byte("HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var p http1.Parser

@@ -1,5 +1,7 @@
 package http1
 
+import "offpath/reassembly"
+
 // Missing says that the next n octets will not come. Call Read afterwards, with
 // what follows or without input, for the events that this leads to.
 func (p *Parser) Missing(r *Reader, b Budget, n int64) {
@@ -18,6 +20,9 @@ func (p *Parser) Missing(r *Reader, b Budget, n int64) {
 		return
 	}
 	p.kept.capped = true
+	if p.state == stateProbe {
+		p.settle(r, b, p.remain == lengthChunked)
+	}
 	switch p.state {
 	case stateLength:
 		within := min(n, p.remain)
@@ -64,9 +69,34 @@ func (p *Parser) Finish(r *Reader, b Budget, clean bool) {
 	case stateToClose:
 		p.broken = !clean
 		p.state = stateEnd
+	case stateProbe:
+		p.settle(r, b, false)
+		if p.state != stateEnd {
+			p.Finish(r, b, clean)
+		}
+	case stateChunkSize, stateTrailer:
+		// What is missing behind the last chunk is nothing of the body.
+		if clean && p.lastChunk() {
+			p.anomalies |= reassembly.AnomalyInvalidChunk
+			p.state = stateEnd
+			return
+		}
+		p.breakOff(0)
 	default:
 		p.breakOff(0)
 	}
+}
+
+// lastChunk reports whether the last chunk was read, its line's end aside.
+func (p *Parser) lastChunk() bool {
+	if p.state == stateTrailer {
+		return true
+	}
+	if p.kept == nil {
+		return false
+	}
+	size, _, ok := chunkSize(p.kept.rest)
+	return ok && size == 0
 }
 
 // Close gives back what is kept; the parser is of no use afterwards.

@@ -47,6 +47,7 @@ const (
 	stateStart     state = iota // between messages
 	stateHead                   // inside a head
 	stateLength                 // inside a body of known length
+	stateProbe                  // before a body of which it is not known yet whether it is chunked
 	stateChunkSize              // before or inside a chunk-size line
 	stateChunkData              // inside a chunk
 	stateChunkEnd               // after a chunk, before its line end
@@ -60,7 +61,7 @@ const (
 // their first octet.
 type Parser struct {
 	kept   *partial // what is kept of the message at hand; nil: nothing
-	remain int64    // octets left of the body or chunk, or read of the trailer section
+	remain int64    // octets left of the body or chunk, or read of the trailer section; in stateProbe the body's length
 	bytes  int64    // octets of the body so far, missing ones included
 	gap    int64    // missing octets of the message
 	first  Position // of the message's first octet
@@ -219,7 +220,7 @@ func (p *Parser) begin(r *Reader, b Budget, in *Input) (event Event, again bool)
 // plausible reports whether octets without a whole start line may begin one.
 func (p *Parser) plausible(data []byte) bool {
 	if p.response {
-		return recogniseResponse(data) != Unlike
+		return likeResponse(data)
 	}
 	like := recogniseRequest(data)
 	return like == Request || like == Undecided
@@ -293,7 +294,7 @@ func (k *partial) headEnd() (end int, whole bool) {
 		if !first && len(line) == 0 {
 			return k.line, true
 		}
-		if first && string(line[:min(len(line), 5)]) != "HTTP/" {
+		if first && (len(line) < len(protocol) || !likeResponse(line)) {
 			if _, ok := version(lastWord(line)); !ok {
 				return k.line, true
 			}
@@ -368,6 +369,8 @@ func (p *Parser) readBody(r *Reader, b Budget, in *Input) bool {
 		}
 		p.bytes += int64(len(in.Data))
 		in.skip(len(in.Data))
+	case stateProbe:
+		return p.readProbe(r, b, in)
 	default:
 		return p.readChunkLine(r, b, in)
 	}
@@ -444,9 +447,10 @@ func (p *Parser) chunkLine(line []byte) {
 	}
 	switch p.state {
 	case stateChunkSize:
-		size, anomaly := chunkSize(line)
+		size, anomaly, ok := chunkSize(line)
+		p.anomalies |= anomaly
 		switch {
-		case anomaly != 0:
+		case !ok:
 			p.breakOff(anomaly)
 		case size == 0:
 			p.state, p.remain = stateTrailer, 0

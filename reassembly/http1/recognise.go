@@ -32,12 +32,43 @@ func Recognise(data []byte) Likeness {
 	if data[0] == 0x16 && (len(data) < 2 || data[1] == 3) {
 		return TLS
 	}
-	if data[0] == 'H' {
-		if like := recogniseResponse(data); like != Unlike {
-			return like
+	if data[0]|0x20 == 'h' && likeResponse(data) {
+		if len(data) < len(protocol) {
+			return Undecided
 		}
+		return Response
 	}
 	return recogniseRequest(data)
+}
+
+var protocol = []byte("HTTP/")
+
+// likeResponse reports whether data begins as a status line, or may: where one is
+// due, clients take any line with the protocol's name for it.
+func likeResponse(data []byte) bool {
+	n := min(len(data), len(protocol))
+	return bytes.EqualFold(data[:n], protocol[:n])
+}
+
+// looseStatus reads a status line as lenient clients do: what does not begin with
+// the protocol's name is none; a status that is not three digits is 200.
+func looseStatus(line []byte) (status int, ok bool) {
+	if len(line) < len(protocol) || !likeResponse(line) {
+		return 0, false
+	}
+	code := line[len(protocol):]
+	for len(code) > 0 && !isSpace(code[0]) {
+		code = code[1:]
+	}
+	code = trimLeft(code)
+	digits := 0
+	for digits < len(code) && isDigit(code[digits]) {
+		digits++
+	}
+	if digits != 3 || code[0] == '0' || digits < len(code) && code[digits] > ' ' {
+		return 200, true
+	}
+	return int(code[0]-'0')*100 + int(code[1]-'0')*10 + int(code[2]-'0'), true
 }
 
 // recogniseResponse tells a status line by what it must begin with: version,

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // message is what tshark says of a frame: of its HTTP messages or its
@@ -175,7 +176,8 @@ func (r Request) is(t *Transaction) bool {
 		(r.Status == "" || r.Status == strconv.Itoa(t.HTTP.Response.Status))
 }
 
-// judgeOracle compares requests and ClientHellos with tshark's.
+// judgeOracle compares requests and ClientHellos with tshark's. Where segments are
+// missing tshark loses requests that are there: more than it lists is no fault.
 func judgeOracle(c *Case, r *Reading) (d Differences, err error) {
 	messages, err := c.messages()
 	if err != nil {
@@ -186,6 +188,9 @@ func judgeOracle(c *Case, r *Reading) (d Differences, err error) {
 		return nil, err
 	}
 	d = CompareRequests(requests, r.Transactions)
+	if c.Tagged("missing-segment") {
+		d = slices.DeleteFunc(d, func(s string) bool { return strings.HasPrefix(s, "request unexpected") })
+	}
 	var want, got, wantJA3, gotJA3 []string
 	for _, m := range messages {
 		if slices.Contains(m.Handshake, "1") {

@@ -1,0 +1,104 @@
+package http1_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"offpath/reassembly/http1"
+)
+
+// TestResponses feeds one response, and then the end of the connection.
+func TestResponses(t *testing.T) {
+	const (
+		chunks    = "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
+		text      = "hello world"
+		head      = "HTTP/1.1 200 OK\r\n"
+		invalid   = "invalid_status_line"
+		unchunked = "unknown_transfer_coding"
+	)
+	for _, test := range []struct {
+		name, in, start, body, anomalies string
+	}{
+		{"chunks", head + "Transfer-Encoding: chunked\r\n\r\n" + chunks, "200", text, ""},
+		{"a status line with a version of two digits", "HTTP/1.10 404 no\r\nContent-Length: 11\r\n\r\n" + text, "404", text, invalid},
+		{"a status line of HTTP/2", "HTTP/2.0 403 no\r\nContent-Length: 11\r\n\r\n" + text, "403", text, invalid},
+		{"the protocol's name in lower case", "http/1.1 404 no\r\nContent-Length: 11\r\n\r\n" + text, "404", text, invalid},
+		{"a tab before the status", "HTTP/1.1\t 404 no\r\nContent-Length: 11\r\n\r\n" + text, "404", text, invalid},
+		{"a status line without a status", "HTTP/1.1\r\nContent-Length: 11\r\n\r\n" + text, "200", text, invalid},
+		{"a status of four digits", "HTTP/1.1 2040 ok\r\nContent-Length: 11\r\n\r\n" + text, "200", text, invalid},
+		{"a status that begins with 0", "HTTP/1.1 020 ok\r\nContent-Length: 11\r\n\r\n" + text, "200", text, invalid},
+		{"a status with letters", "HTTP/1.1 2xx ok\r\nContent-Length: 11\r\n\r\n" + text, "200", text, invalid},
+		{"chunks under another name are chunks", head + "Transfer-Encoding: chunkedx\r\n\r\n" + chunks, "200", text, unchunked},
+		{"an unknown coding of what is no chunk", head + "Transfer-Encoding: x\r\n\r\n" + text, "200", text, unchunked},
+		{"an unknown coding and a length", head + "Transfer-Encoding: x\r\nContent-Length: 11\r\n\r\n" + text, "200", text, "content_length_and_chunked,unknown_transfer_coding"},
+		{"chunks beside a length", head + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks, "200", text, "content_length_and_chunked"},
+		{"no chunks beside a length", head + "Content-Length: 11\r\nTransfer-Encoding: chunked\r\n\r\n" + text, "200", text, "content_length_and_chunked"},
+		{"chunks in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks, "200", text, ""},
+		{"no chunks in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + text, "200", text, ""},
+		{"the field that announces chunks is folded into another", head + "X: y\r\n Transfer-Encoding: chunked\r\n\r\n" + chunks, "200", text, "obs_fold"},
+		{"the field that announces chunks stands behind a CR", head + "X: y\rTransfer-Encoding: chunked\r\n\r\n" + chunks, "200", text, "bare_cr"},
+		{"lines that end in CR alone", "HTTP/1.1 200 OK\rTransfer-Encoding: chunked\r\n\n" + chunks, "200", text, "bare_lf,bare_cr"},
+		{"a number that is no chunk size", head + "Transfer-Encoding: x\r\n\r\n12 o'clock", "200", "12 o'clock", unchunked},
+		{"digits alone", head + "Transfer-Encoding: x\r\n\r\n123", "200", "123", unchunked},
+		{"many digits", head + "Transfer-Encoding: x\r\n\r\n1234567890123456789012345678901234567890", "200", "1234567890123456789012345678901234567890", unchunked},
+		{"a length of 0 and nothing that follows", head + "Transfer-Encoding: x\r\nContent-Length: 0\r\n\r\n", "200", "", "content_length_and_chunked,unknown_transfer_coding"},
+		{"junk around chunk sizes", head + "Transfer-Encoding: chunked\r\n\r\n\r 5\x00\r\nhello\r\n6\r\r\n world\r\n0x\r\n\r\n", "200", text, "invalid_chunk"},
+		{"no empty line behind the last chunk", head + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n", "200", "hello", "invalid_chunk"},
+		{"no line end behind the last chunk", head + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0", "200", "hello", "invalid_chunk"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, size := range []int{1 << 20, 20, 7, 1} {
+				var p http1.Parser
+				p.Answer()
+				r, b := http1.NewReader(1000), &budget{limit: 1 << 20}
+				var messages []got
+				for rest := test.in; len(rest) > 0; {
+					n := min(size, len(rest))
+					messages = append(messages, read(&p, r, b, rest[:n])...)
+					rest = rest[n:]
+				}
+				p.Finish(r, b, true)
+				messages = append(messages, pump(&p, r, b, &http1.Input{})...)
+				if assert.Len(t, messages, 1, "segments of %d octets", size) {
+					m := messages[0]
+					assert.Equal(t, []any{test.start, test.body, int64(len(test.body)), true, false, test.anomalies},
+						[]any{m.start, m.body, m.bytes, m.whole, m.broken, m.anomalies}, "segments of %d octets", size)
+				}
+				p.Close(r, b)
+				assert.Zero(t, b.used, "budget")
+			}
+		})
+	}
+}
+
+// TestMissingOctetsOfDoubtfulBodies: what is missing can't tell how a body is
+// delimited, so its head decides.
+func TestMissingOctetsOfDoubtfulBodies(t *testing.T) {
+	for _, test := range []struct {
+		name, in string
+		missing  int64
+		after    string
+		bytes    int64
+		broken   bool
+	}{
+		{"a length counts", "HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\nContent-Length: 10\r\n\r\n", 4, "456789", 10, false},
+		{"chunks can't be followed", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 4, "456789", 0, true},
+		{"no length goes on to the end", "HTTP/1.1 200 OK\r\nTransfer-Encoding: x\r\n\r\n", 4, "456789", 10, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var p http1.Parser
+			p.Answer()
+			r, b := http1.NewReader(1000), &budget{limit: 1 << 20}
+			messages := read(&p, r, b, test.in)
+			p.Missing(r, b, test.missing)
+			messages = append(messages, read(&p, r, b, "", test.after)...)
+			p.Finish(r, b, true)
+			messages = append(messages, pump(&p, r, b, &http1.Input{})...)
+			if assert.Len(t, messages, 1) {
+				assert.Equal(t, test.bytes, messages[0].bytes)
+				assert.Equal(t, test.broken, messages[0].broken)
+			}
+		})
+	}
+}
