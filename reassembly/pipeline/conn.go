@@ -33,6 +33,26 @@ type conn struct {
 	prefaced      bool    // began with something else than HTTP
 }
 
+// maxSpareConns bounds worker.spareConns.
+const maxSpareConns = 256
+
+func (w *worker) newConn() *conn {
+	if n := len(w.spareConns); n > 0 {
+		c := w.spareConns[n-1]
+		w.spareConns = w.spareConns[:n-1]
+		return c
+	}
+	return new(conn)
+}
+
+// recycleConn takes back what was attached to a flow that is closed.
+func (w *worker) recycleConn(c *conn) {
+	if len(w.spareConns) < maxSpareConns {
+		*c = conn{}
+		w.spareConns = append(w.spareConns, c)
+	}
+}
+
 // reading returns the request that is being read; nil between requests.
 func (c *conn) reading() *exchange {
 	if c.newest != nil && !c.newest.ended {
@@ -53,7 +73,8 @@ const (
 func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 	c, _ := f.Conn.(*conn)
 	if c == nil {
-		c = &conn{midstream: f.Midstream()}
+		c = s.newConn()
+		c.midstream = f.Midstream()
 		f.Conn = c
 	}
 	if !c.oriented && !s.orient(f, c, d, seg.Data) {

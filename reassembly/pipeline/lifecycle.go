@@ -10,7 +10,7 @@ import (
 func (s *shard) Missing(f *tcp.Flow, d tcp.Direction, n int64, why tcp.Cause) {
 	c, _ := f.Conn.(*conn)
 	if c == nil {
-		c = new(conn)
+		c = s.newConn()
 		f.Conn = c
 	}
 	c.midstream = c.midstream || !c.spoken
@@ -96,4 +96,5 @@ func (s *shard) Close(f *tcp.Flow, why tcp.Reason) {
 	}
 	c.parser[0].Close(s.reader, s.budget)
 	c.parser[1].Close(s.reader, s.budget)
+	s.recycleConn(c)
 }

@@ -79,12 +79,13 @@ type worker struct {
 	next   int64 // no timer of any shard is due before it
 	clock  int64 // of the last batch
 
-	reader    *http1.Reader
-	extractor *content.Extractor
-	done      []*reassembly.Transaction
-	spare     []*exchange
-	ids       idText
-	stats     Stats
+	reader     *http1.Reader
+	extractor  *content.Extractor
+	done       []*reassembly.Transaction
+	spare      []*exchange
+	spareConns []*conn
+	ids        idText
+	stats      Stats
 
 	mu        sync.Mutex
 	published Stats // as of the last batch

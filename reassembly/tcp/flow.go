@@ -13,28 +13,41 @@ type Flow struct {
 
 	key     key
 	chain   *Flow // next in the hash bucket
-	serial  uint64
 	packets uint32
+	client  int8 // direction of the client, -1 unknown
+	state   flowState
+	in      listID
+	half    [2]half // by direction
 
 	// Order of idleness; see list.
-	older, newer *Flow
 	listed       int64 // clock at which the flow took its place
-	in           listID
+	older, newer *Flow
 
 	// Timer; see timers.
-	due       int64
-	timer     int32 // place in the heap, -1 outside
-	client    int8  // direction of the client, -1 unknown
-	state     flowState
-	resetSide Direction
-	deadline  int64  // the consumer's, 0 without
-	resetDue  int64  // if stateResetting
-	resetSeq  uint32 // if stateResetting
-	newISN    uint32 // if stateRenewing: of the SYN
-	renewSide Direction
+	due      int64
+	timer    int32  // place in the heap, -1 outside
+	serial   uint32 // counts the flows of the table
+	deadline int64  // the consumer's, 0 without
 
+	doubt    *doubt // if stateResetting or stateRenewing
 	wrapping capture.Wrapping
-	half     [2]half // by direction
+}
+
+// doubt is what casts doubt on a flow's going on.
+type doubt struct {
+	resetDue  int64 // if stateResetting
+	resetSeq  uint32
+	resetSide Direction
+	renewSide Direction // if stateRenewing
+	newISN    uint32    // of the SYN
+}
+
+// doubted returns the flow's doubt, made if there was none.
+func (f *Flow) doubted() *doubt {
+	if f.doubt == nil {
+		f.doubt = new(doubt)
+	}
+	return f.doubt
 }
 
 type flowState uint8

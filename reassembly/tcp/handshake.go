@@ -71,19 +71,20 @@ func (t *Table) renewed(f *Flow, d Direction, p *capture.Packet) bool {
 			t.stats.SYNsIgnored++
 		}
 		f.state |= stateRenewing
-		f.newISN, f.renewSide = p.Seq, d
+		o := f.doubted()
+		o.newISN, o.renewSide = p.Seq, d
 		return false
-	case f.state&stateRenewing != 0 && f.renewSide != d && p.Flags&capture.FlagACK != 0 && p.Flags&capture.FlagRST == 0:
-		if ahead := after(p.Ack, f.newISN); ahead < 1 || ahead > window {
+	case f.state&stateRenewing != 0 && f.doubt.renewSide != d && p.Flags&capture.FlagACK != 0 && p.Flags&capture.FlagRST == 0:
+		if ahead := after(p.Ack, f.doubt.newISN); ahead < 1 || ahead > window {
 			return false
 		}
 		if peer.flags&halfStarted != 0 && near(p.Ack, peer.next) {
 			return false
 		}
-		t.renewal = renewal{true, f.renewSide, f.newISN}
+		t.renewal = renewal{true, f.doubt.renewSide, f.doubt.newISN}
 		return true
-	case f.state&stateRenewing != 0 && f.renewSide == d && p.PayloadLen > 0 && peer.flags&halfSeen == 0 && p.Seq == f.newISN+1:
-		t.renewal = renewal{true, d, f.newISN} // nobody is there to acknowledge
+	case f.state&stateRenewing != 0 && f.doubt.renewSide == d && p.PayloadLen > 0 && peer.flags&halfSeen == 0 && p.Seq == f.doubt.newISN+1:
+		t.renewal = renewal{true, d, f.doubt.newISN} // nobody is there to acknowledge
 		return true
 	case f.state&stateClosed != 0 && opens(p):
 		return h.flags&halfStarted == 0 || !near(p.Seq, h.next)
@@ -135,6 +136,7 @@ func (t *Table) reset(f *Flow, d Direction, p *capture.Packet) {
 	}
 	if f.state&stateResetting == 0 {
 		f.state |= stateResetting
-		f.resetSide, f.resetSeq, f.resetDue = d, p.Seq, t.clock+t.hold
+		o := f.doubted()
+		o.resetSide, o.resetSeq, o.resetDue = d, p.Seq, t.clock+t.hold
 	}
 }

@@ -149,7 +149,7 @@ func (t *Table) deliver(f *Flow, d Direction, s *Segment) int {
 	}
 	h.next += uint32(taken)
 	t.stats.Delivered += uint64(taken)
-	if f.state&stateResetting != 0 && f.resetSide == d && taken > 0 && after(h.next, f.resetSeq) > 0 {
+	if f.state&stateResetting != 0 && f.doubt.resetSide == d && taken > 0 && after(h.next, f.doubt.resetSeq) > 0 {
 		f.state &^= stateResetting // whoever sends on was not reset
 		t.stats.ResetsIgnored++
 	}

@@ -249,7 +249,7 @@ func (t *Table) arm(f *Flow) {
 		}
 	}
 	if f.state&stateResetting != 0 {
-		sooner(f.resetDue)
+		sooner(f.doubt.resetDue)
 	}
 	if due != 0 {
 		due = max(due, t.clock+1)
@@ -263,7 +263,7 @@ func (t *Table) arm(f *Flow) {
 // fire does what the flow's timer was set for.
 func (t *Table) fire(f *Flow) {
 	t.timers.set(f, 0)
-	if f.state&stateResetting != 0 && f.resetDue <= t.clock {
+	if f.state&stateResetting != 0 && f.doubt.resetDue <= t.clock {
 		t.close(f, ReasonReset)
 		return
 	}

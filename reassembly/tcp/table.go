@@ -24,7 +24,7 @@ type Table struct {
 	hold, holdOneWay int64 // ns
 
 	flows   int
-	serial  uint64
+	serial  uint32
 	lists   [lists]list
 	timers  timers
 	spare   []*Flow // closed flows to be used again
@@ -124,7 +124,7 @@ func (t *Table) open(k *key, p *capture.Packet) *Flow {
 	if t.flows >= t.config.MaxFlows {
 		t.evict()
 	}
-	if t.flows >= 2*len(t.buckets) {
+	if t.flows >= len(t.buckets) {
 		t.grow()
 	}
 	var f *Flow

@@ -8,7 +8,7 @@ func (h timers) less(i, j int) bool {
 	if h[i].due != h[j].due {
 		return h[i].due < h[j].due
 	}
-	return h[i].serial < h[j].serial
+	return int32(h[i].serial-h[j].serial) < 0
 }
 
 func (h timers) swap(i, j int) {
