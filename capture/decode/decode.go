@@ -18,7 +18,8 @@
 //
 // Layers are unwrapped down to the innermost IP packet; [capture.Encapsulation]
 // is the list. What an EtherType or an IP protocol number says is believed. A
-// UDP port says little: a datagram on the port of a tunnel counts as one only
+// UDP port says little: a datagram on the port of a tunnel, or from Teredo's
+// address range on any, counts as one only
 // if the tunnel's header has no bit set that its specification reserves, the
 // lengths in it agree with the datagram's, and behind it come an IP packet and
 // a TCP header that hold together (or a fragment of one). In octets that are

@@ -158,6 +158,8 @@ func TestDecodeUnwraps(t *testing.T) {
 		{name: "an echo request of GTP-U", hex: udp(2152, 2152, "32 01 0004 00000000 0001 0000"), want: "not_tcp"},
 		{name: "Teredo", hex: udp(50000, 3544, teredo6+hello), want: "teredo"},
 		{name: "Teredo with authentication and origin", hex: udp(3544, 50000, "0001 0000 0000000000000000 00 0000 1234 0a000001"+teredo6+hello), want: "teredo"},
+		{name: "Teredo between a client and a relay", hex: udp(50000, 51413, teredo6+hello), want: "teredo"},
+		{name: "Teredo with something behind it", hex: udp(50000, 3544, teredo6+hello+"00"), want: "not_tcp"},
 		{name: "IPv6 on Teredo's port without an address of Teredo", hex: udp(50000, 3544, packet6), want: "not_tcp"},
 		{name: "MPLS in UDP", hex: udp(50000, 6635, "00010140"+packet4), want: "mpls"},
 		{name: "AYIYA", hex: udp(50000, 5072, "41 52 11 29 00000001 00112233445566778899aabbccddeeff 0000000000000000000000000000000000000000"+packet6), want: "ayiya"},

@@ -21,8 +21,8 @@ const (
 	portVXLANFormer = 8472
 )
 
-// udp reads a UDP datagram whose port is that of a tunnel. If it turns out to
-// be none, or no TCP to be in it, the packet is what it was: no TCP, between
+// udp reads a UDP datagram whose port is that of a tunnel, or which looks like
+// Teredo. If it turns out to be none, or no TCP to be in it, the packet is what it was: no TCP, between
 // the addresses of the outer header.
 func (d *Decoder) udp(p *capture.Packet, words uint32, b []byte, size int) capture.Disposition {
 	if len(b) < 8 {
@@ -56,6 +56,8 @@ func (d *Decoder) udp(p *capture.Packet, words uint32, b []byte, size int) captu
 		inner = d.capwap(p, b, size)
 	case dst == portAYIYA, src == portAYIYA:
 		inner = d.ayiya(p, b, size)
+	case len(b) > 0 && b[0]>>4 == 6: // Teredo's clients and relays talk from ports of their own
+		inner = d.teredo(p, b, size)
 	}
 	if inner == capture.DispositionTCP || inner == capture.DispositionFragment {
 		return inner
@@ -175,8 +177,8 @@ var (
 )
 
 // teredo reads a Teredo packet (RFC 4380 section 5.1.1): an authentication and
-// an origin header, each if it is there, then IPv6 between addresses of which
-// one is Teredo's.
+// an origin header, each if it is there, then nothing but IPv6 between addresses
+// of which one is Teredo's.
 func (d *Decoder) teredo(p *capture.Packet, b []byte, size int) capture.Disposition {
 	if len(b) >= 4 && b[0] == 0 && b[1] == 1 {
 		header := 13 + int(b[2]) + int(b[3])
@@ -185,7 +187,7 @@ func (d *Decoder) teredo(p *capture.Packet, b []byte, size int) capture.Disposit
 	if len(b) >= 8 && b[0] == 0 && b[1] == 0 {
 		b, size = b[8:], size-8
 	}
-	if len(b) < 40 || b[0]>>4 != 6 || 40+int(binary.BigEndian.Uint16(b[4:])) > size {
+	if len(b) < 40 || b[0]>>4 != 6 || 40+int(binary.BigEndian.Uint16(b[4:])) != size {
 		return capture.DispositionNotTCP
 	}
 	src, dst := b[8:], b[24:]
