@@ -81,14 +81,16 @@ func (f *suricataFilter) count(r *Reading) (n int, known bool) {
 	switch f.Event {
 	case "http":
 	case "fileinfo":
-		// A body of either direction is a file.
+		// A body of either direction is a file, and goes from its sender.
 		lines = nil
 		for _, t := range r.Transactions {
 			if t.HTTP.Request.Body.Bytes > 0 {
 				lines = append(lines, t)
 			}
 			if t.HTTP.Response.Body.Bytes > 0 {
-				lines = append(lines, t)
+				answer := *t
+				answer.Source, answer.Destination = t.Destination, t.Source
+				lines = append(lines, &answer)
 			}
 		}
 	case "tls", "quic":
