@@ -1,0 +1,94 @@
+package tls
+
+import (
+	"crypto/rsa"
+	"crypto/sha256"
+	"fmt"
+
+	"offpath/reassembly/tls/hello"
+)
+
+// Reader is what the connections of one worker share. It is not for concurrent
+// use. What it hands out is valid until the next call for any Conn of it: TLS
+// inside TLS needs a Reader for each layer.
+type Reader struct {
+	// Stats are the books of all connections of the Reader.
+	Stats Stats
+
+	config Config
+	client hello.Client
+	server hello.Server
+	out    Plain
+	plain  []byte // content of the record at hand
+	free   [][]byte
+
+	leaves map[sessionKey]*rsa.PrivateKey // by hash of the certificate; nil: not ours
+}
+
+// NewReader returns a Reader.
+func NewReader(config Config) (*Reader, error) {
+	if err := config.validate(); err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	return &Reader{config: config, plain: make([]byte, 0, maxBody), leaves: map[sessionKey]*rsa.PrivateKey{}}, nil
+}
+
+// learns reports whether there may be a secret for some connection.
+func (r *Reader) learns() bool { return r.config.Secrets != nil || r.config.Keys != nil }
+
+// maxFree and maxFreeOctets bound the buffers that are kept for the next use.
+const (
+	maxFree       = 64
+	maxFreeOctets = 64 << 10
+)
+
+// buffer returns an empty buffer.
+func (r *Reader) buffer() []byte {
+	if n := len(r.free); n > 0 {
+		b := r.free[n-1]
+		r.free = r.free[:n-1]
+		return b
+	}
+	return make([]byte, 0, 1<<10)
+}
+
+// keep appends to a buffer of this Reader, or says that there is no room.
+func (r *Reader) keep(b Budget, buf *[]byte, data []byte) bool {
+	if !b.Take(len(data)) {
+		return false
+	}
+	if *buf == nil {
+		*buf = r.buffer()
+	}
+	*buf = append(*buf, data...)
+	return true
+}
+
+// release gives back a buffer and what it was charged.
+func (r *Reader) release(b Budget, buf *[]byte) {
+	if *buf == nil {
+		return
+	}
+	b.Give(len(*buf))
+	if len(r.free) < maxFree && cap(*buf) <= maxFreeOctets {
+		r.free = append(r.free, (*buf)[:0])
+	}
+	*buf = nil
+}
+
+// maxLeaves bounds the certificates whose key is remembered.
+const maxLeaves = 256
+
+// keyOf returns the server key of a certificate; nil if it is not ours.
+func (r *Reader) keyOf(der []byte) *rsa.PrivateKey {
+	sum := sessionKey(sha256.Sum256(der))
+	key, known := r.leaves[sum]
+	if !known {
+		if len(r.leaves) >= maxLeaves {
+			clear(r.leaves)
+		}
+		key = r.config.Keys.forLeaf(der)
+		r.leaves[sum] = key
+	}
+	return key
+}
