@@ -23,7 +23,7 @@ import (
 // Config configures a Detector. All fields must be set; detect/engine
 // validates them.
 type Config struct {
-	Entities       int     // addresses and networks remembered
+	Entities       int     // addresses and networks remembered, at most 2^26
 	Dossiers       int     // entities whose evidence is remembered
 	Repeats        int     // attempts remembered to tell repeated ones
 	Baseline       float64 // expected share of honest logins that fail
@@ -74,6 +74,7 @@ type Detector struct {
 	threshold float64
 	entities  *table
 	dossiers  dossiers
+	pardoned  map[key]uint32       // networks: when; their addresses not seen since start anew
 	counted   *generations[uint32] // attempts by entity, account and password (or anyPassword): when a success was counted last
 	tries     *generations[uint16] // wrong passwords by entity and account
 	site      rate
@@ -88,10 +89,10 @@ const anyPassword = 0x72696768745f5f5f
 func New(cfg Config) *Detector {
 	d := &Detector{
 		cfg: cfg, threshold: Threshold(cfg.FalseAlarm),
+		dossiers: newDossiers(cfg.Dossiers), pardoned: make(map[key]uint32),
 		counted: newGenerations[uint32](cfg.Repeats), tries: newGenerations[uint16](cfg.Repeats),
 	}
-	d.dossiers.limit = cfg.Dossiers
-	d.entities = newTable(cfg.Entities, d.closeDossier)
+	d.entities = newTable(cfg.Entities, d.forget)
 	return d
 }
 
@@ -118,7 +119,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 	}
 	address := d.entities.get(addressKey(a.Client), now, network)
 	if network != nil {
-		if network.pardoned > 0 && network.pardoned >= address.last {
+		if d.pardonedAt(network) >= int64(address.last) {
 			d.reset(address)
 		}
 		network.decay(now)
@@ -138,7 +139,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 		d.contribute(address, a.Stratum, now)
 	}
 	if network != nil {
-		step.several = !a.Right && network.distinctFailing(uint32(address.key.hash())) > 2
+		step.several = !a.Right && network.distinctFailing(uint32(address.hash())) > 2
 		r.Network, _ = d.step(network, &step)
 	}
 	return r
@@ -155,8 +156,8 @@ type step struct {
 
 func (d *Detector) step(e *entity, s *step) (signal Signal, repeated bool) {
 	a := s.attempt
-	signal.Subject = e.key.subject()
-	byAccount := mix(e.key.hash(), a.Account)
+	signal.Subject = e.subject()
+	byAccount := mix(e.hash(), a.Account)
 	byPair := mix(byAccount, a.Password)
 	at, seen := d.counted.get(byPair)
 	if a.Right {
@@ -193,7 +194,7 @@ func (d *Detector) step(e *entity, s *step) (signal Signal, repeated bool) {
 
 	few := e.accounts < minAccounts
 	signal.Cracking = few && int(tries) >= minTries
-	if float64(e.score) < d.threshold || few && !signal.Cracking || e.key.network && !s.several {
+	if float64(e.score) < d.threshold || few && !signal.Cracking || e.network && !s.several {
 		return signal, false
 	}
 	switch {
@@ -219,12 +220,15 @@ func (d *Detector) fail(e *entity, s *step, tries int) {
 	if tries == 1 {
 		e.accounts++
 	}
-	if !e.key.network {
-		e.pending = min(e.pending+1, maxPending)
+	if !e.network {
+		g := e.gift()
+		g.pending = min(g.pending+1, maxPending)
+		e.setGift(g)
 	}
 	term := failureTerm(s.p0) * tryWeight(tries)
 	e.score = float32(min(float64(e.score)+term, 2*d.threshold))
-	dossier := d.dossier(e)
+	dossier := d.dossiers.open(e.key())
+	e.noted = true
 	if dossier.attempts == 0 {
 		dossier.first = s.attempt.Time
 	}
@@ -236,17 +240,17 @@ func (d *Detector) fail(e *entity, s *step, tries int) {
 
 func (d *Detector) succeed(e *entity, s *step) {
 	e.good++
-	if !e.key.network {
+	if !e.network {
 		d.good = d.good*decay(d.goodAt, s.now) + 1
 		d.goodAt = max(d.goodAt, s.now)
 	}
 	term := successTerm(s.p0)
 	e.score = float32(max(float64(e.score)+term, 0))
-	switch {
-	case e.score == 0 && !e.pinned:
+	if e.score == 0 && !e.pinned {
 		d.closeDossier(e)
-	case e.dossier != 0:
-		dossier := d.dossier(e)
+		return
+	}
+	if dossier := d.dossier(e); dossier != nil {
 		dossier.note(s.attempt.Event, s.attempt.Time)
 		dossier.successes++
 		dossier.succeeded += term
@@ -259,24 +263,28 @@ func (d *Detector) succeed(e *entity, s *step) {
 // tells once in a while.
 func (d *Detector) vouch(e *entity, s *Stratum, failed bool, now uint32) {
 	good := e.good >= 1.5 && e.bad <= e.good/2 && float64(e.score) < d.threshold/4
-	if !good || e.vouched != 0 && now < e.vouched+vouchWindow {
+	if !good || e.vouched() != 0 && now < e.vouched()+vouchWindow {
 		return
 	}
-	e.vouched = now
+	e.setVouched(now)
 	s.guard.vouch(now, failed)
 }
 
 // contribute gives a success and the failures before it to the baseline.
 func (d *Detector) contribute(e *entity, s *Stratum, now uint32) {
-	failures := int(e.pending)
-	e.pending = 0
-	if day := uint16(now / 86400); day != e.day {
-		e.day, e.given = day, 0
+	g := e.gift()
+	failures := int(g.pending)
+	g.pending = 0
+	if day := uint16(now / 86400); day != g.day {
+		g.day, g.given = day, 0
 	}
-	if e.pinned || e.strikes > 0 || float64(e.score) > d.threshold/2 || int(e.given)+failures >= maxGiven {
+	suspect := e.pinned || e.strikes > 0 || float64(e.score) > d.threshold/2
+	if suspect || int(g.given)+failures >= maxGiven {
+		e.setGift(g)
 		return
 	}
-	e.given += uint8(failures + 1)
+	g.given += uint8(failures + 1)
+	e.setGift(g)
 	s.learned.add(failures)
 	d.site.add(failures)
 }
@@ -328,8 +336,8 @@ func (d *Detector) Pardon(subject netip.Prefix, time int64) {
 	if e := d.entities.find(subjectKey(subject)); e != nil {
 		d.reset(e)
 		e.last = max(e.last, now)
-		if e.key.network {
-			e.pardoned = max(now, 1)
+		if e.network {
+			d.pardoned[e.key()] = max(now, 1)
 		}
 	}
 	if a := subject.Addr(); a.Is6() && subject.IsSingleIP() {
@@ -341,27 +349,36 @@ func (d *Detector) Pardon(subject netip.Prefix, time int64) {
 
 func (d *Detector) reset(e *entity) {
 	d.closeDossier(e)
-	*e = entity{key: e.key, good: e.good, last: e.last, pardoned: e.pardoned}
+	*e = entity{address: e.address, network: e.network, good: e.good, last: e.last}
 }
 
-func (d *Detector) dossier(e *entity) *dossier {
-	if e.dossier == 0 {
-		index, loser, lost := d.dossiers.open(e.key)
-		if lost {
-			if l := d.entities.find(loser); l != nil {
-				l.dossier = 0
-			}
-		}
-		e.dossier = index + 1
+// pardonedAt is when a network was pardoned, or less than any time.
+func (d *Detector) pardonedAt(network *entity) int64 {
+	if at, ok := d.pardoned[network.key()]; ok {
+		return int64(at)
 	}
-	return &d.dossiers.list[e.dossier-1]
+	return -1
+}
+
+// dossier returns an entity's dossier; nil if it has none.
+func (d *Detector) dossier(e *entity) *dossier {
+	if !e.noted {
+		return nil
+	}
+	return d.dossiers.find(e.key())
 }
 
 func (d *Detector) closeDossier(e *entity) {
-	if e.dossier != 0 {
-		d.dossiers.close(e.dossier - 1)
-		e.dossier = 0
+	if e.noted {
+		d.dossiers.close(e.key())
+		e.noted = false
 	}
+}
+
+// forget drops what is known of an entity elsewhere.
+func (d *Detector) forget(e *entity) {
+	d.closeDossier(e)
+	delete(d.pardoned, e.key())
 }
 
 // Stats are a Detector's books.

@@ -3,7 +3,9 @@ package sequential
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"testing"
 	"time"
 
@@ -300,7 +302,7 @@ func TestTheTableKeepsWhatTellsMost(t *testing.T) {
 	}
 	assert.Equal(t, 64, d.Stats().Entities)
 	assert.EqualValues(t, 5000-62, d.Stats().EntityEvictions)
-	assert.Len(t, d.entities.index, 64)
+	assert.Equal(t, 64, d.entities.count)
 	assert.NotNil(t, d.entities.find(addressKey(netip.MustParseAddr("45.0.0.1"))), "under a verdict")
 	assert.NotNil(t, d.entities.find(addressKey(netip.MustParseAddr("45.0.0.2"))), "a suspect")
 	assert.Greater(t, (&entity{pinned: true}).information(1), (&entity{score: 28, good: 4, strikes: 32}).information(1))
@@ -322,9 +324,9 @@ func TestDossiersAreBoundedAndTheThinnestGoesFirst(t *testing.T) {
 	assert.Len(t, d.Evidence(netip.MustParsePrefix("45.0.0.1/32")).Events, 10)
 	owners := 0
 	for i := range d.entities.count {
-		if e := d.entities.at(i); e.dossier != 0 {
+		if e := d.entities.at(i); d.dossier(e) != nil {
 			owners++
-			require.Equal(t, e.key, d.dossiers.list[e.dossier-1].owner)
+			require.Equal(t, e.key(), d.dossier(e).owner)
 		}
 	}
 	assert.Equal(t, 64, owners)
@@ -364,17 +366,101 @@ func TestLiftingANetworkClearsItsAddresses(t *testing.T) {
 
 func TestGenerationsForgetTheOldest(t *testing.T) {
 	g := newGenerations[int](4)
-	for i := range uint64(9) {
+	for i := uint64(1); i <= 9; i++ {
 		g.put(i, int(i))
-		g.get(0) // what is used stays
+		g.get(1) // what is used stays
 	}
-	assert.LessOrEqual(t, len(g.young)+len(g.old), 8)
-	_, ok := g.get(0)
+	assert.LessOrEqual(t, g.young.count+g.old.count, 8)
+	_, ok := g.get(1)
 	assert.True(t, ok)
-	_, ok = g.get(1)
+	_, ok = g.get(2)
 	assert.False(t, ok)
-	_, ok = g.get(8)
+	v, ok := g.get(9)
 	assert.True(t, ok)
+	assert.Equal(t, 9, v)
+}
+
+func TestGenerationsAreTwoMaps(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for _, limit := range []int{1, 2, 3, 64, 100, 1000} {
+		g := newGenerations[uint32](limit)
+		young, old := map[uint64]uint32{}, map[uint64]uint32{}
+		put := func(key uint64, v uint32) {
+			if _, ok := young[key]; !ok && len(young) >= limit {
+				young, old = map[uint64]uint32{}, young
+			}
+			young[key] = v
+		}
+		for range 20000 {
+			key := 1 + rng.Uint64N(uint64(4*limit))
+			if rng.IntN(2) == 0 {
+				v := rng.Uint32()
+				g.put(key, v)
+				put(key, v)
+				continue
+			}
+			want, known := young[key]
+			if !known {
+				if want, known = old[key]; known {
+					put(key, want)
+				}
+			}
+			got, ok := g.get(key)
+			require.Equal(t, known, ok)
+			require.Equal(t, want, got)
+		}
+		require.Equal(t, len(young), g.young.count)
+	}
+}
+
+func TestTheTableIsAMapWhileItGrowsAndForgets(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	const limit = 5000
+	held := map[key]*entity{}
+	table := newTable(limit, func(e *entity) {
+		require.Same(t, held[e.key()], e)
+		delete(held, e.key())
+	})
+	for range 100000 {
+		k := addressKey(netip.AddrFrom4([4]byte{10, 0, byte(rng.IntN(60)), byte(rng.IntN(256))}))
+		k.network = rng.IntN(8) == 0
+		require.Same(t, held[k], table.find(k))
+		e := table.get(k, 1, nil)
+		require.Equal(t, k, e.key())
+		held[k] = e
+		require.Len(t, held, table.count)
+	}
+	require.Equal(t, limit, table.count)
+	require.NotZero(t, table.evictions)
+	for k, e := range held {
+		require.Same(t, e, table.find(k))
+	}
+}
+
+// A million clients cost 64 MiB: what is held for each of them, its place in
+// the index included.
+func TestMemoryPerClient(t *testing.T) {
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const clients = 1 << 18
+	before := heap()
+	cfg := config()
+	cfg.Entities, cfg.Repeats = clients, 1<<10
+	d := New(cfg)
+	var stratum Stratum
+	for i := range clients {
+		client := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		d.Observe(&Attempt{Time: 1e18 + int64(i)*1e6, Client: client, Account: uint64(i) + 1, Password: 1, Right: i%10 != 0, Stratum: &stratum})
+	}
+	held := heap() - before
+	require.Equal(t, clients, d.Stats().Entities)
+	t.Logf("%d octets per client", held/clients)
+	assert.LessOrEqual(t, held/clients, int64(64))
+	runtime.KeepAlive(d)
 }
 
 func TestTimesOutOfRangeAreBounded(t *testing.T) {

@@ -47,14 +47,29 @@ func (d *dossier) recent() (events []string, perMinute float64) {
 // clock looks at the next few and the thinnest makes room.
 type dossiers struct {
 	list      []dossier
+	byOwner   map[key]int32
 	limit     int
 	free      []int32
 	hand      int
 	evictions uint64
 }
 
-// open returns a new dossier's index, and whose dossier was given up for it.
-func (s *dossiers) open(owner key) (index int32, loser key, lost bool) {
+func newDossiers(limit int) dossiers { return dossiers{byOwner: make(map[key]int32), limit: limit} }
+
+// find returns an owner's dossier; nil if there is none.
+func (s *dossiers) find(owner key) *dossier {
+	if i, ok := s.byOwner[owner]; ok {
+		return &s.list[i]
+	}
+	return nil
+}
+
+// open returns an owner's dossier, a new one if there is none.
+func (s *dossiers) open(owner key) *dossier {
+	if d := s.find(owner); d != nil {
+		return d
+	}
+	var index int32
 	switch {
 	case len(s.free) > 0:
 		index = s.free[len(s.free)-1]
@@ -64,16 +79,20 @@ func (s *dossiers) open(owner key) (index int32, loser key, lost bool) {
 		index = int32(len(s.list) - 1)
 	default:
 		index = s.thinnest()
-		loser, lost = s.list[index].owner, true
+		delete(s.byOwner, s.list[index].owner)
 		s.evictions++
 	}
 	s.list[index] = dossier{owner: owner}
-	return index, loser, lost
+	s.byOwner[owner] = index
+	return &s.list[index]
 }
 
-func (s *dossiers) close(index int32) {
-	s.list[index] = dossier{}
-	s.free = append(s.free, index)
+func (s *dossiers) close(owner key) {
+	if i, ok := s.byOwner[owner]; ok {
+		s.list[i] = dossier{}
+		s.free = append(s.free, i)
+		delete(s.byOwner, owner)
+	}
 }
 
 func (s *dossiers) thinnest() int32 {

@@ -35,10 +35,10 @@ func (d *Detector) Evidence(subject netip.Prefix) Evidence {
 	if d.good > 0 {
 		v.LegitimatePerMillion = min(float64(e.good)/(d.good*decay(d.goodAt, e.last)), 1) * 1e6
 	}
-	if e.dossier == 0 {
+	s := d.dossier(e)
+	if s == nil {
 		return v
 	}
-	s := &d.dossiers.list[e.dossier-1]
 	v.Baseline = s.baseline
 	v.Failures, v.Successes = s.failures, s.successes
 	v.First, v.Last = s.first, s.last

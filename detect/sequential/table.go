@@ -2,6 +2,7 @@ package sequential
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 )
 
@@ -20,8 +21,9 @@ func networkKey(a netip.Addr) key {
 	return k
 }
 
-func (k key) hash() uint64 {
-	h := mix(binary.BigEndian.Uint64(k.address[:]), binary.BigEndian.Uint64(k.address[8:]))
+// hash is the key's number, another for each seed.
+func (k key) hash(seed uint64) uint64 {
+	h := mix(mix(seed, binary.BigEndian.Uint64(k.address[:])), binary.BigEndian.Uint64(k.address[8:]))
 	if k.network {
 		h = mix(h, 64)
 	}
@@ -44,79 +46,16 @@ func subjectKey(p netip.Prefix) key {
 	return addressKey(p.Addr())
 }
 
-// entity is what is known of one client or network. Counts lose half their
-// weight in a halfLife; times are seconds since the epoch.
-type entity struct {
-	key      key
-	pinned   bool    // under an active verdict
-	strikes  uint8   // convictions, for as long as they are remembered
-	pending  uint8   // failures not yet given to the baseline
-	given    uint8   // outcomes given to the baseline on day
-	day      uint16  // days since the epoch
-	score    float32 // of the test; 0 to twice the threshold
-	good     float32 // successes
-	bad      float32 // failures
-	accounts float32 // accounts of which a login failed
-	last     uint32  // time of the last change
-	struck   uint32  // end of the last verdict
-	vouched  uint32  // when it last told how a known-good client fares
-	pardoned uint32  // networks: addresses not seen since start anew
-	dossier  int32   // index + 1 of its evidence; 0: none
-	failing  [2]uint32
-}
-
-func (e *entity) decay(now uint32) {
-	if now <= e.last {
-		return
-	}
-	f := float32(decay(e.last, now))
-	e.score *= f
-	e.good *= f
-	e.bad *= f
-	e.accounts *= f
-	e.last = now
-}
-
-// share is the share of successes; 0 without any.
-func (e *entity) share() float64 {
-	if e.good <= 0 {
-		return 0
-	}
-	return float64(e.good / (e.good + e.bad))
-}
-
-// information is how much would be lost with the entity.
-func (e *entity) information(now uint32) float64 {
-	if e.pinned {
-		return 1e9
-	}
-	return float64(e.score+min(e.good, 4)+float32(e.strikes)) * decay(e.last, now)
-}
-
-// distinctFailing counts the addresses of a network that failed, up to three:
-// that many make it the network's doing.
-func (e *entity) distinctFailing(address uint32) int {
-	address = max(address, 1)
-	for i, f := range e.failing {
-		if f == 0 {
-			e.failing[i] = address
-		}
-		if f == 0 || f == address {
-			if i == 0 && e.failing[1] != 0 {
-				return 2
-			}
-			return i + 1
-		}
-	}
-	return 3
-}
-
 // table is the bounded memory of entities: chunks of structs without pointers,
-// so that a million of them cost the garbage collector nothing. When it is
-// full, the hand of a clock looks at the next few and the one that tells least
-// makes room.
+// so that a million of them cost the garbage collector nothing, found by an
+// index of four octets for each of at most half its slots. When it is full, the
+// hand of a clock looks at the next few and the one that tells least makes room.
+//
+// The index is a hash table with linear probing, seeded at random against
+// addresses chosen to collide; what the table holds doesn't depend on the seed.
 type table struct {
-	index     map[key]uint32
+	seed      uint64
+	slots     []uint32 // tag and place of an entity; 0: free
 	chunks    [][]entity
 	count     int
 	limit     int
@@ -128,25 +67,33 @@ type table struct {
 const (
 	chunkSize = 4096
 	looks     = 8 // entities that the hand looks at
+	// placeBits of a slot are the entity's place, the others the tag: bits of
+	// the key's hash, never 0, by which most others are told without a look at
+	// them.
+	placeBits  = 26
+	placeMask  = 1<<placeBits - 1
+	firstSlots = 1 << 10
 )
 
 func newTable(limit int, forget func(*entity)) *table {
-	return &table{index: make(map[key]uint32), limit: limit, forget: forget}
+	return &table{seed: rand.Uint64(), slots: make([]uint32, firstSlots), limit: limit, forget: forget}
 }
 
 func (t *table) at(i int) *entity { return &t.chunks[i/chunkSize][i%chunkSize] }
 
 func (t *table) find(k key) *entity {
-	if i, ok := t.index[k]; ok {
-		return t.at(int(i))
+	if s := t.slots[t.slot(k, k.hash(t.seed))]; s != 0 {
+		return t.at(placeOf(s))
 	}
 	return nil
 }
 
 // get finds an entity or makes it, for which keep never makes room.
 func (t *table) get(k key, now uint32, keep *entity) *entity {
-	if e := t.find(k); e != nil {
-		return e
+	h := k.hash(t.seed)
+	slot := t.slot(k, h)
+	if s := t.slots[slot]; s != 0 {
+		return t.at(placeOf(s))
 	}
 	i := t.count
 	if i < t.limit {
@@ -154,17 +101,62 @@ func (t *table) get(k key, now uint32, keep *entity) *entity {
 			t.chunks = append(t.chunks, make([]entity, min(chunkSize, t.limit-i)))
 		}
 		t.count++
+		if 2*t.count > len(t.slots) {
+			t.grow(i)
+			slot = t.slot(k, h)
+		}
 	} else {
 		i = t.victim(now, keep)
 		e := t.at(i)
-		delete(t.index, e.key)
+		t.remove(e.key())
 		t.forget(e)
 		t.evictions++
+		slot = t.slot(k, h)
 	}
+	t.slots[slot] = tagOf(h) | uint32(i)
 	e := t.at(i)
-	*e = entity{key: k, last: now}
-	t.index[k] = uint32(i)
+	*e = entity{address: k.address, network: k.network, last: now}
 	return e
+}
+
+// slot finds the slot of a key with the hash h, or the free one for it.
+func (t *table) slot(k key, h uint64) int {
+	tag := tagOf(h)
+	for i := t.home(h); ; i = t.next(i) {
+		if s := t.slots[i]; s == 0 || s&^placeMask == tag && t.at(placeOf(s)).key() == k {
+			return i
+		}
+	}
+}
+
+// home is the first slot for a hash, next the one after a slot.
+func (t *table) home(h uint64) int { return int(h) & (len(t.slots) - 1) }
+func (t *table) next(slot int) int { return (slot + 1) & (len(t.slots) - 1) }
+func tagOf(h uint64) uint32        { return max(uint32(h>>(32+placeBits)), 1) << placeBits }
+func placeOf(slot uint32) int      { return int(slot & placeMask) }
+
+// grow doubles the index of the first n entities.
+func (t *table) grow(n int) {
+	t.slots = make([]uint32, 2*len(t.slots))
+	for place := range n {
+		k := t.at(place).key()
+		h := k.hash(t.seed)
+		t.slots[t.slot(k, h)] = tagOf(h) | uint32(place)
+	}
+}
+
+// remove takes a key out of the index. What it kept from its own slot moves up.
+func (t *table) remove(k key) {
+	mask := len(t.slots) - 1
+	free := t.slot(k, k.hash(t.seed))
+	for i := t.next(free); t.slots[i] != 0; i = t.next(i) {
+		home := t.home(t.at(placeOf(t.slots[i])).key().hash(t.seed))
+		if (i-home)&mask >= (i-free)&mask {
+			t.slots[free] = t.slots[i]
+			free = i
+		}
+	}
+	t.slots[free] = 0
 }
 
 func (t *table) victim(now uint32, keep *entity) int {
