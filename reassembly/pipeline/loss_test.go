@@ -120,3 +120,38 @@ func TestDamagedFeedsYieldWhatIsVisible(t *testing.T) {
 		})
 	}
 }
+
+// TestLossOverManyCaptures: what is found over many lossy captures, whose losses
+// fall on the beginnings and ends of connections too, is what can be; and what
+// the sides said is delivered or counted as gap.
+func TestLossOverManyCaptures(t *testing.T) {
+	config := config
+	config.Content.DetailHeaders = true
+	for _, share := range []float64{0.001, 0.01} {
+		t.Run(fmt.Sprintf("%.1f %% lost", 100*share), func(t *testing.T) {
+			var found, bound, wrong, total int
+			var said, delivered, gap uint64
+			for seed := range uint64(200) {
+				r := rand.New(rand.NewPCG(seed, 13))
+				n := 100 + r.IntN(400)
+				whole := apiTraffic(n, 1+r.IntN(20), r)
+				packets, lost := script.Lossy(whole, share, r)
+				txs, stats := run(t, config, packets, 256)
+				f, b, w := judge(t, txs, n, lost)
+				found, bound, wrong, total = found+f, bound+b, wrong+w, total+n
+				for _, p := range whole {
+					said += uint64(p.PayloadLen)
+				}
+				delivered += stats.TCP.Delivered
+				gap += stats.TCP.Gap
+			}
+			t.Logf("found %d of %d visible, %d wrong pairs; %d octets said, %d delivered, %d missing", found, bound, wrong, said, delivered, gap)
+			assert.GreaterOrEqual(t, float64(found), 0.999*float64(bound))
+			assert.LessOrEqual(t, found, bound)
+			assert.LessOrEqual(t, float64(wrong), 0.0001*float64(total))
+			assert.LessOrEqual(t, delivered+gap, said)
+			// What came last may never have been acknowledged to us.
+			assert.GreaterOrEqual(t, float64(delivered+gap), 0.999*float64(said))
+		})
+	}
+}

@@ -14,6 +14,8 @@
 package script
 
 import (
+	"cmp"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -168,23 +170,25 @@ func Moved(packets []capture.Packet, from, to int) []capture.Packet {
 
 // Shuffled returns the packets each moved back by less than window places.
 func Shuffled(packets []capture.Packet, window int, r *rand.Rand) []capture.Packet {
+	return ShuffledWithin(packets, window, math.MaxInt64, r)
+}
+
+// ShuffledWithin is Shuffled, but no packet is moved behind one that is later by
+// more than the time given.
+func ShuffledWithin(packets []capture.Packet, window int, late time.Duration, r *rand.Rand) []capture.Packet {
 	type placed struct {
 		at float64
 		p  capture.Packet
 	}
 	list := make([]placed, len(packets))
+	last := 0
 	for i, p := range packets {
-		list[i] = placed{float64(i) + r.Float64()*float64(window), p}
-	}
-	slices.SortStableFunc(list, func(a, b placed) int {
-		switch {
-		case a.at < b.at:
-			return -1
-		case a.at > b.at:
-			return 1
+		for last = max(last, i); last+1 < len(packets) && packets[last+1].Time-p.Time <= int64(late); {
+			last++
 		}
-		return 0
-	})
+		list[i] = placed{float64(i) + r.Float64()*float64(min(window, last-i+1)), p}
+	}
+	slices.SortStableFunc(list, func(a, b placed) int { return cmp.Compare(a.at, b.at) })
 	shuffled := make([]capture.Packet, len(packets))
 	for i := range list {
 		shuffled[i] = list[i].p
@@ -215,4 +219,31 @@ func Lossy(packets []capture.Packet, share float64, r *rand.Rand) (kept []captur
 		}
 	}
 	return Stamp(kept), lost
+}
+
+// Resegmented returns the packets with each one's octets cut into segments of at
+// most max octets, where chance wants.
+func Resegmented(packets []capture.Packet, max int, r *rand.Rand) []capture.Packet {
+	var cut []capture.Packet
+	for _, p := range packets {
+		whole := p
+		for rest := whole.Payload; ; {
+			n := min(len(rest), 1+r.IntN(max))
+			p.Payload, p.PayloadLen = rest[:n], n
+			rest = rest[n:]
+			if len(rest) == 0 {
+				p.Flags = whole.Flags
+				cut = append(cut, p)
+				break
+			}
+			p.Flags = whole.Flags &^ (capture.FlagFIN | capture.FlagPSH)
+			cut = append(cut, p)
+			p.Seq += uint32(n)
+			if whole.Flags&capture.FlagSYN != 0 && n == len(whole.Payload)-len(rest) {
+				p.Seq++ // the SYN's own number
+			}
+			whole.Flags &^= capture.FlagSYN
+		}
+	}
+	return Stamp(cut)
 }
