@@ -90,12 +90,12 @@ func (h *hasher) cached(k Kind, value []byte) uint64 {
 	if len(value) > maxCached {
 		return h.compute(k, value)
 	}
-	found, tag := h.tokens.find(k, value)
+	found, set, tag := h.tokens.find(k, value)
 	if found != nil {
 		return found.keyed
 	}
 	keyed := h.compute(k, value)
-	h.tokens.miss(tag, k, value, keyed)
+	set.miss(tag, k, value, keyed)
 	return keyed
 }
 
@@ -105,7 +105,7 @@ func (h *hasher) list(token []byte) []string {
 	if h.cleartext || len(token) > maxCached {
 		return nil
 	}
-	if found, _ := h.tokens.find(KindToken, token); found != nil {
+	if found, _, _ := h.tokens.find(KindToken, token); found != nil {
 		return found.list
 	}
 	return nil

@@ -3,7 +3,6 @@ package content
 import (
 	"math/rand/v2"
 	"net/netip"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -93,8 +92,4 @@ func TestTokensOfOneSetAreRememberedTogether(t *testing.T) {
 	h.append(nil, KindToken, token)
 	assert.Equal(t, []string{want}, h.list(token))
 	assert.Nil(t, h.list([]byte(strings.Repeat("x", maxCached+1))))
-}
-
-func TestATokenIsACacheLine(t *testing.T) {
-	assert.EqualValues(t, 64, reflect.TypeFor[token]().Size())
 }

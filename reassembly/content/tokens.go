@@ -1,6 +1,9 @@
 package content
 
-import "hash/maphash"
+import (
+	"bytes"
+	"hash/maphash"
+)
 
 // Sizes of the tokenTable, per worker: at most tokenSets * tokenWays *
 // maxCached octets, 8 MiB.
@@ -13,63 +16,51 @@ const (
 // tokenTable holds the keyed hashes of tokens that were seen more than once, so
 // that one that is repeated from request to request is not hashed again. It has
 // tokenWays places for the tokens of each set; a token that misses twice in a
-// row there takes one of them: its own if that is empty, else the next in turn.
+// row there takes the next of them.
 type tokenTable struct {
-	seed   maphash.Seed
-	tokens []token // those of a set stand together
-	missed []missed
+	seed maphash.Seed
+	sets []tokenSet
 }
 
-// token is 64 octets, a cache line.
+type tokenSet struct {
+	tags   [tokenWays]uint64 // hashes of the tokens held
+	missed uint64            // hash of the last token that missed
+	next   uint8             // place that is taken next
+	tokens [tokenWays]token
+}
+
 type token struct {
-	tag    uint64 // hash of the token
-	keyed  uint64
-	octets string
-	list   []string // the keyed hash in hex, as the only element
 	kind   Kind
-}
-
-// missed says what was not found in a set.
-type missed struct {
-	tag  uint64 // the last
-	next uint8  // place that is taken next
+	octets []byte
+	keyed  uint64
+	list   []string // the keyed hash in hex, as the only element
 }
 
 func newTokenTable() tokenTable {
-	return tokenTable{maphash.MakeSeed(), make([]token, tokenSets*tokenWays), make([]missed, tokenSets)}
+	return tokenTable{seed: maphash.MakeSeed(), sets: make([]tokenSet, tokenSets)}
 }
 
-// find returns the token of that kind and octets, or nil, and the tag under which
-// it is to be found.
-func (t *tokenTable) find(k Kind, octets []byte) (found *token, tag uint64) {
+// find returns the token of that kind and octets, or nil, and the set and tag
+// under which it is to be found.
+func (t *tokenTable) find(k Kind, octets []byte) (found *token, set *tokenSet, tag uint64) {
 	tag = maphash.Bytes(t.seed, octets) + uint64(k)
-	set, own := t.set(tag)
-	for i := range uint64(tokenWays) {
-		token := &set[(own+i)%tokenWays]
-		if token.tag == tag && token.kind == k && token.octets == string(octets) {
-			return token, tag
+	set = &t.sets[tag%tokenSets]
+	for i := range set.tags {
+		if set.tags[i] == tag && set.tokens[i].kind == k && bytes.Equal(set.tokens[i].octets, octets) {
+			return &set.tokens[i], set, tag
 		}
 	}
-	return nil, tag
-}
-
-// set returns the places for a token and which is its own.
-func (t *tokenTable) set(tag uint64) (set *[tokenWays]token, own uint64) {
-	return (*[tokenWays]token)(t.tokens[tag%tokenSets*tokenWays:]), tag / tokenSets
+	return nil, set, tag
 }
 
 // miss notes that the table doesn't hold a token, and takes it in if it missed
 // before.
-func (t *tokenTable) miss(tag uint64, k Kind, octets []byte, keyed uint64) {
-	missed := &t.missed[tag%tokenSets]
-	if missed.tag == tag {
-		set, own := t.set(tag)
-		place := &set[own%tokenWays]
-		if place.octets != "" {
-			place = &set[missed.next%tokenWays]
-			missed.next++
-		}
-		*place = token{tag, keyed, string(octets), []string{string(appendHex(nil, keyed))}, k}
+func (s *tokenSet) miss(tag uint64, k Kind, octets []byte, keyed uint64) {
+	if s.missed == tag {
+		i := s.next % tokenWays
+		s.tags[i] = tag
+		s.tokens[i] = token{k, append(s.tokens[i].octets[:0], octets...), keyed, []string{string(appendHex(nil, keyed))}}
+		s.next++
 	}
-	missed.tag = tag
+	s.missed = tag
 }
