@@ -235,6 +235,7 @@ type Stats struct {
 	KernelDrops    uint64               // frames that the kernel dropped because the ring was full
 	InterfaceDrops uint64               // frames that the interface itself counts as dropped or missed since start
 	RingFreezes    uint64               // times the ring was full
+	HandOverDrops  uint64               // frames of Received that were read by one worker, and dropped because the one they belong to was behind
 	SnapLengthCut  uint64               // frames that were captured shorter than they were
 	TimeBackwards  uint64               // frames stamped earlier than one before them
 	RecordingDrops uint64               // frames not written to the recording

@@ -73,6 +73,9 @@ func (s *Source) open(o Options) error {
 		}
 		s.workers = append(s.workers, w)
 	}
+	for _, w := range s.workers {
+		w.method, w.peers, w.outgoing = s.steering.Method, s.workers, make([]*parcel, o.Workers)
+	}
 	for _, i := range s.ifaces {
 		for _, ring := range i.rings {
 			if err := ring.Start(o.SnapLength); err != nil {
@@ -132,6 +135,10 @@ func (s *Source) Run(ctx context.Context, h capture.Handler) error {
 		})
 	}
 	workers.Wait()
+	for _, w := range s.workers { // what was read for those that had stopped already
+		for w.receive(h, 0, true) {
+		}
+	}
 	for _, err := range errs {
 		if err != nil {
 			return err
@@ -145,6 +152,7 @@ func (s *Source) Stats() capture.Stats {
 	var stats capture.Stats
 	for _, w := range s.workers {
 		w.books.addTo(&stats)
+		stats.HandOverDrops += w.inbox.dropped.Load()
 	}
 	for _, i := range s.ifaces {
 		for _, ring := range i.rings {

@@ -38,9 +38,19 @@ type worker struct {
 	poller  *tpacket.Poller
 	packets [batchSize]capture.Packet
 	decoder *decode.Decoder
-	clock   int64 // of the last packet or heartbeat, ns since the epoch
+	whole   uint64 // datagrams that the decoder has put together
+	clock   int64  // of the last packet or heartbeat, ns since the epoch
 	tally   tally
 	books   books
+
+	// For packets that one worker reads and another is to get.
+	method   Method
+	peers    []*worker // all workers
+	outgoing []*parcel // to each of them, nil if there is none
+	inbox    inbox
+	incoming []*parcel
+	opened   int // packets of the first of incoming that were delivered
+	unpacked int // their octets
 }
 
 // input is one of a worker's rings.
@@ -137,8 +147,11 @@ func (w *worker) step(h capture.Handler) bool {
 	// The wall clock is read before the rings: a ring that is found empty then
 	// has no frame older than idleMargin before now.
 	now := time.Now().UnixNano()
-	n := w.gather(now)
-	if n == 0 {
+	n, taken := w.gather(now)
+	if taken == 0 {
+		if w.receive(h, now, false) {
+			return true
+		}
 		if idle := now - int64(idleMargin); idle-w.clock >= int64(heartbeat) {
 			w.clock = idle
 			h(w.index, capture.Batch{Clock: w.clock})
@@ -151,31 +164,39 @@ func (w *worker) step(h capture.Handler) bool {
 	for _, in := range w.inputs {
 		in.release()
 	}
+	w.send()
+	w.receive(h, now, false)
 	return true
 }
 
 // gather decodes the next frames in order of time into packets, up to the end
-// of a block, and returns their number.
-func (w *worker) gather(now int64) int {
+// of a block. It returns how many packets are there, and how many frames it took:
+// more, if some are for other workers.
+func (w *worker) gather(now int64) (n, taken int) {
 	horizon := int64(math.MaxInt64) // frames up to here can't be preceded by one that is still to come
 	for _, in := range w.inputs {
 		if !in.pending && !in.open() && !in.ended {
 			horizon = now - int64(idleMargin)
 		}
 	}
-	for n := range w.packets {
+	for taken < batchSize {
 		in := w.earliest()
 		// A frame stamped later than now was so before the wall clock was set
 		// back; there is no point in waiting for that time to come again.
 		if in == nil || in.head.Time > horizon && in.head.Time <= now {
-			return n
+			break
 		}
-		w.take(&w.packets[n], in)
+		p := &w.packets[n]
+		w.take(p, in)
+		taken++
+		if !w.handOver(p) {
+			n++
+		}
 		if !in.advance() {
-			return n + 1
+			break
 		}
 	}
-	return len(w.packets)
+	return n, taken
 }
 
 // earliest returns the input whose next frame is the earliest, nil if none has
@@ -201,6 +222,9 @@ func (w *worker) take(p *capture.Packet, in *input) {
 	p.Data, p.WireLen = in.head.Data, in.head.WireLen
 	p.Link, p.Iface = in.iface.link, in.index
 	w.decoder.Decode(p)
+	if w.homeless(p) {
+		p.Disposition, p.Payload, p.PayloadLen = capture.DispositionFragment, nil, 0
+	}
 
 	w.tally.frames[p.Disposition]++
 	w.tally.bytes += uint64(len(p.Data))

@@ -7,10 +7,11 @@ import (
 
 	"offpath/capture"
 	"offpath/capture/afpacket/internal/tpacket"
+	"offpath/capture/decode"
 )
 
 func TestTimesThatGoBackAreClampedAndCounted(t *testing.T) {
-	w := &worker{}
+	w := &worker{decoder: new(decode.Decoder)}
 	in := &input{iface: &iface{link: capture.LinkEthernet}}
 	var times []int64
 	for _, stamp := range []int64{100, 90, 100, 120, 119, 121} {

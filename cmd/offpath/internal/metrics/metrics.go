@@ -165,9 +165,10 @@ func (w writer) capture(s capture.Stats) {
 	for d, n := range s.Frames {
 		w.counter("offpath_capture_disposition_total", byDisposition, n, "disposition", capture.Disposition(d).String())
 	}
-	const lost = "Frames that never reached the decoder, by who lost them."
+	const lost = "Frames that were lost, by who lost them."
 	w.counter("offpath_capture_dropped_total", lost, s.KernelDrops, "by", "kernel")
 	w.counter("offpath_capture_dropped_total", lost, s.InterfaceDrops, "by", "interface")
+	w.counter("offpath_capture_dropped_total", lost, s.HandOverDrops, "by", "handover")
 	w.counter("offpath_capture_ring_freezes_total", "Times that a ring was full.", s.RingFreezes)
 	w.counter("offpath_capture_cut_total", "Frames captured shorter than they were.", s.SnapLengthCut)
 	w.counter("offpath_capture_time_backwards_total", "Frames stamped earlier than one before them.", s.TimeBackwards)
