@@ -203,6 +203,10 @@ const (
 	AnomalyGarbage                                        // octets that belong to no message
 	AnomalyNULInHead                                      // NUL octet in a head
 	AnomalyCompressionBomb                                // body that expands beyond bounds when its content coding is undone
+	AnomalyHTTP2FrameError                                // frame whose size, stream or place RFC 9113 does not allow
+	AnomalyHPACKError                                     // header block that is none (RFC 7541)
+	AnomalyInvalidPseudoHeader                            // pseudo-header fields not as in RFC 9113 section 8.3
+	AnomalyContentLengthMismatch                          // content that is shorter or longer than Content-Length (RFC 9113 section 8.1.1)
 )
 
 var anomalyNames = [...]string{
@@ -210,6 +214,7 @@ var anomalyNames = [...]string{
 	"obs_fold", "bare_lf", "bare_cr", "chunk_size_overflow", "invalid_chunk", "space_before_colon", "invalid_header",
 	"invalid_request_line", "invalid_status_line", "missing_host", "duplicate_host", "head_too_large",
 	"too_many_headers", "overlap_conflict", "unsolicited_response", "reset_in_message", "garbage", "nul_in_head", "compression_bomb",
+	"http2_frame_error", "hpack_error", "invalid_pseudo_header", "content_length_mismatch",
 }
 
 // Names returns the anomalies that are set, in their order.
