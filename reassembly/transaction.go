@@ -52,8 +52,8 @@ type Transaction struct {
 	Request     Request
 	Response    Response
 	Auth        Auth
-	OFX         *OFX   // nil unless the body is OFX
-	Operation   string // GraphQL operation, RPC method, OFX message set
+	OFX         *OFX   // nil unless a body is OFX
+	Operation   string // GraphQL operation, RPC method, OFX message set; see reassembly/content
 
 	JA4              string // of the connection's ClientHello
 	ServerName       string // SNI of the connection's ClientHello
@@ -119,7 +119,7 @@ type Signature struct {
 // Every *Hash, and every element of the session lists, is a keyed hash of 16
 // hex digits (the octets themselves with `--cleartext`).
 type Auth struct {
-	Carrier          string // of account and password: form, json, basic, ofx; of a session alone: bearer, cookie; of neither: api_key
+	Carrier          string // of account and password: form, json, xml, ofx, query, basic; of a session alone: bearer, cookie; of neither: api_key
 	UserField        string // name of the field that holds the account
 	PasswordField    string // name of the field that holds the password
 	PasswordFields   int    // how many fields look like a password (two or more: sign-up or change)
@@ -131,14 +131,15 @@ type Auth struct {
 	APIKeyHash       string
 }
 
-// OFX is what an Open Financial Exchange body says.
+// OFX is what the Open Financial Exchange bodies of a transaction say; of several
+// transfers the first.
 type OFX struct {
-	MessageSets     []string
-	StatusCodes     []string
-	SourceHash      string
-	DestinationHash string
-	Amount          string
-	Currency        string
+	MessageSets     []string // of the request, upper case: SIGNONMSGSRQV1, BANKMSGSRQV1; of the response where the request has none
+	StatusCodes     []string // of the response, in order: the sign-on's first
+	SourceHash      string   // account that a transfer or payment is from, as Auth.UserHash
+	DestinationHash string   // account or payee that it is to
+	Amount          string   // as sent: 200.00
+	Currency        string   // ISO 4217: CURSYM of the transfer, or CURDEF of the response
 }
 
 // Annotation is what detection adds, as known when the transaction passed it;

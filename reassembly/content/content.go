@@ -10,10 +10,28 @@
 // [Config.DetailHeaders] adds. The names are closed lists in names.go. With
 // [Config.Cleartext] everything stays as it was on the wire.
 //
-// Nothing here fails on the octets of a message: what can't be understood is
-// left unknown.
+// Understood are bodies in JSON, application/x-www-form-urlencoded, multipart
+// (form-data with nested parts and parts in JSON; related with SOAP), XML, SOAP
+// 1.1 and 1.2 (with WS-Security user names), XML-RPC, OFX (SGML 1.x and XML 2.x),
+// JSON-RPC 1.0 and 2.0 and GraphQL (JSON, batches, persisted queries, GET,
+// application/graphql, arguments inside documents), under the content codings
+// gzip, deflate, br and zstd, up to four one upon the other. Of a body the first
+// 16 KiB are looked at. Of a zstd body whose first block is longer than what was
+// captured nothing is seen; elsewhere what was before the cut.
 //
-// Memory: an [Extractor] copies what it keeps, so heads and bodies may be views
+// Transaction.Operation is a name as the protocol has it, without decoration:
+// GraphQL's operationName, or the name in the document, or its first field, or
+// the first 16 digits of a persisted query's hash; the method of JSON-RPC and
+// XML-RPC; the last part of the SOAP action, or the first element in the body;
+// the first message set of OFX behind that of the sign-on. Those of a batch stand
+// in order with commas between. Clients choose it: it proves nothing.
+//
+// Nothing here fails on the octets of a message: what can't be understood is
+// left unknown. A body that expands beyond bounds (decode.go) is decoded no
+// further and marked.
+//
+// Memory: readers of content codings are made when first needed and kept: at most
+// 8 MiB of window for zstd, 24 MiB for br. An [Extractor] copies what it keeps, so heads and bodies may be views
 // into packet memory. Strings that come again and again (header name lists,
 // user agents, domains, paths, the hash of a bearer) are interned in tables of
 // fixed size, which an entry enters only when it is seen a second time: a flood
@@ -108,6 +126,8 @@ type Extractor struct {
 	media   mediaTable
 	text    text.Builder // strings of the message at hand that no table holds
 	decoder decoder
+	xml     xmlWalk
+	ofx     ofxWalk
 
 	keyHashes   keyHashTable
 	paths       [jsonscan.MaxDepth + 1]uint64 // of what holds the members at each depth
@@ -123,13 +143,16 @@ type Extractor struct {
 	host      host // the last that was interned
 
 	// Scratch, re-used from message to message.
-	target  []byte   // a URL or header value, redacted
-	value   []byte   // a name or value, its encoding undone
-	decoded []byte   // base64 undone
-	lower   []byte   // a name or domain in lower case, the digits of a card
-	hex     []byte   // a hash
-	items   [][]byte // elements of a list to be interned
-	arena   []byte   // octets that items refer to
+	target    []byte   // a URL or header value, redacted
+	value     []byte   // a name or value, its encoding undone
+	decoded   []byte   // base64 undone
+	lower     []byte   // a name or domain in lower case, the digits of a card
+	hex       []byte   // a hash
+	items     [][]byte // elements of a list to be interned
+	structure []byte   // a value with names in it, its encoding undone
+	documents []byte   // of GraphQL, in the request at hand
+	operation []byte   // that the request at hand calls
+	arena     []byte   // octets that items refer to
 }
 
 // New returns an Extractor; the error says what is wrong with the Config.
@@ -154,6 +177,7 @@ func New(c Config) (*Extractor, error) {
 	if c.DetailBodies {
 		e.decoder.digests, e.decoder.sha = true, sha256.New()
 	}
+	e.query.call, e.body.call = new(call), new(call)
 	if e.marker == "" {
 		e.marker = lowerString(DefaultMarkerHeader)
 	}

@@ -27,18 +27,22 @@ type credentials struct {
 	apiKey         value
 	tokens         [maxSessionTokens]value
 	tokenCount     int
+	call           *call
 }
 
-// reset makes c the zero value, which it is for most requests.
+// reset makes c the zero value but for its call, which it is for most requests.
 func (c *credentials) reset() {
 	if c.touched {
+		call := c.call
+		call.reset()
 		*c = credentials{}
+		c.call = call
 	}
 }
 
 // wanted implements visitor.
 func (c *credentials) wanted() class {
-	return classPassword | classAccount | classWeak | classGrant | classSession | classAPIKey
+	return classPassword | classAccount | classWeak | classGrant | classSession | classAPIKey | classCall
 }
 
 // visit implements visitor.
@@ -49,6 +53,8 @@ func (c *credentials) visit(m *member) {
 	c.touched = true
 	empty := len(m.value.octets) == 0 || m.cut
 	switch class := m.info.class; {
+	case class&classCall != 0:
+		c.call.take(m)
 	case class&classPassword != 0:
 		if m.first {
 			if c.passwordFields == 0 {

@@ -19,6 +19,9 @@ const (
 	mediaBinary    = "binary"
 )
 
+// graphqlType is the media type of a body that is a GraphQL document.
+const graphqlType = "application/graphql"
+
 // mediaSlots is the size of a mediaTable, a power of two.
 const mediaSlots = 1 << 6
 
@@ -84,21 +87,27 @@ func mediaKind(mime []byte) string {
 		return mediaHTML
 	case bytes.HasSuffix(m, []byte("/xml")), bytes.HasSuffix(m, []byte("+xml")):
 		return mediaXML
-	case bytes.HasPrefix(m, []byte("text/")), bytes.HasSuffix(m, []byte("javascript")):
+	case bytes.HasPrefix(m, []byte("text/")), bytes.HasSuffix(m, []byte("javascript")), string(m) == graphqlType:
 		return mediaText
 	}
 	return mediaBinary
 }
 
-// sniffed corrects the kind by how the content begins: clients send JSON under
-// any type, and forms under none.
+// sniffed corrects the kind by how the content begins: clients send JSON, XML
+// and OFX under any type, and forms under none.
 func sniffed(media string, data []byte) string {
 	switch media {
-	case "", mediaForm, mediaText, mediaBinary:
+	case "", mediaForm, mediaText, mediaBinary, mediaXML:
 	default:
 		return media
 	}
-	b := bytes.TrimLeft(data, " \t\r\n")
+	b := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
+	switch {
+	case looksLikeOFX(b):
+		return mediaOFX
+	case media == mediaXML, bytes.HasPrefix(b, []byte("<?xml")):
+		return mediaXML
+	}
 	if len(b) > 1 && b[0] == '{' && (b[1] == '"' || b[1] == '}' || jsonscan.IsSpace(b[1])) {
 		return mediaJSON
 	}
@@ -106,6 +115,25 @@ func sniffed(media string, data []byte) string {
 		return mediaForm
 	}
 	return media
+}
+
+// looksLikeOFX reports whether b begins with a header of OFX 1.x, or is markup
+// with that of OFX 2.x or the root element before long.
+func looksLikeOFX(b []byte) bool {
+	const before = 512
+	if hasPrefixFold(b, "ofxheader") {
+		return true
+	}
+	if len(b) == 0 || b[0] != '<' {
+		return false
+	}
+	b = b[:min(len(b), before)]
+	for i := bytes.IndexByte(b, '<'); i >= 0; i = bytes.IndexByte(b, '<') {
+		if b = b[i+1:]; hasPrefixFold(b, "ofx>") || hasPrefixFold(b, "?ofx ") {
+			return true
+		}
+	}
+	return false
 }
 
 // looksLikeForm reports whether b begins with a name and an equals sign.

@@ -16,10 +16,11 @@ const (
 	classSession                    // a session token where a request names it so
 	classGrant                      // OAuth 2.0 grant_type
 	classCode                       // holds an error code where a response names it so
+	classCall                       // says at the top of a request which operation it calls
 )
 
-// nameInfo is the class of a name, and its rank among names of accounts or of
-// error codes: the lowest wins.
+// nameInfo is the class of a name, and its rank: among names of accounts or of
+// error codes the lowest wins, of classCall it says what is there.
 type nameInfo struct {
 	class class
 	rank  uint8
@@ -87,7 +88,7 @@ var (
 	codeNames = []string{
 		"errorcode", "errcode", "responsecode", "resultcode", "returncode", "statuscode", "code", "error", "err",
 		"errortype", "reason", "reasoncode", "result", "outcome", "status", "type", "success",
-		"authenticated", "ok", "valid",
+		"authenticated", "ok", "valid", "faultcode",
 	}
 	grantNames = []string{"granttype"}
 )
@@ -125,6 +126,7 @@ func buildNames() map[string]nameInfo {
 	add(classSecret|classSession, sessionNames, false)
 	add(classGrant, grantNames, false)
 	add(classCode, codeNames, true)
+	add(classCall, callNames, true)
 	return m
 }
 

@@ -13,7 +13,7 @@ var octetClass = func() (t [256]uint8) {
 	for c := byte('0'); c <= '9'; c++ {
 		t[c] = octetDigit
 	}
-	for _, c := range []byte("%;#@+, ") {
+	for _, c := range []byte("%;#@+, \"{(") {
 		t[c] = octetInPath | octetInQuery
 	}
 	t['='], t['/'], t['?'] = octetInPath, octetInQuery, octetInQuery

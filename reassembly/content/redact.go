@@ -9,15 +9,29 @@ import "bytes"
 //     or more because the URL stands inside another (…?next=%2Fcb%3Ftoken%3D…);
 //   - in path parameters (;jsessionid=…);
 //   - user and password before an @ in the authority;
-//   - payment card numbers, whatever they are called, as path segment or value.
+//   - payment card numbers, whatever they are called, as path segment or value;
+//   - values that are JSON, GraphQL or the like and have such a name in them, as
+//     a whole.
 //
 // The hash is of the value with percent-encoding undone, so that it equals that
 // of the same secret elsewhere. Values go on to the next & or # as sent: more is
 // hidden then sometimes, never less.
 func (e *Extractor) appendRedacted(dst, url []byte) []byte {
-	if e.hash.cleartext || !mayHoldSecret(url) {
+	if e.hash.cleartext {
 		return append(dst, url...)
 	}
+	from := len(dst)
+	if mayHoldSecret(url) {
+		dst = e.appendPairs(dst, url)
+	} else {
+		dst = append(dst, url...)
+	}
+	return e.hideStructure(dst, from)
+}
+
+// appendPairs is appendRedacted of what stands in pairs, in the authority or as
+// a path segment.
+func (e *Extractor) appendPairs(dst, url []byte) []byte {
 	dst, i := e.appendAuthority(dst, url)
 	begin := i == 0 // a name may stand at once: text that is no URL, a bare query
 	query := false
@@ -60,6 +74,12 @@ func (e *Extractor) appendRedacted(dst, url []byte) []byte {
 			i = end
 			continue
 		}
+		if end := i + valueEnd(url[i:], query); e.holdsNamedSecret(url[i:end]) {
+			e.value = appendUnescaped(e.value[:0], url[i:end])
+			dst = e.hash.append(dst, KindToken, e.value)
+			i = end
+			continue
+		}
 		short := url[i:min(i+6*maxCard, len(url))]
 		short = short[:valueEnd(short, query)]
 		if e.value = appendUnescaped(e.value[:0], short); isCard(e.value) {
@@ -68,6 +88,59 @@ func (e *Extractor) appendRedacted(dst, url []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// hideStructure hashes what dst[from:] still holds of named secrets, as a whole:
+// the text, or of a URL what is behind its path.
+func (e *Extractor) hideStructure(dst []byte, from int) []byte {
+	text := dst[from:]
+	if start := bytes.IndexAny(text, "?#;"); start >= 0 {
+		from += start + 1
+	} else if bytes.HasPrefix(text, []byte{'/'}) || bytes.Contains(text, []byte("://")) {
+		return dst
+	}
+	if !e.holdsNamedSecret(dst[from:]) {
+		return dst
+	}
+	e.value = append(e.value[:0], dst[from:]...)
+	return e.hash.append(dst[:from], KindToken, e.value)
+}
+
+// maxEscaped is how often percent-encoding is undone in search of names.
+const maxEscaped = 4
+
+// holdsNamedSecret reports whether text, percent-encoded or not, has structure in
+// it, and there a colon behind a credential-like name: {"password":…},
+// login(pin:…).
+func (e *Extractor) holdsNamedSecret(text []byte) bool {
+	const structure = "\"{("
+	for range maxEscaped {
+		if bytes.IndexByte(text, '%') < 0 {
+			break
+		}
+		e.structure = appendUnescaped(e.structure[:0], text)
+		text = e.structure
+	}
+	if bytes.IndexAny(text, structure) < 0 {
+		return false
+	}
+	for {
+		colon := bytes.IndexByte(text, ':')
+		if colon < 0 {
+			return false
+		}
+		name := bytes.TrimRight(text[:colon], " \t\r\n\"'")
+		name = name[bytes.LastIndexAny(name, " \t\r\n\"'{}(),;=&?")+1:]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			return true // a name that doesn't want to be read
+		}
+		if len(name) <= maxName {
+			if _, secret := e.keys.names.look(name, endsOf(name)).info.hashed(); secret {
+				return true
+			}
+		}
+		text = text[colon+1:]
+	}
 }
 
 func (e *Extractor) appendCard(dst, number []byte) []byte {

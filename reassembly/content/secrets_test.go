@@ -2,6 +2,7 @@ package content
 
 import (
 	"encoding/base64"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -32,6 +33,7 @@ func TestNoSecretLeavesTheWorker(t *testing.T) {
 			`{"username":"Qsecret26","nested":{"pin":"Qsecret27","Qsecret28@h":1},"grant_type":"Qsecret29@h"}`,
 		"GET / HTTP/1.1\nHost: h\nAuthorization: Qsecret30\nProxy-Authorization: Digest username=\"Qsecret31\"",
 	}
+	requests = append(requests, structured(t)...)
 	const answer = "HTTP/1.1 403 Forbidden\nContent-Type: application/json\nSet-Cookie: sid=Qsecret32; Path=/\nSet-Cookie: Qsecret33\n" +
 		"Location: https://h/cb?code=Qsecret07&x=1#access_token=Qsecret12\n\n" +
 		`{"access_token":"Qsecret25","error":"Qsecret26 is locked","code":"Qsecret23-Q1x2","jwt":{"token":"Qsecret15"}}`
@@ -56,9 +58,38 @@ func TestNoSecretLeavesTheWorker(t *testing.T) {
 	}
 
 	clear := lines(func(c *Config) { c.Cleartext = true })
-	for _, shown := range []string{"Qsecret06", "Qsecret10", "Qsecret14", "Qsecret21", "Qsecret22", "Qsecret25", "Qsecret32"} {
+	for _, shown := range []string{"Qsecret06", "Qsecret10", "Qsecret14", "Qsecret21", "Qsecret22", "Qsecret25", "Qsecret32", "Qsecret02", "Qsecret08", "Qsecret09", "Qsecret28"} {
 		require.Contains(t, clear, shown, "the test looks at the right places")
 	}
+}
+
+// structured are requests whose secrets stand within structure: under every
+// place a secret of its own or one of the others'.
+func structured(t *testing.T) []string {
+	const graphql = `mutation Login { login(username: "Qsecret01", password: "Qsecret02", otp: \"\"\"Qsecret03\"\"\") { token } }`
+	const document = `mutation Login { login(username: "Qsecret01", password: "Qsecret02") { token } }`
+	const variables = `{"input":{"username":"Qsecret04","password":"Qsecret05","pin":"Qsecret06"}}`
+	json := strings.ReplaceAll(document, `"`, `\"`)
+	list := []string{
+		"POST /graphql HTTP/1.1\nHost: h\nContent-Type: application/json\n\n" + `{"operationName":"Qsecret07@h","query":"` + json + `","variables":` + variables + `}`,
+		"POST /graphql HTTP/1.1\nHost: h\nContent-Type: application/graphql\n\n" + strings.ReplaceAll(graphql, `\"`, `"`),
+		"GET /graphql?query=" + url.QueryEscape(document) + "&variables=" + url.QueryEscape(variables) + " HTTP/1.1\nHost: h\nReferer: https://h/?v=" + url.QueryEscape(url.QueryEscape(variables)),
+		"GET /graphql?variables=" + strings.ReplaceAll(variables, " ", "") + "&query={login(pin:\"Qsecret08\")} HTTP/1.1\nHost: h",
+		`GET /?v={"a":"x&y","password":"Qsecret09"} HTTP/1.1` + "\nHost: h\nX-Context: " + variables + "\nX-More: a; v=" + variables + "; {\"p\\u0069n\":\"Qsecret10\"}",
+		"POST /rpc HTTP/1.1\nHost: h\nContent-Type: application/json\n\n" + `{"jsonrpc":"2.0","method":"login Qsecret11","params":{"user":"Qsecret12","password":"Qsecret13"},"id":"Qsecret14"}`,
+		"POST /form HTTP/1.1\nHost: h\nContent-Type: multipart/form-data; boundary=b\n\n" + crlf("--b\nContent-Disposition: form-data; name=\"user\"\n\nQsecret15\n--b\nContent-Disposition: form-data; name=\"password\"\n\nQsecret16\n"+
+			"--b\nContent-Disposition: form-data; name=\"f\"; filename=\"Qsecret17\"\n\nQsecret18\n--b\nContent-Disposition: form-data; name=\"operations\"\nContent-Type: application/json\n\n"+variables+"\n--b--"),
+		"POST /soap HTTP/1.1\nHost: h\nSOAPAction: \"urn:x\"\nContent-Type: text/xml\n\n" + `<s:Envelope><s:Header><wsse:Username>Qsecret20</wsse:Username><wsse:Password>Qsecret21</wsse:Password>` +
+			`<wsse:Password2>Qsecret19</wsse:Password2><wsse:Nonce>Qsecret22</wsse:Nonce></s:Header><s:Body><Login user="Qsecret23" pin='Qsecret24'><token>Qsecret25</token></Login></s:Body></s:Envelope>`,
+		"POST /rpc HTTP/1.1\nHost: h\nContent-Type: text/xml\n\n<methodCall><methodName>Qsecret26 x</methodName><params><param><value>Qsecret27</value></param><member><name>password</name><value>Qsecret28</value></member></params></methodCall>",
+		"POST /ofx HTTP/1.1\nHost: h\nContent-Type: application/x-ofx\n\n" + ofx1 + "<OFX><SIGNONMSGSRQV1><SONRQ><USERID>Qsecret01<USERPASS>Qsecret02<USERKEY>Qsecret03<SESSCOOKIE>Qsecret04<CLIENTUID>Qsecret05<MFACHALLENGEA><MFAPHRASEID>MFA1<MFAPHRASEA>Qsecret06</MFACHALLENGEA>" +
+			"<USERCRED1>Qsecret07</SONRQ></SIGNONMSGSRQV1>" + strings.NewReplacer("999988", "Qsecret08", "999977", "Qsecret09", "200.00", "Qsecret10").Replace(transfer) + "<Qsecret11MSGSRQV1.><STATUS><CODE>Qsecret12<CURSYM>Qsecret13</STATUS></OFX>",
+	}
+	for _, coding := range []string{"gzip", "deflate", "br", "zstd", "gzip, br"} {
+		list = append(list, "POST /login HTTP/1.1\nHost: h\nContent-Type: application/json\nContent-Encoding: "+coding+"\n\n"+
+			string(compressed(t, coding, []byte(`{"username":"Qsecret01","password":"Qsecret02","token":"Qsecret03"}`))))
+	}
+	return list
 }
 
 func TestHeaderFieldsInDetail(t *testing.T) {

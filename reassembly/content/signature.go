@@ -27,7 +27,7 @@ func (e *Extractor) bodySignature(sig *reassembly.Signature, kind string, f *fie
 	}
 	sig.Media = kind
 	switch sig.Media {
-	case "", mediaJSON, mediaForm, mediaMultipart, mediaText, mediaBinary:
+	case "", mediaJSON, mediaForm, mediaMultipart, mediaXML, mediaOFX, mediaText, mediaBinary:
 	default:
 		return
 	}
@@ -43,6 +43,10 @@ func (e *Extractor) bodySignature(sig *reassembly.Signature, kind string, f *fie
 		e.walkForm(data, whole, v)
 	case mediaMultipart:
 		e.walkMultipart(data, f.first(roleContentType), whole, v)
+	case mediaXML:
+		e.walkXML(data, whole, v)
+	case mediaOFX:
+		e.walkOFX(data, whole)
 	}
 	e.setKeys(sig)
 }
@@ -51,6 +55,7 @@ func (e *Extractor) bodySignature(sig *reassembly.Signature, kind string, f *fie
 func (e *Extractor) requestBody(tx *reassembly.Transaction, f *fields, body message.Body) {
 	e.body.reset()
 	e.query.reset()
+	e.documents = e.documents[:0]
 	if i := bytes.IndexByte(f.head.Target, '?'); i >= 0 && !e.bareQuery {
 		query, _, _ := bytes.Cut(f.head.Target[i+1:], []byte{'#'})
 		e.keys.reset()
@@ -59,11 +64,39 @@ func (e *Extractor) requestBody(tx *reassembly.Transaction, f *fields, body mess
 	tx.Request.BodyBytes = body.Bytes
 	kind := e.setMedia(&tx.Request.MIMEType, f.first(roleContentType))
 	e.bodySignature(&tx.Request.Signature, kind, f, body, &e.body)
-	carrier := mediaForm
-	if tx.Request.Signature.Media == mediaJSON {
-		carrier = mediaJSON
+	e.auth(tx, f, e.requestCall(tx, f))
+}
+
+// requestCall sets the operation that a request calls, and what OFX says. It
+// returns the carrier of credentials in the body.
+func (e *Extractor) requestCall(tx *reassembly.Transaction, f *fields) (carrier string) {
+	media := tx.Request.Signature.Media
+	switch media {
+	case mediaOFX:
+		e.ofxRequest(tx)
+		return mediaOFX
+	case mediaXML, mediaMultipart: // SOAP with attachments
+		e.setXMLCall(tx, f)
+		if media == mediaXML {
+			return mediaXML
+		}
+	case mediaText:
+		if hasPrefixFold(f.first(roleContentType), graphqlType) {
+			data, _ := e.decoder.prefix()
+			e.body.touched = true
+			e.body.call.take(&member{info: nameInfo{classCall, callDocument}, value: value{octets: data}})
+		}
 	}
-	e.auth(tx, f, carrier)
+	if e.body.touched && e.body.call.any() {
+		data, _ := e.decoder.prefix()
+		e.setCall(tx, &e.body, data)
+	} else if e.query.touched && e.query.call.any() {
+		e.setCall(tx, &e.query, nil)
+	}
+	if media == mediaJSON {
+		return mediaJSON
+	}
+	return mediaForm
 }
 
 // responseBody sets what a response's header section and body say.
@@ -73,6 +106,9 @@ func (e *Extractor) responseBody(tx *reassembly.Transaction, f *fields, body mes
 	kind := e.setMedia(&r.MIMEType, f.first(roleContentType))
 	e.answer.reset()
 	e.bodySignature(&r.Signature, kind, f, body, &e.answer)
+	if r.Signature.Media == mediaOFX {
+		e.ofxResponse(tx)
+	}
 	if e.answer.code.octets != nil {
 		e.value = e.answer.code.append(e.value[:0])
 		e.set(&r.Signature.Code, e.value)

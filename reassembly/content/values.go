@@ -1,6 +1,9 @@
 package content
 
-import "offpath/reassembly/internal/jsonscan"
+import (
+	"offpath/reassembly/internal/jsonscan"
+	"offpath/reassembly/internal/markup"
+)
 
 // encoding is how a name or value stands in a body.
 type encoding uint8
@@ -9,6 +12,7 @@ const (
 	encodingNone    encoding = iota
 	encodingPercent          // application/x-www-form-urlencoded
 	encodingJSON             // within a JSON string
+	encodingMarkup           // between tags, or an attribute
 )
 
 // value is a name or value as it stands in a body: a view, decoded only when
@@ -25,6 +29,8 @@ func (v value) append(dst []byte) []byte {
 		return appendUnescaped(dst, v.octets)
 	case encodingJSON:
 		return jsonscan.AppendUnescaped(dst, v.octets)
+	case encodingMarkup:
+		return markup.AppendText(dst, v.octets)
 	}
 	return append(dst, v.octets...)
 }
@@ -81,21 +87,6 @@ func (e *Extractor) walkForm(data []byte, whole bool, v visitor) {
 		m.name, m.value, m.cut = value{name, encodingPercent}, value{val, encodingPercent}, cut
 		e.value = m.name.append(e.value[:0])
 		_, m.info, m.first = e.keys.add(rootPath, e.value)
-		v.visit(m)
-	}
-}
-
-// walkMultipart visits the parts of a multipart/form-data body.
-func (e *Extractor) walkMultipart(data, contentType []byte, whole bool, v visitor) {
-	s := newMultipartScanner(data, contentType, whole)
-	m := e.topMember()
-	for {
-		name, val, cut, ok := s.next()
-		if !ok {
-			return
-		}
-		m.name, m.value, m.cut = value{name, encodingNone}, value{val, encodingNone}, cut
-		_, m.info, m.first = e.keys.add(rootPath, name)
 		v.visit(m)
 	}
 }

@@ -29,7 +29,7 @@ type figures struct {
 	delay          time.Duration // first attack request to first refusal; 0: none
 	seen, dropped  float64       // frames, by offpath
 	logins, legs   float64       // by offpath
-	answered       int64         // logins by app and web, by the bank
+	answered       int64         // logins by app, web and OFX, by the bank
 	known          bool          // offpath has all the metrics asked for
 	verdicts       map[string]*sighting
 	renewals, gone int
@@ -50,8 +50,7 @@ func (r *result) figures() *figures {
 	f.logins, haveLogins = r.metrics.Sum(metricLogins)
 	f.legs, _ = r.metrics.Sum(metricLegs)
 	f.known = haveSeen && haveDropped && haveLogins
-	// A sign-on inside an OFX body is not among what offpath takes for a login.
-	f.answered = r.bank.Logins(bank.Mobile, bank.Web)
+	f.answered = r.bank.Logins(bank.Mobile, bank.Web, bank.OFX)
 
 	o := r.observer
 	o.mu.Lock()
@@ -88,8 +87,8 @@ func (f *figures) table(enforced bool) *report.Table {
 	t.Rule()
 	t.Row("packets mirrored", "%d, %d lost by the switch", f.mirrored, f.mirrorLost)
 	t.Row("packets seen by offpath", "%.0f, %.0f dropped", f.seen, f.dropped)
-	t.Row("logins answered by the bank", "%d by app and web, %d by OFX", f.answered, f.bank.Logins(bank.OFX))
-	t.Row("app and web logins counted by offpath", "%.0f (requests seen on a second leg: %.0f)", f.logins, f.legs)
+	t.Row("logins answered by the bank", "%d, of which %d by OFX", f.answered, f.bank.Logins(bank.OFX))
+	t.Row("logins counted by offpath", "%.0f (requests seen on a second leg: %.0f)", f.logins, f.legs)
 	t.Row("findings, verdicts", "%d, %d (renewed %d times)", f.findings, len(f.verdicts), f.renewals)
 	if enforced {
 		t.Rule()
