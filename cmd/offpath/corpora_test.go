@@ -82,7 +82,7 @@ func readCorpora(t *testing.T) []*judged {
 	}
 	help := run(t, "replay", "--help").stdout
 	details := "headers,bodies"
-	if strings.Contains(help, "bodies, tls") {
+	if _, list, _ := strings.Cut(help, "--detail LIST"); strings.Contains(list[:strings.IndexByte(list, '\n')], "tls") {
 		details += ",tls"
 	}
 	var cases []*judged
