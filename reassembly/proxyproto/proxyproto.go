@@ -259,12 +259,15 @@ func extension(data []byte, at int) (kind byte, value []byte, next int, ok bool)
 	return data[at], data[from:next:next], next, true
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	zeros      = make([]byte, 4)
+)
 
 // checksum is the CRC32c of a header, its own four octets at an offset taken as
 // zeros.
 func checksum(header []byte, at int) uint32 {
 	sum := crc32.Update(0, castagnoli, header[:at])
-	sum = crc32.Update(sum, castagnoli, []byte{0, 0, 0, 0})
+	sum = crc32.Update(sum, castagnoli, zeros)
 	return crc32.Update(sum, castagnoli, header[at+4:])
 }
