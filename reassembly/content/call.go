@@ -2,8 +2,6 @@ package content
 
 import (
 	"bytes"
-
-	"offpath/reassembly"
 )
 
 // Bounds of what counts as the name of an operation.
@@ -53,13 +51,12 @@ func (c *call) any() bool { return c.count != [callMethod + 1]int{} }
 
 func (c *call) of(rank uint8) []value { return c.named[rank][:c.count[rank]] }
 
-// setCall sets the operation from the members of a query or of a JSON body: in
+// readCall reads the operation from the members of a query or of a JSON body: in
 // this order the operationName of GraphQL, the name in its documents, the hash of
 // a persisted one, the method of JSON-RPC. Those of a batch stand in order, each
 // once, with commas between. Arguments within documents are shown to credentials.
-func (e *Extractor) setCall(tx *reassembly.Transaction, from *credentials, data []byte) {
+func (e *Extractor) readCall(from *credentials, data []byte) {
 	c := from.call
-	e.operation = e.operation[:0]
 	for _, document := range c.of(callDocument) {
 		name := e.walkDocument(document, from)
 		if c.count[callOperation] == 0 {
@@ -83,7 +80,6 @@ func (e *Extractor) setCall(tx *reassembly.Transaction, from *credentials, data 
 			e.addOperation(e.value)
 		}
 	}
-	e.set(&tx.Operation, e.operation)
 }
 
 // addOperation adds a name to the operation, if it may be one.
@@ -135,11 +131,11 @@ func isHex(b []byte) bool {
 	return true
 }
 
-// setXMLCall sets the operation of a SOAP or XML-RPC request: the last part of
+// readXMLCall reads the operation of a SOAP or XML-RPC request: the last part of
 // the action, in the SOAPAction field (SOAP 1.1 section 6.1.1) or the parameter
 // of the media type (SOAP 1.2 part 2 section 6.5), or else the first element in
 // the body; the methodName.
-func (e *Extractor) setXMLCall(tx *reassembly.Transaction, f *fields) {
+func (e *Extractor) readXMLCall(f *fields) {
 	x := &e.xml
 	if x.soap {
 		action, _ := f.head.Get("soapaction")
@@ -147,11 +143,9 @@ func (e *Extractor) setXMLCall(tx *reassembly.Transaction, f *fields) {
 			action = unquote(parameter(f.first(roleContentType), "action"))
 		}
 		if action = action[bytes.LastIndexAny(action, "/#:?")+1:]; isOperation(action) {
-			e.set(&tx.Operation, action)
+			e.appendOperation(action)
 			return
 		}
 	}
-	if isOperation(x.operation) {
-		e.set(&tx.Operation, x.operation)
-	}
+	e.addOperation(x.operation)
 }

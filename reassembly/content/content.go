@@ -199,7 +199,7 @@ func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body
 	f := e.shapes.fields(head)
 	e.client(tx, &f)
 	e.requestHead(&tx.Request, &f)
-	e.decoder.begin(&f, body, true)
+	e.decoder.begin(&f, body)
 	e.requestBody(tx, &f, body)
 	e.detail(&tx.Request.Detail, &f)
 	e.bomb(tx)
@@ -222,7 +222,7 @@ func (e *Extractor) Response(tx *reassembly.Transaction, head *message.Head, bod
 	tx.Response.Status = head.Status
 	f := e.shapes.fields(head)
 	e.refusal(tx, head)
-	e.decoder.begin(&f, body, false)
+	e.decoder.begin(&f, body)
 	e.responseBody(tx, &f, body)
 	e.detail(&tx.Response.Detail, &f)
 	e.bomb(tx)

@@ -82,23 +82,25 @@ type decoder struct {
 	sha     hash.Hash
 	out     []byte // the decoded prefix
 	chunk   []byte // what is read behind it
+	name    []byte // of a coding
 }
 
-// begin takes the next body. Requests may say that they are coded and not be:
-// most servers don't look, and so must who watches for what they read.
-func (d *decoder) begin(f *fields, body message.Body, request bool) {
+// begin takes the next body. One may say that it is coded and not be: most
+// servers don't look at what a request says, nor some clients at what a response
+// does, and so must who watches for what they read.
+func (d *decoder) begin(f *fields, body message.Body) {
 	d.body, d.coded, d.opened, d.bomb = body, 0, false, false
 	if !f.shape.has(roleContentEncoding) {
 		return
 	}
-	if len(body.Prefix) == 0 || request && isText(body.Prefix) {
-		return // nothing was coded: a response to HEAD, a 304
+	if isText(body.Prefix) {
+		return // or there is nothing: a response to HEAD, a 304
 	}
 	f.each(roleContentEncoding, func(field []byte) {
 		for more := true; more; {
 			var name []byte
 			name, field, more = bytes.Cut(field, []byte{','})
-			c := codingOf(trim(name))
+			c := codingOf(d.cleaned(name))
 			if c == codingIdentity {
 				continue
 			}
@@ -112,6 +114,19 @@ func (d *decoder) begin(f *fields, body message.Body, request bool) {
 	})
 }
 
+// cleaned returns a coding's name without white space around it and control
+// characters, which lenient clients pass over. It is valid until the next call.
+func (d *decoder) cleaned(name []byte) []byte {
+	clean := d.name[:0]
+	for _, c := range name {
+		if c >= ' ' || c == '\t' {
+			clean = append(clean, c)
+		}
+	}
+	d.name = clean
+	return trim(clean)
+}
+
 func (d *decoder) has(c coding) bool {
 	for _, other := range d.codings[:d.coded] {
 		if other == c {
@@ -121,11 +136,13 @@ func (d *decoder) has(c coding) bool {
 	return false
 }
 
+// enoughText is how many octets tell text from what is coded.
+const enoughText = 32
+
 // isText reports whether data begins as nothing does that is coded: with
 // printable ASCII characters.
 func isText(data []byte) bool {
-	const enough = 32
-	for _, c := range data[:min(len(data), enough)] {
+	for _, c := range data[:min(len(data), enoughText)] {
 		if (c < ' ' || c > '~') && c != '\r' && c != '\n' && c != '\t' {
 			return false
 		}
@@ -165,7 +182,13 @@ func (d *decoder) open() {
 			return
 		}
 		if i > 0 {
-			below = d.links[i].reset(d, d.top)
+			l := &d.links[i]
+			l.reset(d, d.top)
+			if first, _ := l.buf.Peek(enoughText); isText(first) {
+				d.top = l.buf // it isn't coded once more, as it says
+				return
+			}
+			below = l.buf
 		}
 	}
 }
@@ -258,13 +281,12 @@ type link struct {
 	buf     *bufio.Reader
 }
 
-func (l *link) reset(d *decoder, outer io.Reader) octetReader {
+func (l *link) reset(d *decoder, outer io.Reader) {
 	l.decoder, l.outer, l.octets = d, outer, 0
 	if l.buf == nil {
 		l.buf = bufio.NewReaderSize(nil, 1<<10)
 	}
 	l.buf.Reset(l)
-	return l.buf
 }
 
 // Read implements io.Reader.

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -104,12 +105,18 @@ func TestContentCodings(t *testing.T) {
 		{"four times gzip", []string{"gzip, gzip, gzip, gzip"}, "gzip, gzip, gzip, gzip", plain, true},
 		{"five times gzip", []string{"gzip, gzip, gzip, gzip, gzip"}, "gzip, gzip, gzip, gzip, gzip", plain, false},
 		{"br twice", []string{"br, br"}, "br, br", plain, false},
-		{"compress is not undone", []string{"compress"}, "", plain, false},
+		{"one coding, named twice", []string{"deflate", "deflate"}, "deflate", plain, true},
+		{"control characters in the name, and flags that mean nothing", []string{"\r g\x00zip\f"}, "gzip", func(wire []byte) []byte {
+			wire[3] |= 0xe0
+			return wire
+		}, true},
+		{"text, whatever it says", []string{"gzip, br"}, "", plain, true},
+		{"compress is not undone", []string{"compress"}, "", func([]byte) []byte { return []byte("\x1f\x9d\x90abcd") }, false},
 		{"a coding nobody knows", []string{"gzip, rot13"}, "gzip", plain, false},
-		{"gzip that is none", []string{"gzip"}, "", plain, false},
-		{"br that is none", []string{"br"}, "", plain, false},
-		{"zstd that is none", []string{"zstd"}, "", plain, false},
-		{"deflate that is none", []string{"deflate"}, "", plain, false},
+		{"gzip that is none", []string{"gzip"}, "deflate", plain, false},
+		{"br that is none", []string{"br"}, "gzip", plain, false},
+		{"zstd that is none", []string{"zstd"}, "br", plain, false},
+		{"deflate that is none", []string{"deflate"}, "zstd", plain, false},
 		{"zlib with a preset dictionary", []string{"deflate"}, "", func([]byte) []byte { return []byte("\x78\xbb1234") }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -170,7 +177,7 @@ func TestABodyThatIsCutOffGivesWhatWasBefore(t *testing.T) {
 	}
 }
 
-func TestARequestThatOnlySaysThatItIsCodedIsRead(t *testing.T) {
+func TestWhatOnlySaysThatItIsCodedIsRead(t *testing.T) {
 	e := newExtractor(t, withBodies)
 	for _, coding := range []string{"gzip", "br", "deflate", "zstd", "rot13"} {
 		head, body := coded([]byte(`{"user":"alice","password":"p"}`), coding)
@@ -245,22 +252,26 @@ func TestABombIsDefused(t *testing.T) {
 func TestCodedBodiesDoNotAllocate(t *testing.T) {
 	const login = `{"user":"alice","password":"correct horse","device":{"id":"d1","os":"iOS 17.1","model":"iPhone"}}`
 	for _, bodies := range []bool{false, true} {
-		e := newExtractor(t, func(c *Config) { c.DetailBodies = bodies })
 		for _, coding := range []string{"gzip", "deflate", "zstd", "br", "gzip, br"} {
 			head, body := coded(compressed(t, coding, []byte(login)), coding)
-			var tx reassembly.Transaction
-			one := func() {
-				tx = reassembly.Transaction{}
-				e.Request(&tx, head, body)
+			least := math.Inf(1)
+			for range 4 { // strings of one message may share a place in a table of one Extractor
+				e := newExtractor(t, func(c *Config) { c.DetailBodies = bodies })
+				var tx reassembly.Transaction
+				one := func() {
+					tx = reassembly.Transaction{}
+					e.Request(&tx, head, body)
+				}
+				for range 3 {
+					one()
+				}
+				least = min(least, testing.AllocsPerRun(100, one))
 			}
-			for range 3 {
-				one()
+			allowed := 0.0
+			if bodies {
+				allowed = 1 // the sum
 			}
-			allowed := 1.0 // the text of the hash of the body
-			if !bodies {
-				allowed = 0
-			}
-			assert.LessOrEqual(t, testing.AllocsPerRun(100, one), allowed, coding)
+			assert.LessOrEqual(t, least, allowed, coding)
 		}
 	}
 }
@@ -276,27 +287,24 @@ func FuzzDecoder(f *testing.F) {
 	f.Fuzz(func(t *testing.T, codings string, wire []byte) {
 		wire = wire[:min(len(wire), bodyLimit)]
 		head, body := coded(wire, codings)
-		for _, request := range []bool{false, true} {
-			decoded := func(e *Extractor) ([]byte, bool) {
-				fields := e.shapes.fields(head)
-				e.decoder.begin(&fields, body, request)
-				data, whole := e.decoder.prefix()
-				return data, whole
-			}
-			short, whole := decoded(e)
-			long, whole2 := decoded(bodies)
-			require.Equal(t, whole, whole2)
-			require.True(t, bytes.Equal(short, long), "what is seen does not depend on detail")
-			require.LessOrEqual(t, e.decoder.octets, int64(minBomb+32<<10))
-			sum, octets, ok := bodies.decoder.digest()
-			if whole {
-				require.True(t, ok)
-				require.EqualValues(t, len(long), octets)
-				want := sha256.Sum256(long)
-				require.Equal(t, want[:], sum)
-			}
-			require.LessOrEqual(t, bodies.decoder.octets, maxRatio*int64(len(wire))+minBomb+64<<10)
+		decoded := func(e *Extractor) ([]byte, bool) {
+			fields := e.shapes.fields(head)
+			e.decoder.begin(&fields, body)
+			return e.decoder.prefix()
 		}
+		short, whole := decoded(e)
+		long, whole2 := decoded(bodies)
+		require.Equal(t, whole, whole2)
+		require.True(t, bytes.Equal(short, long), "what is seen does not depend on detail")
+		require.LessOrEqual(t, e.decoder.octets, int64(minBomb+32<<10))
+		sum, octets, ok := bodies.decoder.digest()
+		if whole {
+			require.True(t, ok)
+			require.EqualValues(t, len(long), octets)
+			want := sha256.Sum256(long)
+			require.Equal(t, want[:], sum)
+		}
+		require.LessOrEqual(t, bodies.decoder.octets, maxRatio*int64(len(wire))+minBomb+64<<10)
 	})
 }
 

@@ -30,13 +30,3 @@ func (f *fields) each(r role, do func(value []byte)) {
 		}
 	}
 }
-
-// count returns how many fields are in a role.
-func (f *fields) count(r role) (n int) {
-	for _, u := range f.shape.used {
-		if u.role == r {
-			n++
-		}
-	}
-	return n
-}

@@ -299,13 +299,14 @@ func (e *Extractor) ofxRequest(tx *reassembly.Transaction) {
 		c.passwordName = value{octets: []byte("USERPASS")}
 	}
 	e.setOFX(tx)
+	var operation []byte
 	for _, set := range o.sets[:o.setCount] {
-		var buf [maxOFXName]byte
-		e.set(&tx.Operation, upperName(buf[:0], set))
-		if !hasPrefixFold(set, "signon") {
+		if operation = set; !hasPrefixFold(set, "signon") {
 			break
 		}
 	}
+	var buf [maxOFXName]byte
+	e.set(&tx.Operation, upperName(buf[:0], operation))
 }
 
 // ofxResponse sets what an OFX response says: the status codes in order, the

@@ -121,7 +121,7 @@ func (e *Extractor) holdsNamedSecret(text []byte) bool {
 		e.structure = appendUnescaped(e.structure[:0], text)
 		text = e.structure
 	}
-	if bytes.IndexAny(text, structure) < 0 {
+	if !bytes.ContainsAny(text, structure) {
 		return false
 	}
 	for {

@@ -70,16 +70,14 @@ func (e *Extractor) requestBody(tx *reassembly.Transaction, f *fields, body mess
 // requestCall sets the operation that a request calls, and what OFX says. It
 // returns the carrier of credentials in the body.
 func (e *Extractor) requestCall(tx *reassembly.Transaction, f *fields) (carrier string) {
+	e.operation = e.operation[:0]
 	media := tx.Request.Signature.Media
 	switch media {
 	case mediaOFX:
 		e.ofxRequest(tx)
 		return mediaOFX
 	case mediaXML, mediaMultipart: // SOAP with attachments
-		e.setXMLCall(tx, f)
-		if media == mediaXML {
-			return mediaXML
-		}
+		e.readXMLCall(f)
 	case mediaText:
 		if hasPrefixFold(f.first(roleContentType), graphqlType) {
 			data, _ := e.decoder.prefix()
@@ -89,12 +87,14 @@ func (e *Extractor) requestCall(tx *reassembly.Transaction, f *fields) (carrier 
 	}
 	if e.body.touched && e.body.call.any() {
 		data, _ := e.decoder.prefix()
-		e.setCall(tx, &e.body, data)
+		e.readCall(&e.body, data)
 	} else if e.query.touched && e.query.call.any() {
-		e.setCall(tx, &e.query, nil)
+		e.readCall(&e.query, nil)
 	}
-	if media == mediaJSON {
-		return mediaJSON
+	e.set(&tx.Operation, e.operation)
+	switch media {
+	case mediaJSON, mediaXML:
+		return media
 	}
 	return mediaForm
 }

@@ -228,7 +228,7 @@ func NextAttribute(attributes []byte) (name, value, rest []byte) {
 }
 
 // IsPlain reports whether AppendText would append raw as it is.
-func IsPlain(raw []byte) bool { return bytes.IndexAny(raw, "<&") < 0 }
+func IsPlain(raw []byte) bool { return !bytes.ContainsAny(raw, "<&") }
 
 // AppendText appends a Text, or an attribute's value, with its markup undone:
 // references are what they refer to, sections are their content, comments and the
