@@ -223,6 +223,7 @@ func (c *Conn) head(r *Reader, b Budget, side Side, s *Stream, k *block) Event {
 			if k.end {
 				c.frameError(r)
 			}
+			s.told = true
 			return Head
 		}
 		s.tunnel = s.connect && 200 <= section.status && section.status < 300
@@ -249,6 +250,7 @@ func (c *Conn) head(r *Reader, b Budget, side Side, s *Stream, k *block) Event {
 	h.RPC.Is = section.isGRPC
 	h.RPC.Status = section.grpc
 	c.holding = h.head == nil
+	s.told = true
 	return Head
 }
 

@@ -18,6 +18,7 @@ const (
 const (
 	lossWait  = int64(30e9) // that a stream whose end may have been lost waits for more
 	lossSweep = int64(1e9)  // between looks for such streams
+	raceWait  = int64(1e9)  // that a response waits for a client that was never heard
 )
 
 type state uint8
@@ -63,7 +64,7 @@ type direction struct {
 }
 
 // unsure reports whether frames of the side may have been missed.
-func (d *direction) unsure() bool { return !d.heard || d.sought || d.losses > 0 }
+func (d *direction) unsure() bool { return d.sought || d.losses > 0 }
 
 // Conn is one connection. The zero value is one that begins, with prior
 // knowledge or inside TLS.
@@ -81,10 +82,10 @@ type Conn struct {
 	swept   int64      // last look for streams whose end may have been lost
 
 	anomalies  reassembly.Anomalies // that no message was told of yet
-	code       uint32               // of the stream that is closing
+	code       uint32               // of the last reset
 	lastStream uint32               // of a GOAWAY
 	reason     Reason               // of the stream that is closing
-	by         Side                 // who has reset it
+	by         Side                 // who has sent it
 	goAway     bool
 	finished   bool // the server says nothing more
 	crowded    bool // the table of streams has grown
@@ -412,26 +413,18 @@ func (c *Conn) say(r *Reader, b Budget, time int64) Event {
 		}
 		c.pending = nil
 		if s.closing {
-			return c.sayClosed(r, b, s)
+			c.remove(r, b, s)
+			if s.told {
+				r.Stream, r.Side, r.Reason, r.Code = s, c.by, c.reason, c.code
+				return Closed
+			}
+			c.recycle(r, b)
 		}
 	}
 }
 
-func (c *Conn) sayClosed(r *Reader, b Budget, s *Stream) Event {
-	c.remove(r, b, s)
-	switch c.reason {
-	case ReasonEvicted:
-		r.Stats.StreamsEvicted++
-	case ReasonExpired:
-		r.Stats.StreamsExpired++
-	}
-	r.Stream, r.Side, r.Reason, r.Code = s, c.by, c.reason, c.code
-	c.code = 0
-	return Closed
-}
-
 // due finds a stream that is to be closed: because the connection has ended,
-// because the server won't answer, or because nothing was heard of it.
+// the server won't answer, or nothing was heard of it.
 func (c *Conn) due(time int64) bool {
 	s := c.oldest
 	switch {
@@ -442,6 +435,9 @@ func (c *Conn) due(time int64) bool {
 		return true
 	case s.last < c.before:
 		c.close(s, ReasonExpired)
+		return true
+	case !c.dir[Client].heard && s.last < time-raceWait && s.half[Server].state == halfOver:
+		c.close(s, ReasonEnded)
 		return true
 	}
 	if c.draining {

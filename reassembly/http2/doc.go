@@ -20,13 +20,14 @@
 //
 // # Events
 //
-// Every stream that has a Head is Closed at last, whatever ends it; Reader.Reason
-// says what. In between, each message that has a Head has an End, unless memory
+// Every stream that has a Head is Closed at last, whatever ends it, and no other;
+// Reader.Reason says what. In between, each message that has a Head has an End, unless memory
 // was short. Heads of interim responses (1xx) have no End, and those of unknown
 // status may have been interim: the last Head before the End is the response's.
 // A pushed request is a request of its stream, with [Stream.Push] set; it ends at
 // once. A response normally comes after the request that it answers; where the
-// directions race, or the request was lost, it comes first or alone.
+// directions race, or the request was lost, it comes first or alone (and then
+// may do so again after the Closed, where the server says more).
 // On a stream that CONNECT made a tunnel (RFC 9113 section 8.5, RFC 8441) both
 // messages end, without content, when the 2xx comes; Tunnel events follow.
 //

@@ -249,6 +249,9 @@ func (r *reading) note(e http2.Event) {
 		return
 	}
 	id := x.Stream.ID
+	if e == http2.Head && x.Side == http2.Server {
+		delete(r.done, id) // an answer alone: its request may have been lost
+	}
 	require.False(r.t, r.done[id], "an event after Closed of stream %d", id)
 	text := ""
 	switch e {
@@ -302,9 +305,6 @@ func (r *reading) note(e http2.Event) {
 		return
 	case http2.Closed:
 		r.done[id] = true
-		if !r.heads[id] {
-			delete(r.done, id)
-		}
 		text = "closed " + [...]string{"ended", "reset", "goaway", "connection", "evicted", "expired"}[x.Reason]
 		if x.Reason == http2.ReasonReset {
 			text += fmt.Sprintf(" by %s %d", sides[x.Side], x.Code)

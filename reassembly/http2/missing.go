@@ -10,6 +10,7 @@ func (c *Conn) Upgrade(r *Reader, b Budget, head bool) *Stream {
 	c.dir[Client].newest = 1
 	if s != nil {
 		s.half[Client].state = halfOver
+		s.told = true
 		s.head = head
 	}
 	return s

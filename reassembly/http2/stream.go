@@ -10,6 +10,7 @@ type Stream struct {
 	older, newer *Stream // in order of activity
 	last         int64   // capture time of its last frame, ns since the epoch
 	closing      bool
+	told         bool // there was an event of it
 	connect      bool // the method is CONNECT
 	tunnel       bool // and a 2xx has answered it
 	head         bool // the method is HEAD
@@ -125,6 +126,13 @@ func (c *Conn) remove(r *Reader, b Budget, s *Stream) {
 	}
 	b.Give(streamCost)
 	r.Stats.StreamsClosed++
+	switch {
+	case !s.closing:
+	case c.reason == ReasonEvicted:
+		r.Stats.StreamsEvicted++
+	case c.reason == ReasonExpired:
+		r.Stats.StreamsExpired++
+	}
 	c.gone = s
 }
 
