@@ -206,6 +206,9 @@ type Packet struct {
 type Batch struct {
 	Packets []Packet
 	Clock   int64 // ns since the epoch
+	// Secrets is a TLS key log (the format of SSLKEYLOGFILE) that the capture
+	// itself holds, for the packets from here on; every worker gets it.
+	Secrets []byte
 }
 
 // Handler takes the batches of one worker. Calls for the same worker come one

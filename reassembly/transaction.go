@@ -60,6 +60,7 @@ type Transaction struct {
 	Fingerprint      string // core fingerprint: the only one that verdicts name
 	FingerprintLoose string
 	FingerprintWire  string
+	Hello            *Hello // nil in the transactions of HTTP
 	Informational    []int  // 1xx statuses before the final one
 	RefusedBy        string // verdict id by whose order the load balancer refused it
 	Flags            Flags
@@ -140,6 +141,15 @@ type OFX struct {
 	DestinationHash string   // account or payee that it is to
 	Amount          string   // as sent: 200.00
 	Currency        string   // ISO 4217: CURSYM of the transfer, or CURDEF of the response
+}
+
+// Hello is a ClientHello that stands for itself (`--detail tls`): then there is no
+// request and no response. What it says of the client's software and of the
+// server's name is in the Transaction.
+type Hello struct {
+	JA3       string   // MD5, hex
+	Version   uint16   // the highest that the client offers, as on the wire
+	Protocols []string // ALPN
 }
 
 // Annotation is what detection adds, as known when the transaction passed it;

@@ -23,6 +23,7 @@ type round struct {
 	buf     []byte
 	packets [][]capture.Packet // by worker
 	clock   int64
+	secrets []byte // key log that was read before the packets
 	// Packets point to memory outside buf: datagrams put together.
 	datagrams bool
 	users     atomic.Int32 // workers that have not returned yet
@@ -35,6 +36,7 @@ func newRound(workers int) *round {
 // reset makes the round empty. Buffers that one long record has made large
 // are not kept, nor are datagrams.
 func (r *round) reset() {
+	r.secrets = nil
 	for i := range r.packets {
 		if r.datagrams {
 			clear(r.packets[i])
@@ -89,7 +91,7 @@ func (c *soloCrew) next(ctx context.Context) *round {
 }
 
 func (c *soloCrew) deliver(r *round) {
-	c.handler(0, capture.Batch{Packets: r.packets[0], Clock: r.clock})
+	c.handler(0, capture.Batch{Packets: r.packets[0], Clock: r.clock, Secrets: r.secrets})
 }
 
 func (c *soloCrew) wait() {}
@@ -125,7 +127,7 @@ func (c *teamCrew) deliver(r *round) {
 
 func (c *teamCrew) work(worker int, queue <-chan *round) {
 	for r := range queue {
-		c.handler(worker, capture.Batch{Packets: r.packets[worker], Clock: r.clock})
+		c.handler(worker, capture.Batch{Packets: r.packets[worker], Clock: r.clock, Secrets: r.secrets})
 		if r.users.Add(-1) == 0 {
 			c.free <- r
 		}

@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,10 +49,7 @@ func (o *Options) validate() error {
 
 func formatTime(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
 
-const (
-	maxSecrets    = 16 << 20 // octets of key logs that are kept
-	maxSourceLink = 1 << 16  // interfaces that have a number of their own
-)
+const maxSourceLink = 1 << 16 // interfaces that have a number of their own
 
 // Source reads captures. It implements capture.Source.
 type Source struct {
@@ -64,10 +60,6 @@ type Source struct {
 
 	done  atomic.Int64 // octets read from disk
 	stats counters
-
-	mu          sync.Mutex
-	secrets     [][]byte
-	secretsSize int
 
 	// Owned by Run.
 	decoder    *decode.Decoder
@@ -140,16 +132,6 @@ func (s *Source) Inputs() []string {
 
 // Skipped returns what was found in folders and is no capture.
 func (s *Source) Skipped() []string { return s.skipped }
-
-// Secrets returns the TLS key logs (the format of SSLKEYLOGFILE) of the
-// decryption secrets blocks read until now, in order. Up to 16 MiB are kept;
-// blocks beyond that are passed over. It may be called at any time from any
-// goroutine; the slices must not be changed.
-func (s *Source) Secrets() [][]byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.secrets[:len(s.secrets):len(s.secrets)]
-}
 
 // Stats returns the books until now. It may be called at any time from any
 // goroutine. Packets outside the time range are in none of the counters.
@@ -247,7 +229,13 @@ func (s *Source) read(ctx context.Context, in *input, crew crew) error {
 				}
 				out.add(&rec)
 			case recordSecrets:
-				s.keepSecrets(rec.data)
+				// They are for the packets behind them, whatever the round.
+				secrets := append([]byte(nil), rec.data...)
+				out.flush()
+				if err := out.renew(ctx, scan, false); err != nil {
+					return err
+				}
+				out.round.secrets = secrets
 			}
 		case scanMore:
 			out.flush()
@@ -281,16 +269,6 @@ func (s *Source) intern(name string, link capture.LinkType) uint16 {
 		s.interfaces[key] = index
 	}
 	return index
-}
-
-func (s *Source) keepSecrets(keyLog []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.secretsSize+len(keyLog) > maxSecrets {
-		return
-	}
-	s.secretsSize += len(keyLog)
-	s.secrets = append(s.secrets, append([]byte(nil), keyLog...))
 }
 
 // outlet fills rounds with decoded packets.

@@ -223,21 +223,36 @@ func TestTimeResolutions(t *testing.T) {
 	assert.ErrorContains(t, c.prepare(), "if_tsoffset of -9223372036854775808 seconds")
 }
 
-func TestSecretsOfAPcapngAreKept(t *testing.T) {
+func TestEveryWorkerGetsTheSecretsThatStandBeforeItsPackets(t *testing.T) {
 	var b bytes.Buffer
 	w, err := NewWriter(&b, PcapNG, Interface{"eth0", capture.LinkEthernet})
 	require.NoError(t, err)
-	require.NoError(t, w.WriteSecrets([]byte("CLIENT_RANDOM 00 11\n")))
 	require.NoError(t, w.WritePacket(1, apiFrame(0, false), 0))
+	require.NoError(t, w.WriteSecrets([]byte("CLIENT_RANDOM 00 11\n")))
+	require.NoError(t, w.WritePacket(2, apiFrame(0, false), 0))
 	require.NoError(t, w.WriteSecrets([]byte("CLIENT_RANDOM 22 33\n")))
-	big := make([]byte, maxSecrets)
-	require.NoError(t, w.WriteSecrets(big), "more than is kept")
+	require.NoError(t, w.WriteSecrets([]byte("CLIENT_RANDOM 44 55\n")))
+	require.NoError(t, w.WritePacket(3, apiFrame(0, false), 0))
 	require.NoError(t, w.Flush())
+	path := write(t, t.TempDir(), "x", b.Bytes())
 
-	got, s, err := read(t, Options{}, write(t, t.TempDir(), "x", b.Bytes()))
-	require.NoError(t, err)
-	assert.Len(t, got, 1)
-	assert.Equal(t, [][]byte{[]byte("CLIENT_RANDOM 00 11\n"), []byte("CLIENT_RANDOM 22 33\n")}, s.Secrets())
+	for _, workers := range []int{1, 3} {
+		s, err := Open([]string{path}, Options{Workers: workers})
+		require.NoError(t, err)
+		known := make([]string, workers)
+		seen := make([]string, 3)
+		require.NoError(t, s.Run(t.Context(), func(worker int, batch capture.Batch) {
+			known[worker] += string(batch.Secrets)
+			for _, p := range batch.Packets {
+				seen[p.Time-1] = known[worker]
+			}
+		}))
+		all := "CLIENT_RANDOM 00 11\nCLIENT_RANDOM 22 33\nCLIENT_RANDOM 44 55\n"
+		assert.Equal(t, []string{"", "CLIENT_RANDOM 00 11\n", all}, seen, "%d workers", workers)
+		for _, k := range known {
+			assert.Equal(t, all, k)
+		}
+	}
 }
 
 func TestWrongInputsGetAClearError(t *testing.T) {

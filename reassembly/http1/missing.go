@@ -50,6 +50,21 @@ func (p *Parser) Missing(r *Reader, b Budget, n int64) {
 	}
 }
 
+// MissingSome says that octets will not come, at most n: how many is not known. A
+// body ends here, and what comes next is no message until one can be proven.
+func (p *Parser) MissingSome(r *Reader, b Budget, n int64) {
+	switch p.state {
+	case stateLength:
+		p.Missing(r, b, p.remain+1)
+	case stateToClose, stateChunkData:
+		p.kept.capped = true
+		p.gap += n
+		p.breakOff(0)
+	default:
+		p.Missing(r, b, n)
+	}
+}
+
 // over counts n missing octets of the body.
 func (p *Parser) over(n int64) {
 	p.remain -= n

@@ -11,6 +11,9 @@ import (
 
 // AppendTransaction appends tx as one line, with its line feed.
 func AppendTransaction(dst []byte, tx *reassembly.Transaction) []byte {
+	if tx.Hello != nil {
+		return appendHello(dst, tx)
+	}
 	b := slices.Grow(dst, typicalLine)
 	b = append(b, `{"@timestamp":`...)
 	start := len(b)
@@ -33,10 +36,10 @@ func AppendTransaction(dst []byte, tx *reassembly.Transaction) []byte {
 		b = append(b, '}')
 	}
 	b, tls := open(b, `,"tls":`)
-	b, hello := open(b, `,"client":`)
+	b, client := open(b, `,"client":`)
 	b = str(b, `,"ja4":"`, tx.JA4)
 	b = str(b, `,"server_name":"`, tx.ServerName)
-	b = tls.end(hello.end(b))
+	b = tls.end(client.end(b))
 	if tx.Auth.UserHash != "" {
 		b = appendQuoted(append(b, `,"user":{"hash":"`...), tx.Auth.UserHash)
 		b = append(b, '}')
@@ -88,7 +91,11 @@ func appendClient(b []byte, tx *reassembly.Transaction, source int) []byte {
 func appendNetwork(b []byte, tx *reassembly.Transaction) []byte {
 	b, network := open(b, `,"network":`)
 	b = str(b, `,"community_id":"`, tx.CommunityID)
-	b = append(b, `,"protocol":"http"`...)
+	protocol := "http"
+	if tx.Hello != nil {
+		protocol = "tls"
+	}
+	b = append(append(append(b, `,"protocol":"`...), protocol...), '"')
 	if len(tx.VLAN) > 0 {
 		b = append(b, `,"vlan":{"id":[`...)
 		for i, id := range tx.VLAN {

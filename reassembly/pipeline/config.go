@@ -6,6 +6,7 @@ import (
 	"offpath/capture"
 	"offpath/reassembly/content"
 	"offpath/reassembly/tcp"
+	"offpath/reassembly/tls"
 )
 
 // Config is what a Pipeline needs to know. Fields that are 0 take their
@@ -19,6 +20,10 @@ type Config struct {
 	Memory int64
 	// Content says what is taken from messages.
 	Content content.Config
+	// Hellos makes every ClientHello a Transaction of its own, with Hello set.
+	Hellos bool
+	// TLS says what to decrypt with.
+	TLS tls.Config
 	// TCP holds timeouts and limits per flow; its MaxFlows is derived from
 	// Memory unless it is set.
 	TCP tcp.Config

@@ -3,18 +3,24 @@ package pipeline
 import (
 	"offpath/reassembly"
 	"offpath/reassembly/http1"
+	"offpath/reassembly/http2"
+	"offpath/reassembly/message"
 	"offpath/reassembly/tcp"
+	"offpath/reassembly/tls"
+	"offpath/reassembly/websocket"
 )
 
-// conn is a connection that speaks HTTP/1, or may.
+// conn is a connection that speaks HTTP/1, or may. What else it is made of, or
+// speaks, is in its layers.
 type conn struct {
 	parser   [2]http1.Parser // by direction
 	queue    *exchange       // requests whose transaction is not finished, in order
 	newest   *exchange       // the last of them
 	identity *identity       // nil before the first request
+	layers   *layers         // nil: HTTP/1 and nothing else
 	last     int64           // capture time of the server's last segment
 
-	skipped   uint32 // KiB of a connection joined in the middle that were no HTTP
+	skipped   uint16 // KiB of a connection joined in the middle that were no HTTP
 	sequence  uint32 // requests so far
 	anomalies reassembly.Anomalies
 	queued    uint8
@@ -29,8 +35,8 @@ type conn struct {
 	interim       bool    // the response being read is a 1xx
 	serverEnded   bool    // no more responses come
 	midstream     bool    // joined after its start, or lost it
-	cut           bool    // the capture ended
 	prefaced      bool    // began with something else than HTTP
+	turned        bool    // another protocol begins with the server's next octet
 }
 
 // maxSpareConns bounds worker.spareConns.
@@ -77,27 +83,11 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 		c.midstream = f.Midstream()
 		f.Conn = c
 	}
-	if !c.oriented && !s.orient(f, c, d, seg.Data) {
-		return len(seg.Data)
-	}
-	if !c.heard[d] {
-		c.heard[d] = true
-		if c.midstream || !f.Synchronised(d) {
-			c.parser[d].Seek()
-		}
-	}
-	if !c.spoken && !c.midstream && !c.prefaced && c.parser[d].Idle() && s.foreign(f, c, d, seg.Data) {
-		return len(seg.Data)
-	}
 	in := http1.Input{Data: seg.Data, Position: http1.Position{Time: seg.Time, Seq: seg.Seq, Ack: seg.Ack, HasAck: seg.HasAck}}
-	if d == c.client {
-		s.requests(f, c, &in, seg.Last)
+	if c.layers != nil && c.layers.tls != nil {
+		s.decrypt(f, c, d, &in, seg.Last)
 	} else {
-		c.last = seg.Time
-		s.responses(f, c, &in, seg.Last)
-	}
-	if !c.spoken && c.oriented && c.parser[d].Seeking() && !f.Ignored() {
-		s.skip(f, c, seg.Data)
+		s.read(f, c, d, &in, seg.Last)
 	}
 	if f.Ignored() {
 		return len(seg.Data)
@@ -105,18 +95,74 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 	return len(seg.Data) - len(in.Data)
 }
 
+// read takes octets of an application protocol, in the clear or decrypted. What
+// is left in the input waits.
+func (s *shard) read(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, last bool) {
+	switch l := c.layers; {
+	case l != nil && l.http2 != nil:
+		s.readStreams(f, c, d, in, last)
+		return
+	case l != nil && l.socket != nil:
+		l.socket[d].Read(in.Data)
+		in.Data = nil
+		return
+	}
+	if c.fresh(f, d) && s.passedOn(f, c, d, in) {
+		return
+	}
+	if !c.spoken && (s.startsTLS(f, c, d, in, last) || s.joinsStreams(f, c, d, in, last)) {
+		return
+	}
+	if !c.oriented && !s.orient(f, c, d, in) {
+		return
+	}
+	if !c.heard[d] {
+		c.heard[d] = true
+		if c.midstream || !f.Synchronised(d) {
+			c.parser[d].Seek()
+		}
+	}
+	if !c.spoken && !c.midstream && !c.prefaced && c.parser[d].Idle() && s.foreign(f, c, d, in, last) {
+		return
+	}
+	data := in.Data
+	if d == c.client {
+		s.requests(f, c, in, last)
+	} else {
+		c.last = in.Time
+		s.responses(f, c, in, last)
+	}
+	if !c.spoken && c.oriented && c.parser[d].Seeking() && !f.Ignored() {
+		s.skip(f, c, data)
+	}
+}
+
+// fresh reports whether a direction's next octet is its first, for all that is
+// known, and may be a client's.
+func (c *conn) fresh(f *tcp.Flow, d tcp.Direction) bool {
+	if c.heard[d] || c.midstream || c.prefaced {
+		return false
+	}
+	client, known := f.Client()
+	return !known || d == client
+}
+
 // orient finds out who is the client, from the handshake or from the first
 // segment that tells. It returns false if it is not known yet.
-func (s *shard) orient(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) bool {
+func (s *shard) orient(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input) bool {
 	client, known := f.Client()
+	begun := false
 	if !known || c.prefaced {
-		switch http1.Prove(data) {
-		case http1.Request:
+		switch like := http1.Prove(in.Data); {
+		case like == http1.Request:
 			client = d
-		case http1.Response:
+		case like == http1.Response:
 			client = d.Other()
+		case c.prefaced && !c.midstream && mayBeginRequest(in.Data):
+			client, begun = d, true
 		default:
-			s.skip(f, c, data)
+			s.skip(f, c, in.Data)
+			in.Data = nil
 			return false
 		}
 		f.SetClient(client)
@@ -124,18 +170,26 @@ func (s *shard) orient(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) bool 
 	c.client, c.oriented = client, true
 	c.parser[client.Other()].Answer()
 	if c.prefaced {
-		c.parser[0].Seek()
-		c.parser[1].Seek()
+		c.parser[client.Other()].Seek()
+		if !begun {
+			c.parser[client].Seek()
+		}
 	}
 	return true
+}
+
+// mayBeginRequest reports whether a segment may hold the beginning of a request
+// line whose rest is in the next ones.
+func mayBeginRequest(data []byte) bool {
+	return 'A' <= data[0] && data[0] <= 'Z' && http1.Recognise(data) == http1.Undecided
 }
 
 // skip counts octets of a connection that prove nothing, and gives it up when it
 // is something else, or too long.
 func (s *shard) skip(f *tcp.Flow, c *conn, data []byte) {
-	c.skipped += uint32(len(data)+1023) / 1024
+	c.skipped += uint16((len(data) + 1023) / 1024)
 	switch {
-	case len(data) > 2 && 0x14 <= data[0] && data[0] <= 0x17 && data[1] == 3 && data[2] <= 4: // TLS record
+	case tls.Looks(data) == tls.Midstream:
 		s.stats.ConnectionsTLS++
 	case c.skipped > maxUnproven, c.skipped > maxPreface && c.prefaced:
 		s.stats.ConnectionsOther++
@@ -145,36 +199,34 @@ func (s *shard) skip(f *tcp.Flow, c *conn, data []byte) {
 	s.leave(f, c)
 }
 
-// foreign gives up a connection whose first octets are those of a protocol that
-// never turns to HTTP/1. Of others the beginning is searched for a message.
-func (s *shard) foreign(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) bool {
+// foreign turns to the protocol that a connection's first octets are of, if it is
+// not HTTP/1. Of one that isn't known the beginning is searched for a message.
+func (s *shard) foreign(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, last bool) bool {
 	expected := http1.Request
 	if d != c.client {
 		expected = http1.Response
 	}
-	switch like := http1.Recognise(data); like {
-	case expected, http1.Undecided:
+	switch like := http1.Recognise(in.Data); {
+	case like == expected, like == http1.Undecided:
 		return false
-	case http1.TLS:
-		s.stats.ConnectionsTLS++
-	case http1.HTTP2:
-		s.stats.ConnectionsHTTP2++
+	case like == http1.TLS:
+		s.secure(f, c, c.client)
+		s.decrypt(f, c, d, in, last)
+	case like == http1.HTTP2 && d == c.client, d != c.client && http2.Opens(in.Data):
+		s.turnToStreams(f, c)
+		s.readStreams(f, c, d, in, last)
 	default:
-		s.preface(f, c, data)
-		return true
+		s.preface(f, c, in.Data)
+		in.Data = nil
 	}
-	s.leave(f, c)
 	return true
 }
 
 // preface starts over: a connection that began with something else than HTTP may
 // turn to it, and either side may be the client then.
 func (s *shard) preface(f *tcp.Flow, c *conn, data []byte) {
-	for d := range c.parser {
-		c.parser[d].Close(s.reader, s.budget)
-		c.parser[d] = http1.Parser{}
-	}
-	c.prefaced, c.oriented = true, false
+	s.startOver(c)
+	c.prefaced = true
 	s.skip(f, c, data)
 }
 
@@ -209,7 +261,7 @@ func (s *shard) requests(f *tcp.Flow, c *conn, in *http1.Input, last bool) {
 			if x := c.reading(); x != nil {
 				s.abandon(c, x)
 			}
-			if !c.spoken && !c.midstream && !c.prefaced {
+			if !c.spoken && !c.midstream {
 				s.preface(f, c, in.Data)
 				in.Data = nil
 				return
@@ -235,6 +287,7 @@ func (s *shard) requestHead(f *tcp.Flow, c *conn, p *http1.Parser) {
 	x.head = string(method) == "HEAD"
 	x.connect = string(method) == "CONNECT"
 	x.decides = x.connect || s.reader.Upgrade()
+	x.h2c = x.decides && s.asksForStreams()
 	if c.newest == nil {
 		c.queue = x
 	} else {
@@ -253,7 +306,7 @@ func (s *shard) requestEnd(f *tcp.Flow, c *conn, p *http1.Parser, in *http1.Inpu
 	x.anomalies |= p.Anomalies()
 	x.broken = x.broken || p.Broken()
 	if x.tx == nil {
-		s.extract(f, c, x)
+		s.extract(f, c, x, &s.reader.Head, s.reader.Body)
 	} else {
 		x.tx.Request.BodyBytes = p.Body()
 	}
@@ -305,6 +358,13 @@ func (s *shard) responses(f *tcp.Flow, c *conn, in *http1.Input, last bool) {
 		case http1.End:
 			s.responseEnd(f, c, p)
 			if f.Ignored() {
+				return
+			}
+			if c.turned {
+				c.turned = false
+				if len(in.Data) > 0 {
+					s.read(f, c, c.client.Other(), in, last)
+				}
 				return
 			}
 		case http1.Lost:
@@ -363,7 +423,7 @@ func (s *shard) orphan(c *conn) {
 	switch {
 	case c.interim:
 		s.stats.Informational++
-	case c.midstream || c.unproven():
+	case c.midstream || c.unproven() || c.parser[c.client].Seeking() || c.layers != nil && c.layers.doubt:
 		s.stats.ResponsesUnpaired++
 	default:
 		s.stats.ResponsesUnsolicited++
@@ -387,10 +447,14 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 	x.anomalies |= p.Anomalies()
 	x.broken = x.broken || p.Broken()
 	x.last = c.last
-	upgraded := x.flags & (reassembly.FlagUpgraded | reassembly.FlagTunnel)
 	if x.tx == nil { // the response came before the request's end
-		c.parser[c.client].Peek(s.reader, func() { s.extract(f, c, x) })
+		c.parser[c.client].Peek(s.reader, func() { s.extract(f, c, x, &s.reader.Head, s.reader.Body) })
 	}
+	if x.h2c && s.reader.Head.Status == 101 && x.ended {
+		s.upgradeToStreams(f, c, x)
+		return
+	}
+	upgraded := x.flags & (reassembly.FlagUpgraded | reassembly.FlagTunnel)
 	s.extractor.Response(x.tx, &s.reader.Head, s.reader.Body)
 	if x.ended {
 		s.emit(f, c)
@@ -398,12 +462,47 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 	switch {
 	case upgraded&reassembly.FlagUpgraded != 0:
 		s.stats.ConnectionsUpgraded++
+		if value, _ := s.reader.Head.Get("upgrade"); message.EqualFold(value, "websocket") {
+			s.turnToSocket(c)
+		} else {
+			s.leave(f, c)
+		}
 	case upgraded != 0:
 		s.stats.ConnectionsTunnel++
-	default:
+		s.tunnel(f, c)
+	}
+}
+
+// turnToSocket makes a connection one that is a WebSocket, of which frames are
+// counted.
+func (s *shard) turnToSocket(c *conn) {
+	client := c.client
+	s.startOver(c)
+	c.client, c.oriented, c.turned = client, true, true
+	c.over().socket = new([2]websocket.Counter)
+	c.layers.socket[client.Other()].Server()
+}
+
+// tunnel starts over after CONNECT: what follows is another connection, which may
+// be secured, and may speak HTTP.
+func (s *shard) tunnel(f *tcp.Flow, c *conn) {
+	if c.layers != nil && c.layers.tls != nil {
+		s.leave(f, c)
 		return
 	}
-	s.leave(f, c)
+	s.giveUpEnded(f, c)
+	s.startOver(c)
+	c.prefaced, c.turned, c.spoken, c.midstream = true, true, false, false
+	c.skipped = 0
+}
+
+// startOver forgets what was read of messages.
+func (s *shard) startOver(c *conn) {
+	for d := range c.parser {
+		c.parser[d].Close(s.reader, s.budget)
+		c.parser[d] = http1.Parser{}
+	}
+	c.oriented = false
 }
 
 // leave stops reading a connection: from here on it speaks something else.
@@ -414,6 +513,14 @@ func (s *shard) leave(f *tcp.Flow, c *conn) {
 		s.pump(f, c, c.client)
 		s.giveUpEnded(f, c)
 	}
+	s.release(c)
+}
+
+// release gives back what a connection keeps.
+func (s *shard) release(c *conn) {
 	c.parser[0].Close(s.reader, s.budget)
 	c.parser[1].Close(s.reader, s.budget)
+	if c.layers != nil {
+		s.releaseLayers(c)
+	}
 }

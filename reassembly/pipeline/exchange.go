@@ -3,6 +3,7 @@ package pipeline
 import (
 	"offpath/reassembly"
 	"offpath/reassembly/http1"
+	"offpath/reassembly/message"
 	"offpath/reassembly/tcp"
 )
 
@@ -28,6 +29,7 @@ type exchange struct {
 	head          bool // its method is HEAD
 	connect       bool // its method is CONNECT
 	decides       bool // its answer decides which protocol follows
+	h2c           bool // it asks for HTTP/2
 }
 
 // maxInformational bounds Transaction.Informational.
@@ -53,21 +55,31 @@ func (w *worker) recycle(x *exchange) {
 	}
 }
 
-// extract makes the transaction from the request that the reader holds.
-func (s *shard) extract(f *tcp.Flow, c *conn, x *exchange) {
+// extract makes the transaction of a request.
+func (s *shard) extract(f *tcp.Flow, c *conn, x *exchange, head *message.Head, body message.Body) {
+	if x.tx == nil {
+		x.tx = reassembly.NewTransaction()
+		x.tx.Duration = reassembly.Unknown
+	}
+	tx := x.tx
+	s.identify(f, c, tx, x.first.Time, x.sequence)
+	s.extractor.Request(tx, head, body)
+}
+
+// identify says where and when a transaction was.
+func (s *shard) identify(f *tcp.Flow, c *conn, tx *reassembly.Transaction, start int64, sequence int) {
 	if c.identity == nil {
 		c.identity = newIdentity(f.Endpoint(0), f.Endpoint(1), f.Wrapping())
 	}
-	tx := reassembly.NewTransaction()
-	x.tx = tx
-	tx.Start = x.first.Time
-	tx.Duration = reassembly.Unknown
+	tx.Start = start
 	tx.Source, tx.Destination = f.Endpoint(c.client), f.Endpoint(c.client.Other())
 	tx.CommunityID, tx.VLAN, tx.Encapsulation = c.identity.communityID, c.identity.vlan, c.identity.encapsulation
-	tx.Sequence = x.sequence
-	id := c.identity.eventID(tx.Start, tx.Sequence)
+	tx.Sequence = sequence
+	id := c.identity.eventID(start, sequence)
 	tx.ID = s.ids.add(id[:])
-	s.extractor.Request(tx, &s.reader.Head, s.reader.Body)
+	if l := c.layers; l != nil {
+		tx.Client, tx.JA4, tx.ServerName = l.client, l.ja4, l.serverName
+	}
 }
 
 // emit finishes a transaction and takes its exchange out of the queue, whose
@@ -79,6 +91,11 @@ func (s *shard) emit(f *tcp.Flow, c *conn) {
 		c.newest = nil
 	}
 	c.queued--
+	s.finish(f, c, x)
+}
+
+// finish hands a transaction over.
+func (s *shard) finish(f *tcp.Flow, c *conn, x *exchange) {
 	tx := x.tx
 	tx.End = s.table.Clock()
 	tx.Informational = x.informational
@@ -103,7 +120,7 @@ func (s *shard) emit(f *tcp.Flow, c *conn) {
 	if tx.Complete = x.answered && x.ended && !x.broken; tx.Complete {
 		s.stats.Complete++
 	}
-	if c.cut && !tx.Complete {
+	if s.cut && !tx.Complete {
 		tx.Flags |= reassembly.FlagTruncated
 	}
 	s.stats.Transactions++

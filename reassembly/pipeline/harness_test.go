@@ -71,7 +71,7 @@ func balance(t testing.TB, s *pipeline.Stats) {
 		closed += n
 	}
 	assert.Equal(t, s.TCP.FlowsOpened, closed, "flows")
-	assert.Equal(t, s.HTTP.Requests, s.Transactions+s.RequestsAbandoned, "requests")
+	assert.Equal(t, s.HTTP.Requests+s.HTTP2.Requests, s.Transactions+s.RequestsAbandoned, "requests")
 }
 
 // lines renders what tests compare: one line per transaction.

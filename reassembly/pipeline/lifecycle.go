@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"math"
+
 	"offpath/reassembly"
 	"offpath/reassembly/http1"
 	"offpath/reassembly/tcp"
@@ -13,8 +15,14 @@ func (s *shard) Missing(f *tcp.Flow, d tcp.Direction, n int64, why tcp.Cause) {
 		c = s.newConn()
 		f.Conn = c
 	}
-	c.midstream = c.midstream || !c.spoken
+	if l := c.layers; l != nil && l.tls != nil {
+		l.doubt = true
+		l.tls.Missing(s.records, s.budget, d == c.client, n, s.inside(f, c))
+		s.settle(f, c)
+		return
+	}
 	if !c.oriented {
+		c.midstream = true
 		return
 	}
 	if why == tcp.CauseCut {
@@ -22,7 +30,26 @@ func (s *shard) Missing(f *tcp.Flow, d tcp.Direction, n int64, why tcp.Cause) {
 			x.flags |= reassembly.FlagTruncated
 		}
 	}
-	c.parser[d].Missing(s.reader, s.budget, n)
+	s.missing(f, c, d, n, true)
+}
+
+// missing says that octets of an application protocol are missing: n of them if
+// exact, else at most so many.
+func (s *shard) missing(f *tcp.Flow, c *conn, d tcp.Direction, n int64, exact bool) {
+	c.midstream = c.midstream || !c.spoken
+	switch l := c.layers; {
+	case l != nil && l.socket != nil:
+		l.socket[d].Missing(n)
+		return
+	case l != nil && l.http2 != nil && exact:
+		l.http2.Missing(s.frames, s.budget, c.side(d), n)
+	case l != nil && l.http2 != nil:
+		l.http2.Missing(s.frames, s.budget, c.side(d), math.MaxInt32) // beyond any frame
+	case exact:
+		c.parser[d].Missing(s.reader, s.budget, n)
+	default:
+		c.parser[d].MissingSome(s.reader, s.budget, n)
+	}
 	s.pump(f, c, d)
 }
 
@@ -41,7 +68,9 @@ func (c *conn) current(d tcp.Direction) *exchange {
 // pump reads on without input.
 func (s *shard) pump(f *tcp.Flow, c *conn, d tcp.Direction) {
 	var none http1.Input
-	if d == c.client {
+	if c.layers != nil && c.layers.http2 != nil {
+		s.readStreams(f, c, d, &none, true)
+	} else if d == c.client {
 		s.requests(f, c, &none, true)
 	} else {
 		s.responses(f, c, &none, true)
@@ -61,7 +90,19 @@ func (s *shard) End(f *tcp.Flow, d tcp.Direction) {
 	if c == nil || !c.oriented {
 		return
 	}
-	c.parser[d].Finish(s.reader, s.budget, true)
+	s.ended(f, c, d, c.layers == nil || c.layers.tls == nil)
+}
+
+// ended says that a side says nothing more.
+func (s *shard) ended(f *tcp.Flow, c *conn, d tcp.Direction, clean bool) {
+	if l := c.layers; l != nil && l.socket != nil {
+		return
+	} else if l != nil && l.http2 != nil {
+		l.http2.Finish(c.side(d))
+		s.pump(f, c, d)
+		return
+	}
+	c.parser[d].Finish(s.reader, s.budget, clean)
 	s.pump(f, c, d)
 	if d != c.client && !f.Ignored() {
 		c.serverEnded = true
@@ -70,9 +111,17 @@ func (s *shard) End(f *tcp.Flow, d tcp.Direction) {
 }
 
 // Timeout implements tcp.Consumer: no response can be hoped for where the
-// server's packets are not on the mirror.
+// server's packets are not on the mirror; and secrets may have come.
 func (s *shard) Timeout(f *tcp.Flow) {
-	if c, _ := f.Conn.(*conn); c != nil && c.oriented && !f.Seen(c.client.Other()) {
+	c, _ := f.Conn.(*conn)
+	if c == nil || !c.oriented {
+		return
+	}
+	if l := c.layers; l != nil && l.tls != nil {
+		l.tls.Retry(s.records, s.budget, s.table.Clock(), s.inside(f, c))
+		s.settle(f, c)
+	}
+	if !f.Seen(c.client.Other()) && !f.Ignored() {
 		s.giveUpEnded(f, c)
 	}
 }
@@ -83,18 +132,33 @@ func (s *shard) Close(f *tcp.Flow, why tcp.Reason) {
 	if c == nil {
 		return
 	}
-	c.cut = why == tcp.ReasonEndOfInput
+	s.cut = why == tcp.ReasonEndOfInput
+	if l := c.layers; l != nil && l.tls != nil {
+		l.tls.Close(s.records, s.budget, s.inside(f, c))
+	}
 	if c.oriented {
 		for _, d := range []tcp.Direction{c.client, c.client.Other()} {
-			if x := c.current(d); x != nil && why == tcp.ReasonReset {
-				x.anomalies |= reassembly.AnomalyResetInMessage
-			}
-			c.parser[d].Finish(s.reader, s.budget, why == tcp.ReasonFIN)
-			s.pump(f, c, d)
+			s.closed(f, c, d, why)
 		}
 		s.giveUpEnded(f, c)
 	}
-	c.parser[0].Close(s.reader, s.budget)
-	c.parser[1].Close(s.reader, s.budget)
+	s.cut = false
+	s.release(c)
 	s.recycleConn(c)
+}
+
+// closed finishes what a side was saying.
+func (s *shard) closed(f *tcp.Flow, c *conn, d tcp.Direction, why tcp.Reason) {
+	if l := c.layers; l != nil && l.socket != nil {
+		return
+	} else if l != nil && l.http2 != nil {
+		l.http2.Finish(c.side(d))
+		s.pump(f, c, d)
+		return
+	}
+	if x := c.current(d); x != nil && why == tcp.ReasonReset {
+		x.anomalies |= reassembly.AnomalyResetInMessage
+	}
+	c.parser[d].Finish(s.reader, s.budget, why == tcp.ReasonFIN)
+	s.pump(f, c, d)
 }

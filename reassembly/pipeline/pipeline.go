@@ -8,7 +8,9 @@ import (
 	"offpath/reassembly"
 	"offpath/reassembly/content"
 	"offpath/reassembly/http1"
+	"offpath/reassembly/http2"
 	"offpath/reassembly/tcp"
+	"offpath/reassembly/tls"
 )
 
 // Pipeline turns batches of packets into transactions.
@@ -78,8 +80,12 @@ type worker struct {
 	shards [capture.Shards]*shard
 	next   int64 // no timer of any shard is due before it
 	clock  int64 // of the last batch
+	cut    bool  // the flow at hand is closed because the capture has ended
 
 	reader     *http1.Reader
+	frames     *http2.Reader
+	records    *tls.Reader
+	plain      inside // of the connection that is being decrypted
 	extractor  *content.Extractor
 	done       []*reassembly.Transaction
 	spare      []*exchange
@@ -106,6 +112,10 @@ func newWorker(config *Config) (*worker, error) {
 	w := &worker{
 		config: config, next: math.MaxInt64, clock: math.MinInt64,
 		reader: http1.NewReader(config.Content.BodyLimit()), extractor: extractor,
+		frames: http2.NewReader(config.Content.BodyLimit()),
+	}
+	if w.records, err = tls.NewReader(config.TLS); err != nil {
+		return nil, err
 	}
 	if _, err := w.newShard(); err != nil {
 		return nil, err
@@ -123,6 +133,9 @@ func (w *worker) newShard() (s *shard, err error) {
 func (w *worker) batch(b capture.Batch) {
 	clear(w.done)
 	w.done = w.done[:0]
+	if len(b.Secrets) > 0 {
+		w.records.Learn(b.Secrets)
+	}
 	for i := range b.Packets {
 		p := &b.Packets[i]
 		if p.Disposition != capture.DispositionTCP {
@@ -172,4 +185,6 @@ func (w *worker) publish() {
 	defer w.mu.Unlock()
 	w.published = w.stats
 	w.published.HTTP = w.reader.Stats
+	w.published.HTTP2 = w.frames.Stats
+	w.published.TLS = w.records.Stats
 }

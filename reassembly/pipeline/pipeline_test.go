@@ -134,7 +134,7 @@ func TestConnections(t *testing.T) {
 		},
 		want: []string{"GET / 200 req=0 res=10000 reset_in_message incomplete"},
 	}, {
-		name: "CONNECT makes a tunnel, what goes through it is not read",
+		name: "CONNECT makes a tunnel, and HTTP that goes through it is read",
 		write: func(_ *script.Script, c *script.Connection) {
 			c.Open()
 			c.Client("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -142,7 +142,72 @@ func TestConnections(t *testing.T) {
 			exchangeOf(c, 2)
 			c.Close()
 		},
-		want: []string{"CONNECT a:443 200 req=0 res=0 tunnel"},
+		want: []string{"CONNECT a:443 200 req=0 res=0 tunnel", "GET /0 200 req=0 res=6", "GET /1 200 req=0 res=6"},
+	}, {
+		name: "HTTP/2 by upgrade: the request in HTTP/1 is answered in HTTP/2",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.Open()
+			c.Client("GET /a HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n")
+			c.Server("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" +
+				"\x00\x00\x00\x04\x00\x00\x00\x00\x00" + // SETTINGS
+				"\x00\x00\x01\x01\x04\x00\x00\x00\x01\x88" + // HEADERS: 200
+				"\x00\x00\x04\x00\x01\x00\x00\x00\x01body") // DATA, END_STREAM
+			c.Client("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00" +
+				"\x00\x00\x03\x01\x05\x00\x00\x00\x03\x82\x84\x86") // GET /
+			c.Server("\x00\x00\x01\x01\x05\x00\x00\x00\x03\x8d") // 404
+			c.Close()
+		},
+		want: []string{"GET /a 200 req=0 res=4 info=[101] upgraded", "GET / 404 req=0 res=0 missing_host"},
+	}, {
+		name: "a WebSocket is counted, what it says is no HTTP",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.Open()
+			c.Client("GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+			c.Server("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x05hello")
+			c.Client("\x81\x85\x00\x00\x00\x00GET /")
+			c.Close()
+		},
+		want: []string{"GET /chat 101 req=0 res=0 upgraded"},
+	}, {
+		name: "a PROXY protocol header comes before the request",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.Open()
+			c.Client("PROXY TCP4 203.0.113.9 192.0.2.1 5000 80\r\n" + get("/0"))
+			c.Server(ok("zero"))
+			c.Close()
+		},
+		want: []string{"GET /0 200 req=0 res=4"},
+	}, {
+		name: "a PROXY protocol header in octets",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.MSS = 1
+			c.Open()
+			c.Client("PROXY TCP4 203.0.113.9 192.0.2.1 5000 80\r\n" + get("/0"))
+			c.Server(ok("zero"))
+			c.Close()
+		},
+		want: []string{"GET /0 200 req=0 res=4"},
+	}, {
+		name: "what looks like a PROXY protocol header and is none is read as it is",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.MSS = 1
+			c.Open()
+			c.Client("PROPFIND /0 HTTP/1.1\r\nHost: a\r\n\r\n")
+			c.Server(ok("zero"))
+			c.Close()
+		},
+		want: []string{"PROPFIND /0 200 req=0 res=4"},
+	}, {
+		name: "a tunnel that carries something else is left alone",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.Open()
+			c.Client("CONNECT a:25 HTTP/1.1\r\nHost: a\r\n\r\n")
+			c.Server("HTTP/1.1 200 OK\r\n\r\n220 mail ready\r\n")
+			c.Client("HELO b\r\n")
+			c.Server("250 a\r\n")
+			c.Close()
+		},
+		want: []string{"CONNECT a:25 200 req=0 res=0 tunnel"},
 	}, {
 		name: "a refused CONNECT leaves HTTP as it was",
 		write: func(_ *script.Script, c *script.Connection) {

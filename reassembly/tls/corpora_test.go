@@ -147,11 +147,8 @@ func watch(t testing.TB, dir string, keyLog []byte) *sensor {
 		if err != nil {
 			continue
 		}
-		known := 0
 		err = source.Run(context.Background(), func(_ int, batch capture.Batch) {
-			for ; known < len(source.Secrets()); known++ {
-				s.secrets.Add(source.Secrets()[known])
-			}
+			s.secrets.Add(batch.Secrets)
 			for i := range batch.Packets {
 				p := &batch.Packets[i]
 				if p.Disposition == capture.DispositionTCP {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"offpath/reassembly/tls/hello"
+	"offpath/reassembly/tls/keylog"
 )
 
 // Reader is what the connections of one worker share. It is not for concurrent
@@ -16,6 +17,7 @@ type Reader struct {
 	Stats Stats
 
 	config Config
+	own    *keylog.Store // of Learn; nil: nothing was learnt
 	client hello.Client
 	server hello.Server
 	out    Plain
@@ -31,6 +33,17 @@ func NewReader(config Config) (*Reader, error) {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	return &Reader{config: config, plain: make([]byte, 0, maxBody), leaves: map[sessionKey]*rsa.PrivateKey{}}, nil
+}
+
+// Learn adds the lines of a key log that comes with the traffic, for the
+// connections of this Reader alone. More may come: from now on records wait for
+// their secrets.
+func (r *Reader) Learn(lines []byte) {
+	if r.own == nil {
+		r.own, _ = keylog.New(keylog.Config{Base: r.config.Secrets}) // it has the default bound
+		r.config.Secrets, r.config.Complete = r.own, false
+	}
+	r.own.Add(lines)
 }
 
 // learns reports whether there may be a secret for some connection.

@@ -66,6 +66,9 @@ type Config struct {
 	// has four or five and one of TLS 1.2 one. About 200 octets each are in use
 	// for those that are there. Default 262,144.
 	MaxSecrets int
+	// Base is where secrets are looked up that the Store does not hold; nil:
+	// nowhere.
+	Base *Store
 }
 
 func (c *Config) validate() error {
@@ -102,6 +105,7 @@ type Store struct {
 	order   []key // in order of arrival, a ring once it is full
 	oldest  int
 	max     int
+	base    *Store
 	stats   Stats
 }
 
@@ -110,7 +114,7 @@ func New(config Config) (*Store, error) {
 	if err := config.validate(); err != nil {
 		return nil, fmt.Errorf("key log: %w", err)
 	}
-	return &Store{secrets: map[key]Secret{}, max: config.MaxSecrets}, nil
+	return &Store{secrets: map[key]Secret{}, max: config.MaxSecrets, base: config.Base}, nil
 }
 
 // Add takes whole lines of a key log, ended by LF or CRLF; the last may lack its
@@ -207,13 +211,22 @@ func labelLike(name []byte) bool {
 // Lookup returns a secret of the connection with the given client random.
 func (s *Store) Lookup(label Label, random *Random) (Secret, bool) {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
 	secret, ok := s.secrets[key{*random, label}]
+	s.mu.RUnlock()
+	if !ok && s.base != nil {
+		return s.base.Lookup(label, random)
+	}
 	return secret, ok
 }
 
 // Generation grows whenever there is something new to look up.
-func (s *Store) Generation() uint64 { return s.generation.Load() }
+func (s *Store) Generation() uint64 {
+	n := s.generation.Load()
+	if s.base != nil {
+		n += s.base.Generation()
+	}
+	return n
+}
 
 // Stats may be called at any time from any goroutine.
 func (s *Store) Stats() Stats {

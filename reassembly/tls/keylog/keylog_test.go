@@ -85,6 +85,20 @@ func TestTheOldestSecretsGiveWay(t *testing.T) {
 	assert.Equal(t, keylog.Stats{Lines: 5, Secrets: 5, Evicted: 2}, s.Stats())
 }
 
+func TestWhatIsNotThereIsLookedUpInTheBase(t *testing.T) {
+	base := store(t, 0)
+	s, err := keylog.New(keylog.Config{Base: base})
+	require.NoError(t, err)
+	random := strings.Repeat("ab", 32)
+	before := s.Generation()
+	base.Add([]byte("CLIENT_RANDOM " + random + " " + strings.Repeat("11", 48)))
+	assert.Greater(t, s.Generation(), before)
+	assert.Equal(t, strings.Repeat("11", 48), lookup(s, keylog.Master, random))
+	s.Add([]byte("CLIENT_RANDOM " + random + " " + strings.Repeat("22", 48)))
+	assert.Equal(t, strings.Repeat("22", 48), lookup(s, keylog.Master, random))
+	assert.Equal(t, strings.Repeat("11", 48), lookup(base, keylog.Master, random))
+}
+
 func TestABadBoundIsQuoted(t *testing.T) {
 	_, err := keylog.New(keylog.Config{MaxSecrets: -1})
 	assert.EqualError(t, err, "key log: max secrets -1 is negative")

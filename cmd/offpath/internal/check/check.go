@@ -42,6 +42,14 @@ func All(ctx context.Context, c *config.Config, timeout time.Duration) []Result 
 		_, err := c.Hash.Key.ReadKey()
 		add("hash.key", c.Hash.Key.String(), err)
 	}
+	if c.TLS.KeyLog != "" {
+		_, err := os.Stat(c.TLS.KeyLog)
+		add("tls.keylog", c.TLS.KeyLog, err)
+	}
+	if len(c.TLS.Keys) > 0 {
+		_, err := wiring.ServerKeys(c.TLS.Keys)
+		add("tls.keys", strings.Join(c.TLS.Keys, ", "), err)
+	}
 	add("state.dir", c.State.Dir, tryFolder(c.State.Dir))
 	for _, file := range []struct{ key, path string }{
 		{"capture.record", c.Capture.Record}, {"output.transactions", c.Output.Transactions},

@@ -14,6 +14,7 @@ import (
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/logging"
 	"offpath/cmd/offpath/internal/replay"
+	"offpath/cmd/offpath/internal/wiring"
 )
 
 const replayDetail = `
@@ -41,8 +42,9 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	f.StringVar(&o.Transactions, "transactions", "", "write transactions as JSON Lines to `PATH`")
 	f.StringVar(&o.Findings, "findings", "", "write findings as JSON Lines to `PATH`")
 	f.StringVar(&o.Verdicts, "verdicts", "", "write verdicts as JSON Lines to `PATH`")
-	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies")
+	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies, tls (every ClientHello as a line of its own)")
 	f.BoolVar(&o.Cleartext, "cleartext", false, "secrets and account names as on the wire instead of keyed hashes")
+	f.StringVar(&o.KeyLog, "keylog", "", "decrypt TLS with the NSS key log (SSLKEYLOGFILE) at `PATH`")
 	hashKey := f.String("hash-key", "", "key of the keyed hashes, `file:PATH` or env:NAME (default a fixed one)")
 	from := f.String("from", "", "leave out what lies before the time `T`, such as 2026-01-31T09:00:00Z")
 	to := f.String("to", "", "leave out what lies behind the time `T`")
@@ -66,7 +68,7 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	if !(o.Speed >= 0 && o.Speed <= 1e9) {
 		return wrongUsage("--speed: %v is out of range; write a factor such as 1 or 60, or 0 for as fast as possible", o.Speed)
 	}
-	if o.DetailHeaders, o.DetailBodies, err = parseDetail(*detail); err != nil {
+	if o.Detail, err = parseDetail(*detail); err != nil {
 		return err
 	}
 	if o.Window.From, err = parseTime("--from", *from); err != nil {
@@ -95,19 +97,21 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	return replay.Run(ctx, o)
 }
 
-func parseDetail(list string) (headers, bodies bool, err error) {
+func parseDetail(list string) (d wiring.Detail, err error) {
 	for _, name := range strings.Split(list, ",") {
 		switch strings.TrimSpace(name) {
 		case "":
 		case "headers":
-			headers = true
+			d.Headers = true
 		case "bodies":
-			bodies = true
+			d.Bodies = true
+		case "tls":
+			d.TLS = true
 		default:
-			return false, false, wrongUsage("--detail: %q is none of headers, bodies", name)
+			return d, wrongUsage("--detail: %q is none of headers, bodies, tls", name)
 		}
 	}
-	return headers, bodies, nil
+	return d, nil
 }
 
 // timeForms are those that --from and --to may have; without a zone it is UTC.

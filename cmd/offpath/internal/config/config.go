@@ -24,6 +24,7 @@ const DefaultPath = "/etc/offpath/offpath.yaml"
 type Config struct {
 	Capture    Capture    `key:"capture"`
 	Reassembly Reassembly `key:"reassembly"`
+	TLS        TLS        `key:"tls"`
 	Client     Client     `key:"client"`
 	Hash       Hash       `key:"hash"`
 	Detect     Detect     `key:"detect"`
@@ -51,6 +52,13 @@ type Capture struct {
 // Reassembly bounds reassembly.
 type Reassembly struct {
 	MemoryMiB int `key:"memory_mib" doc:"limit of buffered octets of all connections together, MiB"`
+}
+
+// TLS says what to decrypt with. Without both, hellos are read and nothing is
+// decrypted.
+type TLS struct {
+	KeyLog string   `key:"keylog" doc:"NSS key log (SSLKEYLOGFILE), followed while it grows; empty: none"`
+	Keys   []string `key:"keys" doc:"PEM files with the private keys of servers whose clients use RSA key exchange"`
 }
 
 // Client says who the client of a request is.

@@ -104,7 +104,7 @@ func TestMistakesInTheFileAreNamedWithTheirPlaceAndMend(t *testing.T) {
 		{"a key of another section is found there", "capture:\n  mode: enforce\n", `:2: unknown key "capture.mode"; the nearest known key is "mitigate.mode"`},
 		{"a key without its section is found in it", "interfaces: [eth1]\n", `:1: unknown key "interfaces"; the nearest known key is "capture.interfaces"`},
 		{"an unknown key of a target", "mitigate:\n  targets:\n    - name: lb1\n      adress: unix:/a\n", `:4: unknown key "mitigate.targets[0].adress"; the nearest known key is "mitigate.targets[0].address"`},
-		{"a merge key is no setting", "<<: {}\n", `:1: unknown key "<<"; the nearest known key is "log"`},
+		{"a merge key is no setting", "<<: {}\n", `:1: unknown key "<<"; the nearest known key is "tls"`},
 		{"a key that stands there twice", "log:\n  level: info\n  level: warn\n", `:3: key "log.level" stands already on line 2; remove one of them`},
 		{"a section that stands there twice", "log:\n  level: info\nlog:\n  level: warn\n", `:3: key "log" stands already on line 1; remove one of them`},
 		{"a section that is a value", "capture: eth1\n", `:1: capture: "eth1" is not a section; write keys below it, each as "key: value"`},

@@ -41,7 +41,9 @@ func (s *work) handle(b feed.Batch) {
 		b.Call()
 	}
 	for _, tx := range b.Transactions {
-		s.engine.Observe(tx)
+		if tx.Hello == nil { // what a hello says is in the connection's transactions
+			s.engine.Observe(tx)
+		}
 		s.clock = max(s.clock, tx.End)
 	}
 	if b.Watermark != math.MinInt64 && b.Watermark != math.MaxInt64 {

@@ -61,7 +61,7 @@ func (c counted) Read(p []byte) (int, error) {
 }
 
 func openLines(o *Options, p *progress) (*lines, error) {
-	if o.DetailHeaders || o.DetailBodies || o.Cleartext {
+	if o.Detail != (wiring.Detail{}) || o.Cleartext {
 		return nil, &InputError{errors.New("--detail and --cleartext need packets; in files of transactions these things are settled")}
 	}
 	l := &lines{window: o.Window, pace: pace{speed: o.Speed}, progress: p}

@@ -8,16 +8,22 @@ import (
 	"offpath/cmd/offpath/internal/wiring"
 	"offpath/reassembly/pipeline"
 	"offpath/reassembly/tcp"
+	"offpath/reassembly/tls"
 )
 
 // packets is input of captures.
 type packets struct {
 	options  *Options
 	source   *pcapfile.Source
+	secrets  tls.Config
 	pipeline *pipeline.Pipeline // set by run
 }
 
 func openPackets(o *Options, p *progress) (*packets, error) {
+	secrets, err := openSecrets(o)
+	if err != nil {
+		return nil, err
+	}
 	source, err := pcapfile.Open(o.Inputs, pcapfile.Options{
 		Workers:  o.Workers,
 		From:     o.Window.From,
@@ -32,14 +38,34 @@ func openPackets(o *Options, p *progress) (*packets, error) {
 	for _, path := range source.Skipped() {
 		o.Log.Info().Str("file", path).Msg(path + " is no capture and is left out")
 	}
-	return &packets{options: o, source: source}, nil
+	return &packets{options: o, source: source, secrets: secrets}, nil
+}
+
+// openSecrets reads what there is to decrypt with, all of it before the first
+// packet. Sessions that are resumed are remembered by one worker for another:
+// where that may matter there is but one, lest the output depends on their pace.
+func openSecrets(o *Options) (tls.Config, error) {
+	secrets, err := wiring.TLS(o.Config, o.KeyLog != "")
+	if err != nil {
+		return secrets, &InputError{err}
+	}
+	secrets.Complete = true
+	if secrets.Keys != nil {
+		o.Workers = 1
+	}
+	if o.KeyLog != "" {
+		if err := wiring.AddKeyLog(secrets.Secrets, o.KeyLog); err != nil {
+			return secrets, &InputError{err}
+		}
+	}
+	return secrets, nil
 }
 
 func (p *packets) run(ctx context.Context, feed wiring.Feed) error {
 	o := p.options
 	var err error
 	p.pipeline, err = wiring.Pipeline(o.Config, o.Key, p.source.Workers(), wiring.Extras{
-		DetailHeaders: o.DetailHeaders, DetailBodies: o.DetailBodies, Cleartext: o.Cleartext,
+		Detail: o.Detail, Cleartext: o.Cleartext, TLS: p.secrets,
 	}, feed)
 	if err != nil {
 		return err

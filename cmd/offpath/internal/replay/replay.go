@@ -60,13 +60,14 @@ type Options struct {
 
 	Transactions, Findings, Verdicts string // paths; "-" is Stdout, "" none. With none of them, a report goes to Stdout.
 
-	DetailHeaders, DetailBodies bool
-	Cleartext                   bool
-	Key                         []byte // of the keyed hashes
-	Window                      Window
-	Workers                     int     // 1 or more
-	Speed                       float64 // event time per wall time; 0: as fast as possible
-	Mitigate                    bool    // send verdicts to the load balancers of Config
+	Detail    wiring.Detail
+	Cleartext bool
+	Key       []byte // of the keyed hashes
+	KeyLog    string // path of a key log to decrypt TLS with, "" none
+	Window    Window
+	Workers   int     // 1 or more
+	Speed     float64 // event time per wall time; 0: as fast as possible
+	Mitigate  bool    // send verdicts to the load balancers of Config
 
 	Config   *config.Config
 	Log      logging.Log

@@ -71,6 +71,9 @@ func newReport() *report {
 
 func (r *report) observe(txs []*reassembly.Transaction) {
 	for _, tx := range txs {
+		if tx.Hello != nil {
+			continue
+		}
 		r.requests++
 		if r.first == 0 || tx.Start < r.first {
 			r.first = tx.Start

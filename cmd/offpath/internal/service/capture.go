@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 
 	"offpath/capture"
 	"offpath/capture/afpacket"
@@ -14,6 +15,7 @@ import (
 	"offpath/cmd/offpath/internal/logging"
 	"offpath/cmd/offpath/internal/wiring"
 	"offpath/reassembly/pipeline"
+	"offpath/reassembly/tls/keylog"
 )
 
 // capturePart takes frames off the interfaces and reassembles them.
@@ -22,6 +24,8 @@ type capturePart struct {
 	pipeline *pipeline.Pipeline
 	record   *os.File           // nil without a recording
 	recorder *pcapfile.Recorder // of record
+	keyLog   string             // path of a key log that is followed, "" none
+	secrets  *keylog.Store      // what it holds
 	log      logging.Log
 }
 
@@ -51,7 +55,12 @@ func (part *capturePart) connect(p *process, feed wiring.Feed) error {
 	if err != nil {
 		return &SetupError{err}
 	}
-	if part.pipeline, err = wiring.Pipeline(c, key, part.source.Workers(), wiring.Extras{}, feed); err != nil {
+	secrets, err := wiring.TLS(c, c.TLS.KeyLog != "")
+	if err != nil {
+		return &SetupError{err}
+	}
+	part.secrets, part.keyLog = secrets.Secrets, c.TLS.KeyLog
+	if part.pipeline, err = wiring.Pipeline(c, key, part.source.Workers(), wiring.Extras{TLS: secrets}, feed); err != nil {
 		return err
 	}
 	p.books.Pipeline = part.pipeline.Stats
@@ -104,6 +113,12 @@ func (part *capturePart) handle() capture.Handler {
 }
 
 func (part *capturePart) run(ctx context.Context) error {
+	var follower sync.WaitGroup
+	if part.keyLog != "" {
+		following, stop := context.WithCancel(ctx)
+		follower.Go(func() { followKeyLog(following, part.keyLog, part.secrets, part.log) })
+		defer func() { stop(); follower.Wait() }()
+	}
 	err := part.source.Run(ctx, part.handle())
 	part.pipeline.Close()
 	if part.recorder != nil {

@@ -8,12 +8,21 @@ import (
 	"offpath/reassembly/content"
 	"offpath/reassembly/order"
 	"offpath/reassembly/pipeline"
+	"offpath/reassembly/tls"
 )
 
 // Extras are what a replay may ask of reassembly beyond the configuration.
 type Extras struct {
-	DetailHeaders, DetailBodies bool
-	Cleartext                   bool
+	Detail    Detail
+	Cleartext bool
+	TLS       tls.Config // what to decrypt with
+}
+
+// Detail says what more there is to be in transactions, and among them.
+type Detail struct {
+	Headers bool // header fields with their values
+	Bodies  bool // hashes and decoded sizes of bodies
+	TLS     bool // every ClientHello as a line of its own
 }
 
 // Pipeline makes reassembly for a number of workers, whose transactions go to
@@ -27,9 +36,11 @@ func Pipeline(c *config.Config, key []byte, workers int, extras Extras, feed Fee
 			Key:            key,
 			Cleartext:      extras.Cleartext,
 			TrustedProxies: c.Client.TrustedProxies,
-			DetailHeaders:  extras.DetailHeaders,
-			DetailBodies:   extras.DetailBodies,
+			DetailHeaders:  extras.Detail.Headers,
+			DetailBodies:   extras.Detail.Bodies,
 		},
+		Hellos: extras.Detail.TLS,
+		TLS:    extras.TLS,
 	}, func(worker int, txs []*reassembly.Transaction, watermark int64) { merger.Push(worker, txs, watermark) })
 	if err != nil {
 		return nil, fmt.Errorf("start reassembly: %w", err)

@@ -1,0 +1,68 @@
+package pipeline
+
+import (
+	"net/netip"
+
+	"offpath/reassembly/http1"
+	"offpath/reassembly/proxyproto"
+	"offpath/reassembly/tcp"
+)
+
+// passedOn reads the PROXY protocol header that a connection may begin with. It
+// returns true if all of the input was taken; of a header in parts, those before
+// the last are kept.
+func (s *shard) passedOn(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input) bool {
+	var kept []byte
+	if l := c.layers; l != nil && len(l.preamble) > 0 {
+		if l.from != d {
+			return false
+		}
+		kept = l.preamble
+	}
+	data := in.Data
+	if len(kept) > 0 {
+		data = append(kept, in.Data...)
+	}
+	h, n, verdict := proxyproto.Parse(data)
+	switch {
+	case verdict == proxyproto.Undecided && len(data) <= proxyproto.MaxHeader && s.budget.Take(len(in.Data)):
+		c.over().preamble, c.layers.from = data, d
+		if len(kept) == 0 {
+			c.layers.preamble = append([]byte(nil), data...)
+		}
+		in.Data = nil
+		return true
+	case verdict == proxyproto.Yes:
+		s.forgetPreamble(c)
+		s.stats.ConnectionsProxied++
+		f.SetClient(d)
+		if source := f.Endpoint(d).Addr(); h.Source.IsValid() && !h.Local && s.trusts(source) {
+			c.over().client = h.Source.Addr()
+		}
+		taken := n - len(kept)
+		in.Data, in.Seq = in.Data[taken:], in.Seq+uint32(taken)
+		return len(in.Data) == 0
+	case len(kept) > 0: // it was none after all
+		in.Data, in.Seq = append([]byte(nil), data...), in.Seq-uint32(len(kept))
+		s.forgetPreamble(c)
+	}
+	return false
+}
+
+// forgetPreamble gives back what was kept of a header.
+func (s *shard) forgetPreamble(c *conn) {
+	if c.layers != nil && len(c.layers.preamble) > 0 {
+		s.budget.Give(len(c.layers.preamble))
+		c.layers.preamble = nil
+	}
+}
+
+// trusts reports whether an address is in a network whose headers are believed.
+func (s *shard) trusts(addr netip.Addr) bool {
+	for _, p := range s.config.Content.TrustedProxies {
+		if p.Contains(addr.Unmap()) {
+			return true
+		}
+	}
+	return false
+}

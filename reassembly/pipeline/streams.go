@@ -1,0 +1,204 @@
+package pipeline
+
+import (
+	"offpath/reassembly"
+	"offpath/reassembly/http1"
+	"offpath/reassembly/http2"
+	"offpath/reassembly/message"
+	"offpath/reassembly/tcp"
+)
+
+// asksForStreams reports whether the request that the reader holds asks for
+// HTTP/2 (RFC 7540 section 3.2).
+func (s *shard) asksForStreams() bool {
+	value, _ := s.reader.Head.Get("upgrade")
+	return message.EqualFold(value, "h2c")
+}
+
+// turnToStreams makes a connection one that speaks HTTP/2.
+func (s *shard) turnToStreams(f *tcp.Flow, c *conn) {
+	s.stats.ConnectionsHTTP2++
+	client := c.client
+	s.startOver(c)
+	c.client, c.oriented, c.spoken = client, true, true
+	c.over().http2 = new(http2.Conn)
+}
+
+// joinsStreams turns to HTTP/2 if a segment of a connection whose beginning was
+// not seen is proven to be of it, or is its beginning after all.
+func (s *shard) joinsStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, last bool) bool {
+	if c.oriented && !c.midstream && !c.prefaced || len(in.Data) == 0 {
+		return false
+	}
+	side, sought := http2.Client, false
+	if http1.Recognise(in.Data) != http1.HTTP2 {
+		if in.Data[0] != 0 {
+			return false // no frame is longer than 64 KiB unless the peers agreed on that
+		}
+		if side, sought = s.frames.Prove(in.Data); !sought {
+			return false
+		}
+	}
+	c.client = d
+	if side == http2.Server {
+		c.client = d.Other()
+	}
+	f.SetClient(c.client)
+	s.turnToStreams(f, c)
+	c.midstream = true
+	if sought {
+		c.layers.http2.Seek(s.frames, s.budget, http2.Client)
+	}
+	s.readStreams(f, c, d, in, last)
+	return true
+}
+
+// upgradeToStreams goes on in HTTP/2 with the answer to a request in HTTP/1.
+func (s *shard) upgradeToStreams(f *tcp.Flow, c *conn, x *exchange) {
+	c.queue = x.next
+	if c.queue == nil {
+		c.newest = nil
+	}
+	c.queued--
+	x.answered = false
+	x.informational = append(x.informational, s.reader.Head.Status)
+	s.giveUpEnded(f, c)
+	s.turnToStreams(f, c)
+	c.turned = true
+	if stream := c.layers.http2.Upgrade(s.frames, s.budget, x.head); stream != nil {
+		stream.User = x
+		return
+	}
+	x.broken = true
+	s.finish(f, c, x)
+}
+
+// side is who sends in a direction.
+func (c *conn) side(d tcp.Direction) http2.Side {
+	if d == c.client {
+		return http2.Client
+	}
+	return http2.Server
+}
+
+// readStreams takes octets of HTTP/2.
+func (s *shard) readStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, last bool) {
+	if !last && d != c.client && in.HasAck && len(in.Data) > 0 && f.Behind(c.client, in.Ack) {
+		return // what it answers is yet to come
+	}
+	if l := c.layers; d != c.client && len(in.Data) > 0 && !l.begun {
+		l.begun = true
+		if c.midstream && !http2.Opens(in.Data) {
+			l.http2.Seek(s.frames, s.budget, http2.Server)
+		}
+	}
+	frames := http2.Input{Data: in.Data, Time: in.Time, Inside: in.Inside}
+	in.Data = nil
+	r := s.frames
+	for {
+		switch c.layers.http2.Read(r, s.budget, c.side(d), &frames) {
+		case http2.More:
+			return
+		case http2.Head:
+			s.streamHead(f, c)
+		case http2.End:
+			s.streamEnd(f, c)
+		case http2.Closed:
+			s.streamClosed(f, c)
+		case http2.Lost:
+			s.stats.ConnectionsOther++
+			s.leave(f, c)
+			return
+		}
+	}
+}
+
+// call returns the exchange of the stream at hand, made if there is none.
+func (s *shard) call() *exchange {
+	x, _ := s.frames.Stream.User.(*exchange)
+	if x == nil {
+		x = s.newExchange()
+		x.sequence = -1
+		s.frames.Stream.User = x
+	}
+	return x
+}
+
+func (s *shard) streamHead(f *tcp.Flow, c *conn) {
+	r := s.frames
+	x := s.call()
+	if r.Side == http2.Client {
+		x.first.Time = r.Message.First
+		s.count(c, x)
+		return
+	}
+	switch status := r.Head.Status; {
+	case status != 0 && status < 200:
+		s.stats.Informational++
+		if len(x.informational) < maxInformational {
+			x.informational = append(x.informational, status)
+		}
+	case x.connect && status/100 == 2:
+		x.flags |= reassembly.FlagTunnel
+	}
+}
+
+// count gives a request its place on the connection.
+func (s *shard) count(c *conn, x *exchange) {
+	x.sequence = int(c.sequence)
+	c.sequence++
+	x.connect = string(s.frames.Head.Method) == "CONNECT"
+}
+
+func (s *shard) streamEnd(f *tcp.Flow, c *conn) {
+	r := s.frames
+	x := s.call()
+	m := r.Message
+	x.gap += m.Gap
+	x.anomalies |= m.Anomalies
+	x.broken = x.broken || m.Broken
+	x.last = max(x.last, m.Last)
+	if r.Side == http2.Client {
+		x.ended = true
+		s.extract(f, c, x, &r.Head, r.Body)
+		if m.RPC.Is {
+			x.tx.Operation = procedure(x.tx.Request.Path)
+		}
+		return
+	}
+	x.answered = true
+	if x.tx == nil { // the request has not ended
+		x.tx = reassembly.NewTransaction()
+	}
+	s.extractor.Response(x.tx, &r.Head, r.Body)
+}
+
+// procedure is the full name of the method that gRPC calls by a path.
+func procedure(path string) string {
+	if len(path) > 0 && path[0] == '/' {
+		return path[1:]
+	}
+	return path
+}
+
+func (s *shard) streamClosed(f *tcp.Flow, c *conn) {
+	r := s.frames
+	x, _ := r.Stream.User.(*exchange)
+	if x == nil {
+		return
+	}
+	r.Stream.User = nil
+	switch {
+	case x.sequence >= 0 && x.ended:
+		if r.Reason == http2.ReasonReset && !x.answered {
+			x.anomalies |= reassembly.AnomalyResetInMessage
+		}
+		s.finish(f, c, x)
+		return
+	case x.sequence >= 0:
+		s.stats.RequestsAbandoned++
+	default:
+		s.stats.ResponsesUnpaired++
+	}
+	s.recycle(x)
+}
