@@ -3,7 +3,9 @@
 //
 // The root holds the [Transaction] and the order in which transactions are
 // handed on ([Less]); the work is done in sub-packages: reassembly/tcp (flows
-// and octet streams), reassembly/http1 (messages), reassembly/content (client,
+// and octet streams), reassembly/proxyproto (whose connection a proxy passes on),
+// reassembly/http1 and reassembly/http2 (messages), reassembly/websocket (what
+// follows an upgrade, counted), reassembly/content (client,
 // credentials and body signatures), reassembly/pipeline (which composes them,
 // a shard table per worker), reassembly/order (the merge of the workers'
 // output) and reassembly/jsonl (the contract's JSON Lines).

@@ -16,9 +16,9 @@ const (
 
 // Times, ns.
 const (
-	lossWait  = int64(30e9) // that a stream whose end may have been lost waits for more
-	lossSweep = int64(1e9)  // between looks for such streams
-	raceWait  = int64(1e9)  // that a response waits for a client that was never heard
+	lossWait = int64(30e9) // that a stream whose end may have been lost waits for more
+	raceWait = int64(1e9)  // that a response waits for a request that may have been lost
+	sweep    = int64(25e7) // between looks for such streams
 )
 
 type state uint8
@@ -66,6 +66,11 @@ type direction struct {
 // unsure reports whether frames of the side may have been missed.
 func (d *direction) unsure() bool { return d.sought || d.losses > 0 }
 
+// unsure reports whether frames of either side may have been missed.
+func (c *Conn) unsure() bool {
+	return c.dir[Client].unsure() || c.dir[Server].unsure() || !c.dir[Client].heard
+}
+
 // Conn is one connection. The zero value is one that begins, with prior
 // knowledge or inside TLS.
 type Conn struct {
@@ -79,7 +84,7 @@ type Conn struct {
 	shown   [4]*buffer // what the last event's views are of
 	view    []byte     // content of the message that ends, if it came in one piece
 	before  int64      // streams last heard of before are given up
-	swept   int64      // last look for streams whose end may have been lost
+	swept   int64      // last look for streams of which nothing more may come
 
 	anomalies  reassembly.Anomalies // that no message was told of yet
 	code       uint32               // of the last reset
@@ -436,9 +441,6 @@ func (c *Conn) due(time int64) bool {
 	case s.last < c.before:
 		c.close(s, ReasonExpired)
 		return true
-	case !c.dir[Client].heard && s.last < time-raceWait && s.half[Server].state == halfOver:
-		c.close(s, ReasonEnded)
-		return true
 	}
 	if c.draining {
 		for ; s != nil; s = s.newer {
@@ -449,11 +451,15 @@ func (c *Conn) due(time int64) bool {
 		}
 		c.draining = false
 	}
-	if time < c.swept+lossSweep || c.dir[Client].losses+c.dir[Server].losses == 0 {
+	if time < c.swept+sweep || !c.unsure() {
 		return false
 	}
-	for s = c.oldest; s != nil && s.last < time-lossWait; s = s.newer {
-		if c.uncertain(s) {
+	for s = c.oldest; s != nil && s.last < time-raceWait; s = s.newer {
+		switch {
+		case c.alone(s):
+			c.close(s, ReasonEnded)
+			return true
+		case s.last < time-lossWait && c.uncertain(s):
 			c.close(s, ReasonExpired)
 			return true
 		}

@@ -155,8 +155,7 @@ func (c *Conn) recycle(r *Reader, b Budget) {
 func (c *Conn) over(s *Stream) (why Reason, over bool) {
 	client, server := &s.half[Client], &s.half[Server]
 	switch {
-	case client.state == halfOver && server.state == halfOver,
-		server.state == halfOver && client.state == halfIdle && c.dir[Client].unsure():
+	case client.state == halfOver && server.state == halfOver:
 		return ReasonEnded, true
 	case client.state != halfOver:
 		return 0, false
@@ -170,6 +169,12 @@ func (c *Conn) over(s *Stream) (why Reason, over bool) {
 
 // refuses reports whether the server has announced that it won't answer a stream.
 func (c *Conn) refuses(s *Stream) bool { return c.goAway && s.ID > c.lastStream && s.ID%2 == 1 }
+
+// alone reports whether a stream is an answer whose request may have been lost.
+func (c *Conn) alone(s *Stream) bool {
+	d := &c.dir[Client]
+	return s.half[Server].state == halfOver && s.half[Client].state == halfIdle && (!d.heard || d.unsure())
+}
 
 // uncertain reports whether the end of one of the messages may have been lost.
 func (c *Conn) uncertain(s *Stream) bool {
