@@ -55,7 +55,7 @@ func (c *captured) Data(f *tcp.Flow, d tcp.Direction, s *tcp.Segment) int {
 		case side == server && bytes.HasPrefix(data, []byte("HTTP/1.1 101")) && i > 0:
 			w.ready[side] = true
 			data = data[i+4:]
-			w.conn.Upgrade(c.reader, c.budget, false).User = &exchanged{request: "upgraded"}
+			w.conn.Upgrade(c.reader, c.budget, s.Time, false).User = &exchanged{request: "upgraded"}
 		default:
 			return len(s.Data)
 		}

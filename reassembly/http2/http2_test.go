@@ -326,7 +326,7 @@ func TestAnUpgradedRequestIsAnsweredOnStream1(t *testing.T) {
 	p.request(3, true, "GET", "/3")
 	p.response(3, true, 404)
 	r := newReading(t)
-	s := r.conn.Upgrade(r.reader, r.budget, false)
+	s := r.conn.Upgrade(r.reader, r.budget, r.time, false)
 	s.User = "the request"
 	r.each = func(http2.Event) {
 		if r.reader.Stream.ID == 1 {

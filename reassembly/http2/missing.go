@@ -3,10 +3,10 @@ package http2
 // Upgrade makes the connection one that an HTTP/1.1 request has turned to HTTP/2
 // (RFC 7540 section 3.2): the server goes on with its first frame after the 101,
 // the client with the preface, and stream 1, which is returned, is answered
-// without a request. head says that the method was HEAD. Nil is returned if there
-// is no room for the stream.
-func (c *Conn) Upgrade(r *Reader, b Budget, head bool) *Stream {
-	s := c.open(r, b, 1, 0)
+// without a request. time is that of the 101, ns since the epoch; head says that
+// the method was HEAD. Nil is returned if there is no room for the stream.
+func (c *Conn) Upgrade(r *Reader, b Budget, time int64, head bool) *Stream {
+	s := c.open(r, b, 1, time)
 	c.dir[Client].newest = 1
 	if s != nil {
 		s.half[Client].state = halfOver

@@ -65,7 +65,7 @@ func (s *shard) upgradeToStreams(f *tcp.Flow, c *conn, x *exchange) {
 	s.giveUpEnded(f, c)
 	s.turnToStreams(f, c)
 	c.turned = true
-	if stream := c.layers.http2.Upgrade(s.frames, s.budget, x.head); stream != nil {
+	if stream := c.layers.http2.Upgrade(s.frames, s.budget, s.table.Clock(), x.head); stream != nil {
 		stream.User = x
 		return
 	}
