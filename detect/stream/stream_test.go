@@ -161,7 +161,8 @@ func FuzzUnmarshalEndsInATransactionOrAnErrMessage(f *testing.F) {
 // overKafka sends each list by a sensor of its own and returns what comes out.
 func overKafka(t *testing.T, address, topic string, lists ...[]*reassembly.Transaction) []*reassembly.Transaction {
 	t.Helper()
-	brokers := stream.Brokers{Addresses: []string{address}, Topic: topic}
+	const partitions = 8
+	brokers := stream.Brokers{Addresses: []string{address}, Topic: topic, Partitions: partitions}
 	total := 0
 	var senders []*stream.Producer
 	for i, txs := range lists {
@@ -169,17 +170,18 @@ func overKafka(t *testing.T, address, topic string, lists ...[]*reassembly.Trans
 		senders = append(senders, p)
 		total += len(txs)
 	}
-	// All sensors are known to every partition before the first one ends.
+	// All sensors are known to every partition before the first one goes on.
+	done := make(chan error, len(senders))
 	for _, p := range senders {
 		p.Send(nil, start)
+		go func() { done <- p.Run(t.Context()) }()
+	}
+	for _, p := range senders {
+		require.Eventually(t, func() bool { return p.Stats().Watermarks >= partitions }, time.Minute, time.Millisecond)
 	}
 	for i, txs := range lists {
 		send(senders[i], txs)
-	}
-	done := make(chan error, len(senders))
-	for _, p := range senders {
-		p.Close()
-		go func() { done <- p.Run(t.Context()) }()
+		senders[i].Close()
 	}
 	for range senders {
 		require.NoError(t, <-done)
