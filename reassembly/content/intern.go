@@ -10,27 +10,30 @@ import (
 // stringSlots * maxInterned octets, 512 KiB, the lists at most 4 MiB.
 const (
 	stringSlots = 2 << 10
+	stringWays  = 2
 	maxInterned = 256 // octets of a string
 	listSlots   = 1 << 10
 	maxList     = 64      // elements of a list
 	maxListSize = 4 << 10 // octets of its elements together
 )
 
-// stringTable holds strings that were seen more than once. It is direct
-// mapped: a string that comes twice in a row in its slot takes the slot over.
+// stringTable holds strings that come again. A string has two slots to choose
+// from: a free one, or, if it comes twice in a row, the one that was used longer
+// ago.
 type stringTable struct {
-	seed  maphash.Seed
-	slots []stringSlot
+	seed maphash.Seed
+	sets []stringSet
 }
 
-type stringSlot struct {
-	last uint64 // hash of the last string that missed
-	hash uint64 // of s
-	s    string
+type stringSet struct {
+	last  uint64 // hash of the last string that missed
+	hash  [stringWays]uint64
+	s     [stringWays]string
+	older uint8 // the way that was used longer ago
 }
 
 func newStringTable() stringTable {
-	return stringTable{seed: maphash.MakeSeed(), slots: make([]stringSlot, stringSlots)}
+	return stringTable{seed: maphash.MakeSeed(), sets: make([]stringSet, stringSlots/stringWays)}
 }
 
 // get returns b as a string, and whether the table holds it.
@@ -39,15 +42,19 @@ func (t *stringTable) get(b []byte) (string, bool) {
 		return "", false
 	}
 	h := maphash.Bytes(t.seed, b)
-	slot := &t.slots[h%stringSlots]
-	if slot.hash == h && slot.s == string(b) {
-		return slot.s, true
+	set := &t.sets[h%(stringSlots/stringWays)]
+	for way := range set.hash {
+		if set.hash[way] == h && set.s[way] == string(b) {
+			set.older = uint8(1 - way)
+			return set.s[way], true
+		}
 	}
-	if slot.last == h {
-		slot.hash, slot.s = h, string(b)
-		return slot.s, true
+	if way := set.older; set.s[way] == "" || set.last == h {
+		set.hash[way], set.s[way] = h, string(b)
+		set.older = 1 - way
+		return set.s[way], true
 	}
-	slot.last = h
+	set.last = h
 	return "", false
 }
 
