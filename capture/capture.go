@@ -101,7 +101,7 @@ type Disposition uint8
 
 const (
 	// DispositionTCP is a frame whose innermost TCP header was decoded: the
-	// only kind that reassembly reads.
+	// kind that reassembly reads.
 	DispositionTCP Disposition = iota
 	// DispositionNotIP is a frame that carries no IP (ARP, LLDP, STP …).
 	DispositionNotIP
@@ -117,12 +117,16 @@ const (
 	DispositionMalformed
 	// DispositionUnsupportedLink is a frame of a link type that is not decoded.
 	DispositionUnsupportedLink
+	// DispositionQUIC is a UDP datagram that begins with a long header of QUIC
+	// (RFC 9000 section 17.2), where hellos are: addresses, ports and payload
+	// are those of UDP.
+	DispositionQUIC
 
 	// Dispositions is their number.
 	Dispositions int = iota
 )
 
-var dispositionNames = [...]string{"tcp", "not_ip", "not_tcp", "fragment", "truncated", "malformed", "unsupported_link"}
+var dispositionNames = [...]string{"tcp", "not_ip", "not_tcp", "fragment", "truncated", "malformed", "unsupported_link", "quic"}
 
 // String returns the name used in metrics.
 func (d Disposition) String() string {
@@ -188,7 +192,8 @@ type Packet struct {
 	Disposition Disposition
 	Wrapping    Wrapping
 
-	// Valid if Disposition is DispositionTCP.
+	// Valid if Disposition is DispositionTCP; of DispositionQUIC, but for the
+	// fields that are TCP's alone.
 	IPVersion        uint8 // 4 or 6
 	Flags            uint8 // TCP control bits
 	Src, Dst         Addr

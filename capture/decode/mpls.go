@@ -68,5 +68,9 @@ func (d *Decoder) mpls(p *capture.Packet, b []byte, size int) capture.Dispositio
 
 // isIP tells whether a frame was found to carry IP that holds together.
 func isIP(d capture.Disposition) bool {
-	return d == capture.DispositionTCP || d == capture.DispositionNotTCP || d == capture.DispositionFragment
+	switch d {
+	case capture.DispositionTCP, capture.DispositionQUIC, capture.DispositionNotTCP, capture.DispositionFragment:
+		return true
+	}
+	return false
 }

@@ -131,6 +131,9 @@ func TestDecodeUnwraps(t *testing.T) {
 		{name: "ERSPAN type III of IP packets", hex: ip(47, "1000 22eb 00000001 2001 0001 00000000 0000 0800"+packet6), want: "erspan3"},
 		{name: "ERSPAN of a version that isn't known", hex: ip(47, "1000 88be 00000001 7001 0001 00000000"+frame4), want: "malformed"},
 		{name: "ESP", hex: ip(50, "00000001 00000001"+packet4), want: "not_tcp"},
+		{name: "an Initial packet of QUIC", hex: udp(50000, 443, "c3 00000001 08 8394c8f03e515708 00 00 41"), want: "quic"},
+		{name: "a packet of QUIC that negotiates the version", hex: udp(443, 50000, "c3 00000000 08 8394c8f03e515708 00"), want: "not_tcp"},
+		{name: "a short header of QUIC", hex: udp(50000, 443, "43 8394c8f03e515708 00 00 41"), want: "not_tcp"},
 		{name: "UDP to a port of no tunnel", hex: udp(4000, 4001, "08000000 00000100"+frame4), want: "not_tcp"},
 
 		// On UDP.

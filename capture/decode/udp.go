@@ -22,8 +22,8 @@ const (
 )
 
 // udp reads a UDP datagram whose port is that of a tunnel, or which looks like
-// Teredo. If it turns out to be none, or no TCP to be in it, the packet is what it was: no TCP, between
-// the addresses of the outer header.
+// Teredo. If it turns out to be none, or no TCP to be in it, the packet is what it
+// was: QUIC or no TCP, between the addresses of the outer header.
 func (d *Decoder) udp(p *capture.Packet, words uint32, b []byte, size int) capture.Disposition {
 	if len(b) < 8 {
 		return other(p, words, capture.DispositionNotTCP)
@@ -63,7 +63,23 @@ func (d *Decoder) udp(p *capture.Packet, words uint32, b []byte, size int) captu
 		return inner
 	}
 	p.Wrapping, p.Src, p.Dst, p.IPVersion = wrapping, from, to, version
-	return other(p, words, capture.DispositionNotTCP)
+	if !isQUIC(b) {
+		return other(p, words, capture.DispositionNotTCP)
+	}
+	p.SrcPort, p.DstPort = src, dst
+	p.Payload, p.PayloadLen = b, size
+	p.Shard = finish(words, src, dst)
+	return capture.DispositionQUIC
+}
+
+// isQUIC reports whether a UDP payload begins with a long header of a version of
+// QUIC that is in use (RFC 9000 section 17.2, RFC 9369, and the last drafts).
+func isQUIC(b []byte) bool {
+	if len(b) < 7 || b[0]&0xc0 != 0xc0 {
+		return false
+	}
+	v := binary.BigEndian.Uint32(b[1:])
+	return v == 1 || v == 0x6b3343cf || v>>8 == 0xff0000 && v&0xff >= 29 && v&0xff <= 34
 }
 
 // Flags of VXLAN (RFC 7348 section 5), of its group policy extension

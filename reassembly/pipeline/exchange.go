@@ -69,7 +69,7 @@ func (s *shard) extract(f *tcp.Flow, c *conn, x *exchange, head *message.Head, b
 // identify says where and when a transaction was.
 func (s *shard) identify(f *tcp.Flow, c *conn, tx *reassembly.Transaction, start int64, sequence int) {
 	if c.identity == nil {
-		c.identity = newIdentity(f.Endpoint(0), f.Endpoint(1), f.Wrapping())
+		c.identity = newIdentity(protocolTCP, f.Endpoint(0), f.Endpoint(1), f.Wrapping())
 	}
 	tx.Start = start
 	tx.Source, tx.Destination = f.Endpoint(c.client), f.Endpoint(c.client.Other())

@@ -19,13 +19,14 @@ type identity struct {
 }
 
 const (
-	protocolTCP    = 6      // IANA protocol number
+	protocolTCP    = 6 // IANA protocol numbers
+	protocolUDP    = 17
 	communityIDLen = 2 + 28 // octets: version, colon, SHA-1 in base64
 )
 
 // newIdentity computes Community ID v1 with seed 0
 // (github.com/corelight/community-id-spec), and lists the wrapping.
-func newIdentity(a, b netip.AddrPort, wrapping *capture.Wrapping) *identity {
+func newIdentity(protocol byte, a, b netip.AddrPort, wrapping *capture.Wrapping) *identity {
 	if c := a.Addr().Compare(b.Addr()); c > 0 || c == 0 && a.Port() > b.Port() {
 		a, b = b, a
 	}
@@ -40,7 +41,7 @@ func newIdentity(a, b netip.AddrPort, wrapping *capture.Wrapping) *identity {
 			tuple = append(tuple, octets[:]...)
 		}
 	}
-	tuple = append(tuple, protocolTCP, 0)
+	tuple = append(tuple, protocol, 0)
 	tuple = binary.BigEndian.AppendUint16(tuple, a.Port())
 	tuple = binary.BigEndian.AppendUint16(tuple, b.Port())
 	digest := sha1.Sum(tuple)

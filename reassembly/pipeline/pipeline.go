@@ -11,6 +11,7 @@ import (
 	"offpath/reassembly/http2"
 	"offpath/reassembly/tcp"
 	"offpath/reassembly/tls"
+	"offpath/reassembly/tls/quic"
 )
 
 // Pipeline turns batches of packets into transactions.
@@ -102,6 +103,7 @@ type shard struct {
 	*worker
 	table  *tcp.Table
 	budget *tcp.Budget
+	quic   *quic.Tracker // nil before the first datagram of QUIC
 }
 
 func newWorker(config *Config) (*worker, error) {
@@ -137,19 +139,26 @@ func (w *worker) batch(b capture.Batch) {
 		w.records.Learn(b.Secrets)
 	}
 	for i := range b.Packets {
-		p := &b.Packets[i]
-		if p.Disposition != capture.DispositionTCP {
-			continue
+		switch p := &b.Packets[i]; {
+		case p.Disposition == capture.DispositionTCP:
+			s := w.shard(p.Shard)
+			s.table.Packet(p)
+			w.next = min(w.next, s.table.Next())
+		case p.Disposition == capture.DispositionQUIC && w.config.Hellos:
+			w.shard(p.Shard).datagram(p)
 		}
-		s := w.shards[p.Shard]
-		if s == nil {
-			s, _ = w.newShard() // the configuration was found valid by New
-			w.shards[p.Shard] = s
-		}
-		s.table.Packet(p)
-		w.next = min(w.next, s.table.Next())
 	}
 	w.advance(b.Clock)
+}
+
+// shard returns a shard, made when it is needed first.
+func (w *worker) shard(number uint8) *shard {
+	s := w.shards[number]
+	if s == nil {
+		s, _ = w.newShard() // the configuration was found valid by New
+		w.shards[number] = s
+	}
+	return s
 }
 
 // advance moves the clock of all shards.

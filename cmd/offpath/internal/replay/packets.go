@@ -86,7 +86,7 @@ func (p *packets) losses() []loss {
 	var list []loss
 	for d, n := range s.Frames {
 		switch d := capture.Disposition(d); d {
-		case capture.DispositionTCP, capture.DispositionNotIP, capture.DispositionNotTCP, capture.DispositionFragment:
+		case capture.DispositionTCP, capture.DispositionQUIC, capture.DispositionNotIP, capture.DispositionNotTCP, capture.DispositionFragment:
 		default:
 			list = append(list, loss{"frames not used: " + d.String(), n})
 		}
