@@ -300,7 +300,6 @@ func lossy(tape []said, client bool, from, to int) (kept []said) {
 
 func TestLostOctetsCostTheirRecordsAlone(t *testing.T) {
 	x := talk(30, 3000)
-	type loss struct{ from, to int }
 	for _, p := range pairs(t) {
 		t.Run(p.name, func(t *testing.T) {
 			tp := recordTLS(t, x, p.client, p.server)

@@ -61,7 +61,7 @@ type half struct {
 
 // Conn is one TLS connection. The zero value begins with the hellos.
 //
-// It is about 800 octets, and the state of a handshake while there is one; a
+// It is about 900 octets, and the state of a handshake while there is one; a
 // connection that is decrypted has the keys of both directions besides.
 type Conn struct {
 	half     [2]half

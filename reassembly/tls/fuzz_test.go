@@ -60,6 +60,7 @@ func FuzzConn(f *testing.F) {
 		config := tls.Config{Secrets: store(t, r.log), Complete: which&0x80 != 0, Hold: 4000}
 		if which&0x40 != 0 {
 			config = withKeys(t, nil)
+			config.Hold = 4000
 		}
 		o := observe(t, config)
 		o.budget = tcp.NewBudget(1 << 20)

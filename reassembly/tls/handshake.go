@@ -206,9 +206,13 @@ func (c *Conn) serverHello(r *Reader, b Budget, body []byte, out Consumer) {
 		}
 		out.ServerHello(m)
 	}
+	before := c.version
 	h.greeted = true
 	c.version, c.suiteID, c.protocol = m.Version(), m.Suite, protocolName(m.Protocol)
 	c.doomed = c.doom(r, m)
+	if before != 0 && before != c.version { // no renegotiation changes it
+		c.doomed = ReasonProtocol
+	}
 	hs := c.shake(r)
 	if hs == nil || hs.haveServer {
 		return

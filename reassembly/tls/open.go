@@ -112,8 +112,12 @@ func (c *Conn) authenticated(r *Reader, i int, rec *record) {
 		c.opened = true
 		r.Stats.Decrypted++
 	}
-	if h.proven || c.version == hello.VersionTLS13 && h.epoch != epochApplication {
+	if hs := c.hs; h.proven || hs == nil {
 		return
+	} else if c.version == hello.VersionTLS13 && h.epoch != epochApplication {
+		return
+	} else if c.version != hello.VersionTLS13 && (!hs.haveMaster || hs.openers[i] != nil) {
+		return // under the keys before a renegotiation
 	}
 	h.proven = true
 	c.remember(r)

@@ -15,6 +15,9 @@ const maxPasses = 256
 // ready puts the keys of the next protected record in place, or says that they
 // can't be made yet.
 func (c *Conn) ready(r *Reader, i int) bool {
+	if c.doomed != ReasonNone {
+		return false
+	}
 	if c.version == hello.VersionTLS13 {
 		return c.ready13(r, i)
 	}
@@ -55,6 +58,7 @@ func (c *Conn) ready13(r *Reader, i int) bool {
 		}
 		h.epoch++
 		h.pass()
+		c.progress = true // what the other direction waits for may never be read
 	}
 	return true
 }
@@ -144,7 +148,7 @@ func (c *Conn) readyLegacy(r *Reader, i int) bool {
 // derive makes the openers of both directions of TLS 1.0 to 1.2.
 func (c *Conn) derive(r *Reader) bool {
 	hs := c.hs
-	if hs == nil || !hs.haveClient || !hs.haveServer {
+	if hs == nil || !hs.haveClient || !hs.haveServer || c.doomed != ReasonNone {
 		return false
 	}
 	if hs.haveMaster {

@@ -27,6 +27,26 @@ type keys struct {
 
 // clientKeys derives them from the connection id of the client's first packet.
 func clientKeys(version uint32, destination []byte) (*keys, error) {
+	key, iv, hp, err := clientSecrets(version, destination)
+	if err != nil {
+		return nil, err
+	}
+	k := &keys{iv: [12]byte(iv)}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	if k.aead, err = cipher.NewGCM(block); err != nil {
+		return nil, err
+	}
+	if k.header, err = aes.NewCipher(hp); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// clientSecrets derives the packet key, vector and header protection key.
+func clientSecrets(version uint32, destination []byte) (key, iv, hp []byte, err error) {
 	salt, prefix := salt1, "quic "
 	switch {
 	case version == version2:
@@ -34,35 +54,19 @@ func clientKeys(version uint32, destination []byte) (*keys, error) {
 	case draft29 <= version && version <= draft32:
 		salt = salt29
 	}
-	initial, err := hkdf.Extract(crypto.SHA256.New, destination, salt)
+	secret, err := hkdf.Extract(crypto.SHA256.New, destination, salt)
 	if err != nil {
-		return nil, err
+		return nil, nil, nil, err
 	}
-	secret, err := protection.ExpandLabel(crypto.SHA256, initial, "client in", 32)
-	if err != nil {
-		return nil, err
-	}
-	var parts [3][]byte
-	for i, part := range [...]struct {
-		label string
-		size  int
-	}{{"key", 16}, {"iv", 12}, {"hp", 16}} {
-		if parts[i], err = protection.ExpandLabel(crypto.SHA256, secret, prefix+part.label, part.size); err != nil {
-			return nil, err
+	expand := func(secret []byte, label string, length int) (out []byte) {
+		if err == nil {
+			out, err = protection.ExpandLabel(crypto.SHA256, secret, label, length)
 		}
+		return out
 	}
-	k := &keys{iv: [12]byte(parts[1])}
-	block, err := aes.NewCipher(parts[0])
-	if err != nil {
-		return nil, err
-	}
-	if k.aead, err = cipher.NewGCM(block); err != nil {
-		return nil, err
-	}
-	if k.header, err = aes.NewCipher(parts[2]); err != nil {
-		return nil, err
-	}
-	return k, nil
+	client := expand(secret, "client in", 32)
+	key, iv, hp = expand(client, prefix+"key", 16), expand(client, prefix+"iv", 12), expand(client, prefix+"hp", 16)
+	return key, iv, hp, err
 }
 
 // sampleOffset is where the sample for header protection lies after the start of

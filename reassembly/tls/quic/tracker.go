@@ -241,11 +241,9 @@ func (t *Tracker) frames(c *connection, payload []byte) *hello.Client {
 			f.bad = true
 		}
 	}
-	t.makeRoom(c)
-	if c.keys == nil {
-		return nil
-	}
-	return t.complete(c)
+	client := t.complete(c)
+	t.makeRoom()
+	return client
 }
 
 func (t *Tracker) giveUp(c *connection) {
@@ -254,7 +252,7 @@ func (t *Tracker) giveUp(c *connection) {
 }
 
 // makeRoom forgets the oldest connections while too much is held.
-func (t *Tracker) makeRoom(c *connection) {
+func (t *Tracker) makeRoom() {
 	for i := 0; i < len(t.order) && t.stats.Octets > uint64(t.config.MaxOctets); i++ {
 		if o := t.order[(t.oldest+i)%len(t.order)]; o.octets > 0 {
 			t.forget(o)
