@@ -6,8 +6,8 @@
 #   make test       all tests
 #   make build      the binary ./.bin/offpath
 #   make bench      replay beside httpry, tcpflow and gopacket; Go benchmarks
-#   make fuzz       every fuzz target: FUZZTIME for the packet decoder, TCP and
-#                   HTTP/1, FUZZTIME_REST for each of the others
+#   make fuzz       every fuzz target: FUZZTIME for those of the packet decoder,
+#                   TCP and HTTP/1, FUZZTIME_REST for each of the others
 #   make lint fmt generate
 
 SHELL := /bin/bash
@@ -30,8 +30,9 @@ generate_packages := clang-14 llvm-14 libbpf-dev linux-libc-dev protobuf-compile
 MINUTES  ?=
 TAP      ?= front
 FUZZTIME ?= 60s
-FUZZTIME_REST ?= 10s
+FUZZTIME_REST ?= 5s
 BENCHTIME ?= 1s
+fuzz_long := FuzzDecode FuzzStreams FuzzSegmentation FuzzRequest FuzzResponse
 
 .PHONY: build
 build:
@@ -78,11 +79,8 @@ generate:
 .PHONY: fuzz
 fuzz:
 	@go list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do \
-		case $$package in \
-			*/capture/decode|*/reassembly/tcp|*/reassembly/http1|*/reassembly/pipeline) time=$(FUZZTIME) ;; \
-			*) time=$(FUZZTIME_REST) ;; \
-		esac; \
 		{ grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null || true; } | sed 's/^func //' | while read -r target; do \
+			case " $(fuzz_long) " in *" $$target "*) time=$(FUZZTIME) ;; *) time=$(FUZZTIME_REST) ;; esac; \
 			echo "fuzz $$package $$target ($$time)"; \
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $$time -fuzzminimizetime 20x "$$package" </dev/null || exit 1; \
 		done || exit 1; \

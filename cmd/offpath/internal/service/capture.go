@@ -7,9 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	"offpath/capture"
 	"offpath/capture/afpacket"
+	"offpath/capture/keylogfile"
 	"offpath/capture/pcapfile"
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/logging"
@@ -113,11 +115,8 @@ func (part *capturePart) handle() capture.Handler {
 }
 
 func (part *capturePart) run(ctx context.Context) error {
-	var follower sync.WaitGroup
 	if part.keyLog != "" {
-		following, stop := context.WithCancel(ctx)
-		follower.Go(func() { followKeyLog(following, part.keyLog, part.secrets, part.log) })
-		defer func() { stop(); follower.Wait() }()
+		defer part.followKeyLog(ctx)()
 	}
 	err := part.source.Run(ctx, part.handle())
 	part.pipeline.Close()
@@ -129,6 +128,26 @@ func (part *capturePart) run(ctx context.Context) error {
 	stats := part.stats()
 	part.log.Info().Uint64("frames", stats.Received).Uint64("kernel_drops", stats.KernelDrops).Msg("capture ended")
 	return errors.Join(err, part.source.Close())
+}
+
+// keyLogPoll is how often it is looked whether the key log has grown.
+const keyLogPoll = 200 * time.Millisecond
+
+// followKeyLog adds the secrets of the key log as they come, until the function
+// that it returns is called.
+func (part *capturePart) followKeyLog(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	follower := keylogfile.New(part.keyLog, part.secrets.Add)
+	var done sync.WaitGroup
+	done.Go(func() {
+		follower.Run(ctx, keyLogPoll, func(err error) {
+			if err != nil {
+				part.log.Warn().Err(err).Msg("the key log can't be read; connections that need it stay encrypted")
+			}
+		})
+		follower.Close()
+	})
+	return func() { cancel(); done.Wait() }
 }
 
 // close gives up what open and connect made, when the service does not start.
