@@ -508,7 +508,9 @@ func (s *shard) startOver(c *conn) {
 // leave stops reading a connection: from here on it speaks something else.
 func (s *shard) leave(f *tcp.Flow, c *conn) {
 	f.Ignore()
-	if c.oriented {
+	if l := c.layers; l != nil && l.http2 != nil {
+		s.closed(f, c, c.client.Other(), tcp.ReasonFIN)
+	} else if c.oriented {
 		c.parser[c.client].Finish(s.reader, s.budget, false)
 		s.pump(f, c, c.client)
 		s.giveUpEnded(f, c)

@@ -14,6 +14,7 @@ type layers struct {
 	tls    *tls.Conn             // nil: not secured
 	http2  *http2.Conn           // nil: not spoken
 	socket *[2]websocket.Counter // by direction; nil: no WebSocket
+	busy   bool                  // a method of tls is being called
 	doubt  bool                  // octets were lost under tls
 	begun  bool                  // the server has begun to speak HTTP/2
 
@@ -46,7 +47,7 @@ func (s *shard) releaseLayers(c *conn) {
 		h.Close(s.frames, s.budget)
 		c.layers.http2 = nil
 	}
-	if t := c.layers.tls; t != nil {
+	if t := c.layers.tls; t != nil && !c.layers.busy {
 		t.Close(s.records, s.budget, silence{})
 		c.layers.tls = nil
 	}

@@ -279,27 +279,97 @@ func TestWhatIsSecuredAndHasNoKeyIsLeftAlone(t *testing.T) {
 	assert.Greater(t, stats.TCP.Ignored, stats.TCP.Octets/2, "most octets are not looked at")
 }
 
-func TestLossInsideTLSCostsWhatWasLost(t *testing.T) {
-	all, secrets := carried(t, false, &tls.Config{MinVersion: tls.VersionTLS13})
-	whole := script.New()
-	c := whole.Connection()
-	c.Open()
-	onWire(c, all)
-	c.Close()
-	packets := whole.Packets()
-	complete, _ := run(t, decrypting(t, secrets), packets, 64)
-	want := meaning(complete)
-	found := 0
-	for lost := range packets {
-		rest := append(slices.Clone(packets[:lost]), packets[lost+1:]...)
-		txs, _ := run(t, decrypting(t, secrets), script.Stamp(rest), 64)
-		for _, tx := range txs {
-			// Whatever is there and complete is a part of the truth.
-			if tx.Complete && tx.GapBytes == 0 {
-				require.Contains(t, want, meaning([]*reassembly.Transaction{tx})[0], "packet %d of %d", lost, len(packets))
-				found++
+func TestWhatIsNoHTTPInsideTLSIsLeft(t *testing.T) {
+	for name, answer := range map[string]string{
+		"from the beginning": "",
+		"after a 101 to it":  "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n",
+		"through a tunnel":   "HTTP/1.1 200 OK\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			clientEnd, serverEnd := net.Pipe()
+			wire := &tapped{Conn: clientEnd}
+			var secrets bytes.Buffer
+			client := tls.Client(wire, &tls.Config{InsecureSkipVerify: true, KeyLogWriter: &secrets})
+			server := tls.Server(serverEnd, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
+			done := make(chan error)
+			go func() {
+				if answer != "" {
+					head := make([]byte, 12)
+					if _, err := io.ReadFull(server, head); err != nil {
+						done <- err
+						return
+					}
+					if _, err := server.Write([]byte(answer)); err != nil {
+						done <- err
+						return
+					}
+				}
+				_, err := io.Copy(io.Discard, server)
+				done <- err
+			}()
+			if answer != "" {
+				method := "GET /"
+				if name == "through a tunnel" {
+					method = "CONNECT a:1"
+				}
+				_, err := fmt.Fprintf(client, "%s HTTP/1.1\r\nHost: a\r\nUpgrade: other\r\n\r\n", method)
+				require.NoError(t, err)
+				_, err = client.Read(make([]byte, 1000))
+				require.NoError(t, err)
 			}
-		}
+			for range 40 {
+				_, err := client.Write(bytes.Repeat([]byte("\x01no HTTP\x02"), 200))
+				require.NoError(t, err)
+			}
+			require.NoError(t, client.CloseWrite())
+			require.NoError(t, <-done)
+			s := script.New()
+			c := s.Connection()
+			c.Open()
+			onWire(c, wire.said)
+			c.Close()
+			txs, stats := run(t, decrypting(t, secrets.Bytes()), s.Packets(), 64)
+			assert.LessOrEqual(t, len(txs), 1)
+			assert.EqualValues(t, 1, stats.TLS.Decrypted)
+			assert.Greater(t, stats.TCP.Ignored, uint64(20_000))
+		})
 	}
-	assert.Greater(t, found, len(packets)*len(want)/2)
+}
+
+func TestLossInsideTLSCostsWhatWasLost(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		http2 bool
+		run   int // packets lost in a row
+	}{
+		{"HTTP/1, one packet", false, 1},
+		{"HTTP/1, many packets", false, 30},
+		{"HTTP/2, one packet", true, 1},
+		{"HTTP/2, many packets", true, 30},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			all, secrets := carried(t, test.http2, &tls.Config{MinVersion: tls.VersionTLS13})
+			whole := script.New()
+			c := whole.Connection()
+			c.Open()
+			onWire(c, all)
+			c.Close()
+			packets := whole.Packets()
+			complete, _ := run(t, decrypting(t, secrets), packets, 64)
+			want := meaning(complete)
+			found := 0
+			for lost := range len(packets) - test.run {
+				rest := append(slices.Clone(packets[:lost]), packets[lost+test.run:]...)
+				txs, _ := run(t, decrypting(t, secrets), script.Stamp(rest), 64)
+				for _, tx := range txs {
+					// Whatever is there and complete is a part of the truth.
+					if tx.Complete && tx.GapBytes == 0 && tx.Anomalies == 0 {
+						require.Contains(t, want, meaning([]*reassembly.Transaction{tx})[0], "%d packets from %d of %d", test.run, lost, len(packets))
+						found++
+					}
+				}
+			}
+			assert.Positive(t, found)
+		})
+	}
 }

@@ -17,7 +17,8 @@ func (s *shard) Missing(f *tcp.Flow, d tcp.Direction, n int64, why tcp.Cause) {
 	}
 	if l := c.layers; l != nil && l.tls != nil {
 		l.doubt = true
-		l.tls.Missing(s.records, s.budget, d == c.client, n, s.inside(f, c))
+		l.tls.Missing(s.records, s.budget, d == c.client, n, s.enter(f, c))
+		s.exit(f, c)
 		s.settle(f, c)
 		return
 	}
@@ -118,7 +119,8 @@ func (s *shard) Timeout(f *tcp.Flow) {
 		return
 	}
 	if l := c.layers; l != nil && l.tls != nil {
-		l.tls.Retry(s.records, s.budget, s.table.Clock(), s.inside(f, c))
+		l.tls.Retry(s.records, s.budget, s.table.Clock(), s.enter(f, c))
+		s.exit(f, c)
 		s.settle(f, c)
 	}
 	if !f.Seen(c.client.Other()) && !f.Ignored() {
@@ -134,7 +136,8 @@ func (s *shard) Close(f *tcp.Flow, why tcp.Reason) {
 	}
 	s.cut = why == tcp.ReasonEndOfInput
 	if l := c.layers; l != nil && l.tls != nil {
-		l.tls.Close(s.records, s.budget, s.inside(f, c))
+		l.tls.Close(s.records, s.budget, s.enter(f, c))
+		s.exit(f, c)
 	}
 	if c.oriented {
 		for _, d := range []tcp.Direction{c.client, c.client.Other()} {

@@ -46,7 +46,8 @@ func (s *shard) decrypt(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, 
 		return // what it answers is yet to come
 	}
 	record := tls.Input{Data: in.Data, Position: tls.Position(in.Position)}
-	c.layers.tls.Read(s.records, s.budget, d == c.client, &record, last, s.inside(f, c))
+	c.layers.tls.Read(s.records, s.budget, d == c.client, &record, last, s.enter(f, c))
+	s.exit(f, c)
 	in.Data = record.Data
 	s.settle(f, c)
 }
@@ -75,10 +76,20 @@ type inside struct {
 	conn  *conn
 }
 
-// inside returns the consumer of a connection, valid until it is asked for again.
-func (s *shard) inside(f *tcp.Flow, c *conn) *inside {
+// enter returns the consumer for a call of the connection's tls.Conn. Until exit
+// that one is not released, even if what it says has the connection left.
+func (s *shard) enter(f *tcp.Flow, c *conn) *inside {
+	c.layers.busy = true
 	s.plain = inside{s, f, c}
 	return &s.plain
+}
+
+// exit ends a call.
+func (s *shard) exit(f *tcp.Flow, c *conn) {
+	c.layers.busy = false
+	if f.Ignored() {
+		s.releaseLayers(c)
+	}
 }
 
 // direction is that of a side.

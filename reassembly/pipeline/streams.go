@@ -156,8 +156,11 @@ func (s *shard) streamEnd(f *tcp.Flow, c *conn) {
 	m := r.Message
 	x.gap += m.Gap
 	x.anomalies |= m.Anomalies
-	x.broken = x.broken || m.Broken
+	x.broken = x.broken || m.Broken || m.Unknown > 0
 	x.last = max(x.last, m.Last)
+	if m.Unknown > 0 {
+		x.flags |= reassembly.FlagGap // what the fields are was said in octets that are missing
+	}
 	if r.Side == http2.Client {
 		x.ended = true
 		s.extract(f, c, x, &r.Head, r.Body)
