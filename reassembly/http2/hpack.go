@@ -9,6 +9,8 @@ import (
 // decoder decodes header blocks (RFC 7541 section 3).
 type decoder struct {
 	octets []byte // strings of the block at hand that are not views into it
+	name   []byte // of the entry that is being made, if it was another's
+	named  int    // octets of such names in the block at hand
 }
 
 // Write appends to the decoder's strings, for hpack.HuffmanDecode.
@@ -17,14 +19,23 @@ func (d *decoder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// maxNamed is how many octets of names a block may copy from entry to entry, beside
+// those of the fields that are kept. Two octets of it can copy as much as the table
+// holds, and no server takes a section so large: it is as good as cut.
+const maxNamed = 1 << 20
+
 // block decodes a header block into s and updates the table. cut says that the
 // block goes on beyond its octets. What follows an error is not read, and the
 // table is lost.
 func (d *decoder) block(t *table, b Budget, s *section, block []byte, cut bool) {
-	d.octets = d.octets[:0]
+	d.octets, d.named = d.octets[:0], 0
 	s.reset()
 	rest, ok := block, true
 	for ok && len(rest) > 0 {
+		if d.named > maxNamed {
+			cut = true
+			break
+		}
 		rest, ok = d.representation(t, b, s, rest)
 	}
 	switch {
@@ -58,10 +69,12 @@ func (d *decoder) representation(t *table, b Budget, s *section, block []byte) (
 		if !ok {
 			return nil, false
 		}
-		if f.moves {
-			f.name, f.moves = d.copy(f.name), false
-		}
 		d.keep(s, &f)
+		if f.moves {
+			d.named += len(f.name)
+			d.name = append(d.name[:0], f.name...)
+			f.name, f.moves = d.name, false
+		}
 		t.insert(b, &f)
 		return rest, true
 	case first >= 0x20: // table size update

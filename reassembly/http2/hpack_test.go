@@ -207,6 +207,22 @@ func TestABombOfReferencesIsBounded(t *testing.T) {
 	assert.Contains(t, s.anomalies.Names(), "too_many_headers")
 }
 
+func TestABombOfNamesIsBounded(t *testing.T) {
+	// A name that fills the table, and 30,000 fields that make an entry of it again.
+	name := bytes.Repeat([]byte{'a'}, defaultTable-entryCost)
+	block := append(appendInteger([]byte{0x40}, 7, 0, uint64(len(name))), name...)
+	block = append(append(block, 0), bytes.Repeat([]byte{0x7e, 0}, 30_000)...)
+	var tab table
+	var s section
+	var d decoder
+	d.block(&tab, &ample{}, &s, block, false)
+	assert.False(t, s.whole)
+	assert.NotZero(t, s.anomalies&reassembly.AnomalyHeadTooLarge)
+	assert.LessOrEqual(t, d.named, maxNamed+len(name))
+	assert.LessOrEqual(t, cap(d.octets), 2*MaxHead)
+	assert.True(t, tab.partial, "what comes later is known in part")
+}
+
 func TestATableThatTheBudgetRefusesIsKnownInPart(t *testing.T) {
 	var tab table
 	var s section
