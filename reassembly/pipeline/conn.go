@@ -110,7 +110,7 @@ func (s *shard) read(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, las
 	if c.fresh(f, d) && s.passedOn(f, c, d, in) {
 		return
 	}
-	if !c.spoken && (s.startsTLS(f, c, d, in, last) || s.joinsStreams(f, c, d, in, last)) {
+	if !c.spoken && c.between(d) && (s.startsTLS(f, c, d, in, last) || s.joinsStreams(f, c, d, in, last)) {
 		return
 	}
 	if !c.oriented && !s.orient(f, c, d, in) {
@@ -145,6 +145,13 @@ func (c *conn) fresh(f *tcp.Flow, d tcp.Direction) bool {
 	}
 	client, known := f.Client()
 	return !known || d == client
+}
+
+// between reports whether a direction is not inside a message, whose octets may
+// look like anything.
+func (c *conn) between(d tcp.Direction) bool {
+	p := &c.parser[d]
+	return !c.oriented || p.Idle() || p.Seeking()
 }
 
 // orient finds out who is the client, from the handshake or from the first
@@ -463,7 +470,7 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 	case upgraded&reassembly.FlagUpgraded != 0:
 		s.stats.ConnectionsUpgraded++
 		if value, _ := s.reader.Head.Get("upgrade"); message.EqualFold(value, "websocket") {
-			s.turnToSocket(c)
+			s.turnToSocket(f, c)
 		} else {
 			s.leave(f, c)
 		}
@@ -475,8 +482,9 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 
 // turnToSocket makes a connection one that is a WebSocket, of which frames are
 // counted.
-func (s *shard) turnToSocket(c *conn) {
+func (s *shard) turnToSocket(f *tcp.Flow, c *conn) {
 	client := c.client
+	s.endRequests(f, c)
 	s.startOver(c)
 	c.client, c.oriented, c.turned = client, true, true
 	c.over().socket = new([2]websocket.Counter)
@@ -490,7 +498,7 @@ func (s *shard) tunnel(f *tcp.Flow, c *conn) {
 		s.leave(f, c)
 		return
 	}
-	s.giveUpEnded(f, c)
+	s.endRequests(f, c)
 	s.startOver(c)
 	c.prefaced, c.turned, c.spoken, c.midstream = true, true, false, false
 	c.skipped = 0
@@ -508,14 +516,21 @@ func (s *shard) startOver(c *conn) {
 // leave stops reading a connection: from here on it speaks something else.
 func (s *shard) leave(f *tcp.Flow, c *conn) {
 	f.Ignore()
-	if l := c.layers; l != nil && l.http2 != nil {
-		s.closed(f, c, c.client.Other(), tcp.ReasonFIN)
-	} else if c.oriented {
-		c.parser[c.client].Finish(s.reader, s.budget, false)
-		s.pump(f, c, c.client)
-		s.giveUpEnded(f, c)
+	if c.oriented {
+		s.endRequests(f, c)
 	}
 	s.release(c)
+}
+
+// endRequests hands over what was asked as it stands: nothing more is read of it.
+func (s *shard) endRequests(f *tcp.Flow, c *conn) {
+	if l := c.layers; l != nil && l.http2 != nil {
+		l.http2.Finish(http2.Server)
+	} else {
+		c.parser[c.client].Finish(s.reader, s.budget, false)
+	}
+	s.pump(f, c, c.client)
+	s.giveUpEnded(f, c)
 }
 
 // release gives back what a connection keeps.

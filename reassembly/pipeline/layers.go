@@ -20,6 +20,7 @@ type layers struct {
 
 	preamble []byte        // of a PROXY protocol header that is not whole
 	from     tcp.Direction // in which it came
+	proxied  bool          // one was read
 
 	client     netip.Addr // named by a PROXY protocol header that is believed
 	ja4        string     // of its ClientHello

@@ -8,13 +8,15 @@ import (
 	"offpath/reassembly/tcp"
 )
 
-// passedOn reads the PROXY protocol header that a connection may begin with. It
+// passedOn reads the PROXY protocol header that a connection may begin with: one,
+// since what looks like another is the client's, and no receiver believes it. It
 // returns true if all of the input was taken; of a header in parts, those before
 // the last are kept.
 func (s *shard) passedOn(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input) bool {
 	var kept []byte
-	if l := c.layers; l != nil && len(l.preamble) > 0 {
-		if l.from != d {
+	if l := c.layers; l != nil {
+		switch {
+		case l.proxied, len(l.preamble) > 0 && l.from != d:
 			return false
 		}
 		kept = l.preamble
@@ -36,8 +38,9 @@ func (s *shard) passedOn(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input)
 		s.forgetPreamble(c)
 		s.stats.ConnectionsProxied++
 		f.SetClient(d)
+		c.over().proxied = true
 		if source := f.Endpoint(d).Addr(); h.Source.IsValid() && !h.Local && s.trusts(source) {
-			c.over().client = h.Source.Addr()
+			c.layers.client = h.Source.Addr()
 		}
 		taken := n - len(kept)
 		in.Data, in.Seq = in.Data[taken:], in.Seq+uint32(taken)

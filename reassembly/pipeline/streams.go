@@ -62,7 +62,7 @@ func (s *shard) upgradeToStreams(f *tcp.Flow, c *conn, x *exchange) {
 	c.queued--
 	x.answered = false
 	x.informational = append(x.informational, s.reader.Head.Status)
-	s.giveUpEnded(f, c)
+	s.endRequests(f, c)
 	s.turnToStreams(f, c)
 	c.turned = true
 	if stream := c.layers.http2.Upgrade(s.frames, s.budget, s.table.Clock(), x.head); stream != nil {

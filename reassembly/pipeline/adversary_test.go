@@ -1,0 +1,91 @@
+package pipeline_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"offpath/reassembly/internal/script"
+)
+
+const tlsHello = "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+func TestOctetsInsideAHeadAreNoOtherProtocol(t *testing.T) {
+	for name, inside := range map[string]string{
+		"a ClientHello":      tlsHello,
+		"a ServerHello":      strings.Replace(tlsHello, "\x01\x00\x00\xa1", "\x02\x00\x00\xa1", 1),
+		"preface of HTTP/2":  "PRI * HTTP/2.0\r\nA: b",
+		"PROXY protocol":     "PROXY TCP4 6.6.6.6 7.7.7.7 1 2\r\nA: b",
+		"a frame of HTTP/2":  "\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+		"midstream of TLS":   "\x17\x03\x03\x00\x10aaaaaaaaaaaaaaaa",
+		"a response's start": "HTTP/1.1 200 OK\r\nA: b",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := script.New()
+			c := s.Connection()
+			c.Open()
+			c.Client("GET /a HTTP/1.1\r\nHost: h\r\nX: ")
+			c.Client(inside + "\r\n\r\n")
+			c.Server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			c.Client("GET /b HTTP/1.1\r\nHost: h\r\n\r\n")
+			c.Server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+			c.Close()
+			txs, _ := run(t, config, s.Packets(), 64)
+			got := lines(txs)
+			if assert.Len(t, got, 2) {
+				assert.Contains(t, got[0], "GET /a 200")
+				assert.Contains(t, got[1], "GET /b 200")
+			}
+		})
+	}
+}
+
+func TestASecondPROXYHeaderIsNotBelieved(t *testing.T) {
+	s := script.New()
+	c := s.Connection()
+	c.Open()
+	c.Client("PROXY TCP4 203.0.113.1 198.51.100.20 1 8080\r\n")
+	c.Client("PROXY TCP4 203.0.113.66 198.51.100.20 1 8080\r\n")
+	c.Client("GET /b HTTP/1.1\r\nHost: h\r\n\r\n")
+	c.Server("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+	c.Close()
+	trusting := config
+	trusting.Content.TrustedProxies = []netip.Prefix{netip.PrefixFrom(c.ClientAddr.Addr(), 32)}
+	txs, stats := run(t, trusting, s.Packets(), 64)
+	require.Len(t, txs, 1)
+	assert.Equal(t, "203.0.113.1", txs[0].Client.String())
+	assert.EqualValues(t, 1, stats.ConnectionsProxied)
+}
+
+func TestARequestIsHandedOverWhenTheProtocolChanges(t *testing.T) {
+	for name, test := range map[string]struct {
+		want []string
+		said []utterance
+	}{
+		"a WebSocket in the middle of a request": {[]string{"POST /a 101 req=3 res=0 upgraded incomplete"}, []utterance{{true, "POST /a HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 10\r\n\r\nabc"},
+			{false, "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n"}, {true, "abcdefgabcdefg"}}},
+		"a tunnel in the middle of a request": {[]string{"CONNECT a:1 200 req=3 res=0 tunnel incomplete"}, []utterance{{true, "CONNECT a:1 HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc"},
+			{false, "HTTP/1.1 200 Fine\r\n\r\n"}, {true, "abcdefgabcdefg"}}},
+		"another protocol in the middle of a request": {[]string{"POST /a 101 req=3 res=0 upgraded incomplete"}, []utterance{{true, "POST /a HTTP/1.1\r\nHost: h\r\nUpgrade: foo\r\nConnection: upgrade\r\nContent-Length: 10\r\n\r\nabc"},
+			{false, "HTTP/1.1 101 Switching\r\nUpgrade: foo\r\n\r\n"}, {true, "abcdefgabcdefg"}}},
+		"HTTP/2 in the middle of a request": {[]string{"POST /a 101 req=3 res=0 upgraded incomplete"}, []utterance{{true, "POST /a HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 10\r\n\r\nabc"},
+			{false, "HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"}, {true, "abcdefgPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}}},
+		"HTTP/2 that never comes": {[]string{"GET /a 0 req=0 res=-1 info=[101] upgraded incomplete"}, []utterance{{true, "GET /a HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"},
+			{false, "HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n"}, {true, "nothing known to us here"}, {false, "nothing known to us here"}}},
+		"HTTP/2 to a server that does not speak it": {[]string{"GET / 0 req=0 res=-1 missing_host incomplete"}, []utterance{{true, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00" + "\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x84\x86"},
+			{false, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := script.New()
+			c := s.Connection()
+			c.Open()
+			onWire(c, test.said)
+			c.Close()
+			txs, _ := run(t, config, s.Packets(), 64)
+			assert.Equal(t, test.want, lines(txs))
+		})
+	}
+}
