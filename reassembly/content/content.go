@@ -16,7 +16,10 @@
 // JSON-RPC 1.0 and 2.0 and GraphQL (JSON, batches, persisted queries, GET,
 // application/graphql, arguments inside documents), under the content codings
 // gzip, deflate, br and zstd, up to four one upon the other. Of a body the first
-// 16 KiB are looked at. Of a zstd body whose first block is longer than what was
+// 16 KiB are looked at, or 2 KiB if it answers a safe method (RFC 9110 section
+// 9.2.1: GET and the like): those answers are long, and what issues tokens answers
+// POST. Cut text is understood as far as it is complete: a name of JSON with its
+// colon, an element with its tag, a field with its end. Of a zstd body whose first block is longer than what was
 // captured nothing is seen; elsewhere what was before the cut.
 //
 // Transaction.Operation is a name as the protocol has it, without decoration:
@@ -84,6 +87,7 @@ const MinKey = 16
 // DetailBodies.
 const (
 	bodyLimit       = 16 << 10
+	safeAnswerLimit = 2 << 10 // answers to safe methods
 	detailBodyLimit = 8 << 20
 )
 
@@ -93,6 +97,24 @@ func (c *Config) BodyLimit() int {
 		return detailBodyLimit
 	}
 	return bodyLimit
+}
+
+// IsSafe reports whether a method is safe (RFC 9110 section 9.2.1).
+func IsSafe[T string | []byte](method T) bool {
+	switch string(method) {
+	case "GET", "HEAD", "OPTIONS", "TRACE":
+		return true
+	}
+	return false
+}
+
+// SafeAnswerLimit is [Config.BodyLimit] for an answer to a safe method with that
+// head: of one without content coding fewer octets will do.
+func (c *Config) SafeAnswerLimit(head *message.Head) int {
+	if _, coded := head.Get("content-encoding"); coded || c.DetailBodies {
+		return c.BodyLimit()
+	}
+	return safeAnswerLimit
 }
 
 func (c *Config) validate() error {

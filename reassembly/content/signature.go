@@ -16,9 +16,9 @@ func lengthBucket(octets int64) int {
 	return bits.Len64(uint64(octets))
 }
 
-// bodySignature walks a body of a kind of media and sets what its signature has
-// of it.
-func (e *Extractor) bodySignature(sig *reassembly.Signature, kind string, f *fields, body message.Body, v visitor) {
+// bodySignature walks the first octets of a body, at most limit, of a kind of media
+// and sets what its signature has of it.
+func (e *Extractor) bodySignature(sig *reassembly.Signature, kind string, f *fields, body message.Body, limit int, v visitor) {
 	e.keys.reset()
 	sig.Length = lengthBucket(body.Bytes)
 	if body.Bytes == 0 {
@@ -32,6 +32,9 @@ func (e *Extractor) bodySignature(sig *reassembly.Signature, kind string, f *fie
 		return
 	}
 	data, whole := e.decoder.prefix()
+	if len(data) > limit {
+		data, whole = data[:limit], false
+	}
 	if len(data) == 0 {
 		return
 	}
@@ -63,7 +66,7 @@ func (e *Extractor) requestBody(tx *reassembly.Transaction, f *fields, body mess
 	}
 	tx.Request.BodyBytes = body.Bytes
 	kind := e.setMedia(&tx.Request.MIMEType, f.first(roleContentType))
-	e.bodySignature(&tx.Request.Signature, kind, f, body, &e.body)
+	e.bodySignature(&tx.Request.Signature, kind, f, body, bodyLimit, &e.body)
 	e.auth(tx, f, e.requestCall(tx, f))
 }
 
@@ -105,7 +108,11 @@ func (e *Extractor) responseBody(tx *reassembly.Transaction, f *fields, body mes
 	r.BodyBytes = body.Bytes
 	kind := e.setMedia(&r.MIMEType, f.first(roleContentType))
 	e.answer.reset()
-	e.bodySignature(&r.Signature, kind, f, body, &e.answer)
+	limit := bodyLimit
+	if IsSafe(tx.Request.Method) {
+		limit = safeAnswerLimit
+	}
+	e.bodySignature(&r.Signature, kind, f, body, limit, &e.answer)
 	if r.Signature.Media == mediaOFX {
 		e.ofxResponse(tx)
 	}

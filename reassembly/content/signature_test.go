@@ -183,3 +183,50 @@ func TestWithoutResponseOrRequestTheirIntegersAreUnknown(t *testing.T) {
 	assert.Equal(t, -1, tx.Request.Signature.Length)
 	assert.EqualValues(t, -1, tx.Request.Detail.DecodedBytes)
 }
+
+func TestOfAnAnswerToASafeMethodTwoKiBAreLookedAt(t *testing.T) {
+	e := newExtractor(t, nil)
+	list := `{"items":[` + strings.Repeat(`{"x":1},`, 300)
+	answer := func(method, body string) reassembly.Signature {
+		tx := request(e, method+" / HTTP/1.1\nHost: a\n\n")
+		head, content := parse(jsonHead + body)
+		e.Response(tx, head, content)
+		return tx.Response.Signature
+	}
+	short := answer("GET", `{"items":[{"x":1}]}`)
+	for _, c := range []struct {
+		method, body string
+		like         bool
+	}{
+		{"GET", list + `{"x":1}],"late":1}`, true},
+		{"HEAD", list + `{"x":1}],"late":1}`, true},
+		{"POST", list + `{"x":1}],"late":1}`, false},
+		{"POST", list + `{"x":1}]}`, true},
+		{"GET", `{"items":[{"x":1}],"late":1}`, false},
+		{"GET", `{"items":[{"x":"` + strings.Repeat("v", safeAnswerLimit) + `"}],"late":1}`, true},
+		{"GET", `{"items":[{"x":1}],"` + strings.Repeat("n", safeAnswerLimit) + `":1}`, true},
+	} {
+		got := answer(c.method, c.body)
+		assert.Equal(t, c.like, got.Keys == short.Keys && got.Order == short.Order, "%s %.40s", c.method, c.body)
+	}
+}
+
+func TestOfAnAnswerToASafeMethodFewerOctetsNeedBeKept(t *testing.T) {
+	plain, _ := parse("HTTP/1.1 200 OK\nContent-Type: application/json\n\n")
+	coded, _ := parse("HTTP/1.1 200 OK\nContent-Encoding: gzip\n\n")
+	for _, c := range []struct {
+		config Config
+		coded  bool
+		octets int
+	}{
+		{Config{}, false, safeAnswerLimit},
+		{Config{}, true, bodyLimit},
+		{Config{DetailBodies: true}, false, detailBodyLimit},
+	} {
+		head := plain
+		if c.coded {
+			head = coded
+		}
+		assert.Equal(t, c.octets, c.config.SafeAnswerLimit(head))
+	}
+}

@@ -129,6 +129,15 @@ func (p *Parser) Peek(r *Reader, use func()) {
 // it answers HEAD, or is a 1xx, 204 or 304 (RFC 9112 section 6.3).
 func (p *Parser) NoBody() { p.state, p.remain = stateEnd, 0 }
 
+// Keep says at a Head how many octets are wanted of the message's body, if fewer
+// than of others.
+func (p *Parser) Keep(r *Reader, octets int) {
+	r.keep = min(octets, r.bodyLimit)
+	if p.kept != nil {
+		p.kept.limit = r.keep
+	}
+}
+
 // Read reads on to the next event.
 func (p *Parser) Read(r *Reader, b Budget, in *Input) Event {
 	for {
@@ -319,6 +328,7 @@ func (p *Parser) headRead(r *Reader, n int) Event {
 	}
 	p.anomalies |= r.anomalies
 	r.Body = message.Body{}
+	p.Keep(r, r.bodyLimit)
 	return Head
 }
 
@@ -329,6 +339,7 @@ func (p *Parser) keep(r *Reader, b Budget) bool {
 		return true
 	}
 	k := r.newPartial()
+	k.limit = r.keep
 	p.kept = k
 	if !k.take(b, len(r.raw)) {
 		r.Stats.BudgetAbandoned++
@@ -346,7 +357,7 @@ func (p *Parser) readBody(r *Reader, b Budget, in *Input) bool {
 	case stateLength:
 		n := int(min(p.remain, int64(len(in.Data))))
 		if p.kept == nil && int64(n) == p.remain && p.bytes == 0 {
-			r.Body.Prefix = in.Data[:min(n, r.bodyLimit)]
+			r.Body.Prefix = in.Data[:min(n, r.keep)]
 		} else if !p.bodyOctets(r, b, in.Data[:n]) {
 			return false
 		}
@@ -389,7 +400,7 @@ func (p *Parser) bodyOctets(r *Reader, b Budget, data []byte) bool {
 		return false
 	}
 	k := p.kept
-	if room := r.bodyLimit - len(k.body); len(data) > room {
+	if room := k.limit - len(k.body); len(data) > room {
 		data = data[:room]
 	}
 	if k.capped || len(data) == 0 {

@@ -21,6 +21,7 @@ type Reader struct {
 	Stats Stats
 
 	bodyLimit int
+	keep      int    // octets kept of the body of the message at hand
 	framing          // of Head
 	raw       []byte // Head's octets
 	fields    [MaxFields]message.Field
@@ -71,6 +72,7 @@ type partial struct {
 	line   int    // where the last line of an incomplete head begins
 	body   []byte // prefix of the body
 	rest   []byte // incomplete chunk-size line
+	limit  int    // octets kept of the body
 	charge int    // octets charged to the budget
 	capped bool   // no more of the body is kept
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"offpath/reassembly"
+	"offpath/reassembly/content"
 	"offpath/reassembly/http1"
 	"offpath/reassembly/http2"
 	"offpath/reassembly/message"
@@ -292,6 +293,7 @@ func (s *shard) requestHead(f *tcp.Flow, c *conn, p *http1.Parser) {
 	c.sequence++
 	method := s.reader.Head.Method
 	x.head = string(method) == "HEAD"
+	x.safe = content.IsSafe(method)
 	x.connect = string(method) == "CONNECT"
 	x.decides = x.connect || s.reader.Upgrade()
 	x.h2c = x.decides && s.asksForStreams()
@@ -422,6 +424,8 @@ func (s *shard) responseHead(f *tcp.Flow, c *conn, p *http1.Parser) {
 		p.NoBody()
 	case x.head:
 		p.NoBody()
+	case x.safe:
+		p.Keep(s.reader, s.config.Content.SafeAnswerLimit(&s.reader.Head))
 	}
 }
 

@@ -27,6 +27,7 @@ type exchange struct {
 	answered      bool // its final response was read
 	broken        bool // the end of request or response was not seen
 	head          bool // its method is HEAD
+	safe          bool // its method is safe
 	connect       bool // its method is CONNECT
 	decides       bool // its answer decides which protocol follows
 	h2c           bool // it asks for HTTP/2
