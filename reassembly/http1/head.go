@@ -58,7 +58,7 @@ func (r *Reader) readHead(data []byte, response, cut bool, like uint8) int {
 		shape, n = r.readKnown(data[pos:], r.shapes.At(int(like)), r.recent[kind(response)])
 	}
 	if n == 0 {
-		if n = r.readFields(data[pos:], cut); n <= 0 {
+		if n = r.readFields(data[pos:], response, cut); n <= 0 {
 			return n
 		}
 		r.seeOctets(data[:pos+n])
@@ -76,7 +76,10 @@ func (r *Reader) readHead(data []byte, response, cut bool, like uint8) int {
 			r.frame(&r.Head.Fields[i])
 		}
 	}
-	if !response && r.Head.Version == "1.1" && r.hosts == 0 {
+	switch {
+	case response && r.anomalies&reassembly.AnomalyBareCR != 0:
+		r.splitFields()
+	case !response && r.Head.Version == "1.1" && r.hosts == 0:
 		r.anomalies |= reassembly.AnomalyMissingHost
 	}
 	return pos + n
@@ -94,8 +97,9 @@ func (r *Reader) seeOctets(head []byte) {
 
 // readFields reads the header section that data begins with, line by line. It
 // returns its length, or headIncomplete.
-func (r *Reader) readFields(data []byte, cut bool) int {
+func (r *Reader) readFields(data []byte, response, cut bool) int {
 	pos := 0
+	var torn []byte // a response's line before, if that is a name alone
 	if r.lines = 0; r.anomalies&reassembly.AnomalyBareLF == 0 {
 		r.lines = 1 // the start line
 	}
@@ -125,13 +129,20 @@ func (r *Reader) readFields(data []byte, cut bool) int {
 		if len(line) == 0 {
 			return pos
 		}
+		broken := torn
+		torn = nil
 		switch {
 		case colon > 0 && colon < len(line) && line[colon] == ':':
 			r.field(line[:colon], line[colon+1:])
-		case isSpace(line[0]):
-			r.foldLine(line)
+		case !isSpace(line[0]):
+			r.oddLine(line, response)
+			if response && colon == len(line) {
+				torn = line
+			}
+		case broken != nil && startsValue(line):
+			r.tornField(broken, line)
 		default:
-			r.oddLine(line)
+			r.foldLine(line)
 		}
 	}
 }
@@ -195,7 +206,7 @@ func (r *Reader) statusLine(line []byte) (ok bool) {
 
 // oddLine reads a header field line whose name is no token, or is not followed
 // by the colon at once.
-func (r *Reader) oddLine(line []byte) {
+func (r *Reader) oddLine(line []byte, response bool) {
 	colon := bytes.IndexByte(line, ':')
 	if colon <= 0 {
 		r.anomalies |= reassembly.AnomalyInvalidHeader
@@ -208,8 +219,57 @@ func (r *Reader) oddLine(line []byte) {
 	}
 	if !isToken(name) {
 		r.anomalies |= reassembly.AnomalyInvalidHeader
+		if response {
+			name = bytes.TrimRight(name, "\x00")
+		}
 	}
 	r.field(name, line[colon+1:])
+}
+
+// Lenient clients pass over more than servers do, so a response's fields may be
+// broken in ways that make no field of a request.
+
+// startsValue reports whether a continuation line begins with the colon that the
+// name before it lacks.
+func startsValue(line []byte) bool {
+	line = trimLeft(line)
+	return len(line) > 0 && line[0] == ':'
+}
+
+// tornField takes a response's field whose name stands alone on a line, the colon
+// on the next.
+func (r *Reader) tornField(name, line []byte) {
+	r.anomalies |= reassembly.AnomalyObsFold
+	r.field(name, trimLeft(line)[1:])
+}
+
+// splitFields begins a response's field behind each CR inside a value that a name
+// and a colon follow. The framing is decided before: by RFC 9112 section 2.2 the
+// CR is a blank.
+func (r *Reader) splitFields() {
+	for i := 0; i < r.count() && r.count() < MaxFields; i++ {
+		value := r.fields[i].Value
+		for from := bytes.IndexByte(value, '\r') + 1; from > 0; {
+			rest := value[from:]
+			next := bytes.IndexByte(rest, '\r')
+			line := rest
+			if next >= 0 {
+				line = rest[:next]
+			}
+			if colon := bytes.IndexByte(line, ':'); colon > 0 && isToken(line[:colon]) {
+				n := r.count()
+				r.Head.Fields = r.fields[:n+1]
+				copy(r.fields[i+2:], r.fields[i+1:n])
+				r.fields[i].Value = trim(value[:from-1])
+				r.fields[i+1] = message.Field{Name: line[:colon], Value: trim(rest[colon+1:])}
+				break
+			}
+			if next < 0 {
+				break
+			}
+			from += next + 1
+		}
+	}
 }
 
 // field takes a header field.

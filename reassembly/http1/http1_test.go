@@ -283,6 +283,9 @@ func FuzzResponse(f *testing.F) {
 	f.Add([]byte("http/1.10\t2xx\r\nTransfer-Encoding: x\r\n\r\n5\r\nhello\r\n0"))
 	f.Add([]byte("HTTP/1.1 200 OK\rX: y\n\n12 o'clock"))
 	f.Add([]byte("HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n"))
+	f.Add([]byte("HTTP/1.1 200 OK\r\nA: b\rC: d\rContent-Length: 5\r\n\r\nuntil the end"))
+	f.Add([]byte("HTTP/1.1 200 OK\r\nTransfer-Encoding\r\n :\r\n chunked\r\nD\x00: e\r\n\r\n2\r\nab\r\n0\r\n\r\n"))
+	f.Add([]byte("HTTP/1.0 200\n\n0\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var p http1.Parser
 		p.Answer()
@@ -303,6 +306,9 @@ func FuzzResponse(f *testing.F) {
 		}
 		require.NotEmpty(t, messages, "net/http reads a response")
 		require.Equal(t, fmt.Sprint(response.StatusCode), messages[0].start)
+		if strings.Contains(messages[0].anomalies, "obs_fold") {
+			return // it may have announced chunks: the body tells
+		}
 		require.Equal(t, string(body), messages[0].body)
 	})
 }

@@ -13,10 +13,10 @@ import (
 // told by what it sent.
 func (r *Reader) doubtful() bool {
 	const odd = reassembly.AnomalyObsFold | reassembly.AnomalyBareCR | reassembly.AnomalySpaceBeforeColon | reassembly.AnomalyInvalidHeader |
-		reassembly.AnomalyInvalidStatusLine | reassembly.AnomalyNULInHead
+		reassembly.AnomalyNULInHead
 	switch {
 	case r.coded:
-		return !r.chunked || r.length != lengthNone || r.Head.Version != "1.1" || r.anomalies&odd != 0
+		return !r.chunked || r.length != lengthNone || r.Head.Version != "1.1" || r.anomalies&(odd|reassembly.AnomalyInvalidStatusLine) != 0
 	default:
 		return r.length < 0 && r.anomalies&odd != 0
 	}

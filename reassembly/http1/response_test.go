@@ -39,6 +39,7 @@ func TestResponses(t *testing.T) {
 		{"the field that announces chunks is folded into another", head + "X: y\r\n Transfer-Encoding: chunked\r\n\r\n" + chunks, "200", text, "obs_fold"},
 		{"the field that announces chunks stands behind a CR", head + "X: y\rTransfer-Encoding: chunked\r\n\r\n" + chunks, "200", text, "bare_cr"},
 		{"lines that end in CR alone", "HTTP/1.1 200 OK\rTransfer-Encoding: chunked\r\n\n" + chunks, "200", text, "bare_lf,bare_cr"},
+		{"a status line without a blank at its end and a body that looks like chunks", "HTTP/1.0 200\r\n\r\n0\r\n\r\n", "200", "0\r\n\r\n", invalid},
 		{"a number that is no chunk size", head + "Transfer-Encoding: x\r\n\r\n12 o'clock", "200", "12 o'clock", unchunked},
 		{"digits alone", head + "Transfer-Encoding: x\r\n\r\n123", "200", "123", unchunked},
 		{"many digits", head + "Transfer-Encoding: x\r\n\r\n1234567890123456789012345678901234567890", "200", "1234567890123456789012345678901234567890", unchunked},
@@ -67,6 +68,48 @@ func TestResponses(t *testing.T) {
 				}
 				p.Close(r, b)
 				assert.Zero(t, b.used, "budget")
+			}
+		})
+	}
+}
+
+// TestBrokenFieldNames: what lenient clients take for a field is one of a response,
+// never of a request.
+func TestBrokenFieldNames(t *testing.T) {
+	for _, test := range []struct {
+		name, lines, response, request string
+		anomalies                      string
+	}{
+		{"a CR alone begins a field of a response", "A: b\rC: d\r\nE: f\r\n", "A=b;C=d;E=f;", "A=b\rC: d;E=f;", "bare_cr"},
+		{"each of several CRs", "A: b\rC:d\rE:\r\n", "A=b;C=d;E=;", "A=b\rC:d\rE:;", "bare_cr"},
+		{"a CR that no name follows belongs to the value", "A: b\rc d: e\r\n", "A=b\rc d: e;", "A=b\rc d: e;", "bare_cr"},
+		{"a CR that a name follows behind one that none does", "A: b\rc\rD: e\r\n", "A=b\rc;D=e;", "A=b\rc\rD: e;", "bare_cr"},
+		{"a NUL behind a name is no part of a response's", "A\x00: b\r\n", "A=b;", "A\x00=b;", "invalid_header,nul_in_head"},
+		{"a NUL within a name is part of it", "A\x00B: c\r\n", "A\x00B=c;", "A\x00B=c;", "invalid_header,nul_in_head"},
+		{"a response's colon may come on the next line", "A: b\r\nC\r\n :\r\n d\r\n", "A=b;C=d;", "A=b : d;", "obs_fold,invalid_header"},
+		{"its value as well", "A: b\r\nC\r\n\t: d\r\n", "A=b;C=d;", "A=b : d;", "obs_fold,invalid_header"},
+		{"a name whose next line has no colon is none", "A: b\r\nC\r\n d\r\n :e\r\n", "A=b d :e;", "A=b d :e;", "obs_fold,invalid_header"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, size := range []int{1 << 20, 7, 1} {
+				for _, side := range []struct{ line, fields string }{
+					{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", "Content-Length=0;" + test.response},
+					{"GET / HTTP/1.0\r\nHost: h\r\n", "Host=h;" + test.request},
+				} {
+					var p http1.Parser
+					if side.line[0] == 'H' {
+						p.Answer()
+					}
+					r, b := http1.NewReader(1000), &budget{limit: 1 << 20}
+					var messages []got
+					for rest := side.line + test.lines + "\r\n"; len(rest) > 0; rest = rest[min(size, len(rest)):] {
+						messages = append(messages, read(&p, r, b, rest[:min(size, len(rest))])...)
+					}
+					if assert.Len(t, messages, 1) {
+						assert.Equal(t, side.fields, messages[0].fields)
+						assert.Equal(t, test.anomalies, messages[0].anomalies)
+					}
+				}
 			}
 		})
 	}

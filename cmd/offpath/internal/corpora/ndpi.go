@@ -62,7 +62,11 @@ func (d *Differences) ndpiHello(f *ndpiFlow, key tuple, list []*Transaction) {
 	if f.JA3 != "" && !one(func(t *Transaction) bool { return t.TLS.Client.JA3 == f.JA3 }) {
 		d.add("%s: JA3 is %q instead of %q", key, list[0].TLS.Client.JA3, f.JA3)
 	}
-	// It shortens other protocols than the definition does.
+	// It shortens other protocols than the definition does, and writes d for a
+	// domain even if there is no server name.
+	if f.Host == "" && len(f.JA4) > 3 {
+		f.JA4 = f.JA4[:3] + "i" + f.JA4[4:]
+	}
 	if first, _, _ := strings.Cut(f.ALPN, ";"); (first == "" || first == "h2") && f.JA4 != "" &&
 		!one(func(t *Transaction) bool { return t.TLS.Client.JA4 == f.JA4 }) {
 		d.add("%s: JA4 is %q instead of %q", key, list[0].TLS.Client.JA4, f.JA4)

@@ -84,7 +84,9 @@ type Request struct {
 func (r Request) String() string { return r.Port + " " + r.Method + " " + r.URI + " " + r.Status }
 
 // Requests are those that tshark lists. The n-th final response on a connection
-// answers its n-th request, on HTTP/2 the response of a stream its request.
+// answers its n-th request, on HTTP/2 the response of a stream its request. What
+// an upgrade to HTTP/2 was asked for with is answered on stream 1 (RFC 7540
+// section 3.2).
 func (c *Case) Requests() ([]Request, error) {
 	messages, err := c.messages()
 	if err != nil {
@@ -126,6 +128,13 @@ func (c *Case) Requests() ([]Request, error) {
 			stream := key + " " + m.StreamID.at(i)
 			note(stream, m.Port.at(0), m.Method2.at(i), m.Path2.at(i), "")
 			note(stream, "", "", "", m.Status2.at(i))
+		}
+	}
+	for key, s := range streams {
+		if upgraded := streams[key+" 1"]; upgraded != nil && len(upgraded.requests) == 0 && len(upgraded.statuses) == 1 {
+			if i := slices.Index(s.statuses, "101"); i >= 0 {
+				s.statuses[i] = upgraded.statuses[0]
+			}
 		}
 	}
 	var list []Request

@@ -60,6 +60,8 @@ type Transaction struct {
 		Gap           int64 `json:"gap_bytes"`
 		Complete      bool
 	}
+
+	place int // on the connection, or since its last CONNECT
 }
 
 type endpoint struct {
@@ -93,6 +95,15 @@ func Parse(lines []byte) (*Reading, error) {
 		}
 		return a.Offpath.Sequence - b.Offpath.Sequence
 	})
+	for _, list := range byTuple(r.Transactions) {
+		first := 0
+		for _, t := range list {
+			t.place = t.Offpath.Sequence - first
+			if slices.Contains(t.Offpath.Flags, "tunnel") {
+				first = t.Offpath.Sequence + 1
+			}
+		}
+	}
 	return r, nil
 }
 
