@@ -3,10 +3,10 @@
 // transactions through detection alone.
 //
 // Input is read and decoded by one goroutine; each worker reassembles in one
-// of its own; detection, and the encoding of transactions, have one each.
-// Between them stand bounded queues that wait: nothing is shed, so the output
-// depends on input and configuration alone. With one worker one goroutine does
-// all of it, without queues.
+// of its own, and detects in turn with the others; the encoding of transactions
+// has one. Between them stand bounded queues that wait: nothing is shed, so the
+// output depends on input and configuration alone. With one worker one goroutine
+// does all of it, without queues.
 package replay
 
 import (
@@ -28,9 +28,6 @@ import (
 	"offpath/detect"
 	"offpath/reassembly"
 )
-
-// queueLimit is how many transactions wait at most for detection.
-const queueLimit = 16 << 10
 
 // ErrDamaged says that all is done, but some input was damaged; what and where
 // was logged.
@@ -105,7 +102,6 @@ func Run(ctx context.Context, o Options) error {
 
 	settings := detection.Config{
 		Engine:   wiring.Engine(o.Config),
-		Queue:    queueLimit,
 		Files:    files,
 		Failed:   cancel,
 		Observed: func(txs []*reassembly.Transaction) { progress.count(len(txs)) },
@@ -124,7 +120,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 		settings.Decided = sent.apply
 	}
-	stage, err := startDetection(settings, o.Workers)
+	stage, err := detection.NewInline(settings)
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
@@ -154,19 +150,6 @@ func Run(ctx context.Context, o Options) error {
 		return ErrDamaged
 	}
 	return nil
-}
-
-// stage is detection as replay needs it.
-type stage interface {
-	Put(txs []*reassembly.Transaction, watermark int64)
-	Close() error
-}
-
-func startDetection(c detection.Config, workers int) (stage, error) {
-	if workers == 1 {
-		return detection.NewInline(c)
-	}
-	return detection.Start(c)
 }
 
 // sortErrors logs damage and returns the other errors.
