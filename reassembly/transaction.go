@@ -55,6 +55,7 @@ type Transaction struct {
 	Response    Response
 	Auth        Auth
 	OFX         *OFX   // nil unless a body is OFX
+	GRPC        *GRPC  // nil unless a message is gRPC's
 	Operation   string // GraphQL operation, RPC method, OFX message set; see reassembly/content
 
 	JA4              string // of the connection's ClientHello
@@ -62,7 +63,7 @@ type Transaction struct {
 	Fingerprint      string // core fingerprint: the only one that verdicts name
 	FingerprintLoose string
 	FingerprintWire  string
-	Hello            *Hello // nil in the transactions of HTTP
+	Event            Event  // nil in the transactions of HTTP
 	Informational    []int  // 1xx statuses before the final one
 	RefusedBy        string // verdict id by whose order the load balancer refused it
 	Flags            Flags
@@ -145,13 +146,52 @@ type OFX struct {
 	Currency        string   // ISO 4217: CURSYM of the transfer, or CURDEF of the response
 }
 
-// Hello is a ClientHello that stands for itself (`--detail tls`): then there is no
-// request and no response. What it says of the client's software and of the
-// server's name is in the Transaction.
+// GRPC is what a call of gRPC over HTTP/2 says beside its method, which is the
+// Operation.
+type GRPC struct {
+	Status           int  // grpc-status: 0 is OK; Unknown if none was seen
+	RequestMessages  int  // length-prefixed messages begun; Unknown if the request is not gRPC's
+	ResponseMessages int  // likewise
+	Partial          bool // there may be more messages than were counted
+}
+
+// Event is what happened on a connection and is not an exchange of HTTP: a *Hello
+// or a *WebSocket. Its Transaction has no request and no response.
+type Event interface {
+	Action() string // event.action
+}
+
+// Hello is a ClientHello (`--detail tls`). What it says of the client's software
+// and of the server's name is in the Transaction.
 type Hello struct {
 	JA3       string   // MD5, hex
 	Version   uint16   // the highest that the client offers, as on the wire
 	Protocols []string // ALPN
+}
+
+// Action implements Event.
+func (*Hello) Action() string { return "tls-client-hello" }
+
+// WebSocket is what was counted of a WebSocket that has ended (`--detail
+// websocket`); Start and Duration are from the answer that opened it to the last
+// octet.
+type WebSocket struct {
+	Request        string // event.id of the request that asked for it
+	Client, Server SocketSide
+}
+
+// Action implements Event.
+func (*WebSocket) Action() string { return "websocket-end" }
+
+// SocketSide is what one side of a WebSocket said (RFC 6455).
+type SocketSide struct {
+	Frames    uint64
+	Messages  uint64 // text and binary
+	Bytes     uint64 // octets of payloads, as on the wire, missing ones included
+	Gap       uint64 // of these, missing
+	CloseCode uint16 // of the first close frame; 0: none was seen
+	Partial   bool   // it could not be counted to its end
+	Invalid   bool   // something was not as RFC 6455 has it
 }
 
 // Annotation is what detection adds, as known when the transaction passed it;

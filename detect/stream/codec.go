@@ -54,6 +54,12 @@ func Marshal(tx *reassembly.Transaction) ([]byte, error) {
 			DestinationHash: []byte(o.DestinationHash), Amount: o.Amount, Currency: o.Currency,
 		}
 	}
+	if g := tx.GRPC; g != nil {
+		m.Grpc = &schema.GRPC{
+			Status: known(int64(g.Status)), RequestMessages: known(int64(g.RequestMessages)),
+			ResponseMessages: known(int64(g.ResponseMessages)), Partial: g.Partial,
+		}
+	}
 	b, err := proto.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("encode transaction %s: %w", tx.ID, err)
@@ -114,6 +120,12 @@ func Unmarshal(b []byte) (*reassembly.Transaction, error) {
 		tx.OFX = &reassembly.OFX{
 			MessageSets: o.MessageSets, StatusCodes: o.StatusCodes, SourceHash: string(o.SourceHash),
 			DestinationHash: string(o.DestinationHash), Amount: o.Amount, Currency: o.Currency,
+		}
+	}
+	if g := m.Grpc; g != nil {
+		tx.GRPC = &reassembly.GRPC{
+			Status: int(orUnknown(g.Status)), RequestMessages: int(orUnknown(g.RequestMessages)),
+			ResponseMessages: int(orUnknown(g.ResponseMessages)), Partial: g.Partial,
 		}
 	}
 	return tx, nil

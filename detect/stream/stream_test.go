@@ -287,6 +287,7 @@ func full() *reassembly.Transaction {
 		Auth: reassembly.Auth{Carrier: "form", UserField: odd, PasswordField: odd, PasswordFields: 2, GrantType: odd, UserHash: odd,
 			PasswordHash: odd, SessionPresented: []string{odd, "b"}, SessionIssued: []string{"c"}, APIKeyHash: odd},
 		OFX:       &reassembly.OFX{MessageSets: []string{"SIGNON"}, StatusCodes: []string{"0"}, SourceHash: "a", DestinationHash: "b", Amount: "1.00", Currency: "EUR"},
+		GRPC:      &reassembly.GRPC{Status: 0, RequestMessages: 1, ResponseMessages: reassembly.Unknown, Partial: true},
 		Operation: odd, JA4: "t13d", ServerName: odd, Fingerprint: "f", FingerprintLoose: "l", FingerprintWire: "w",
 		Informational: []int{100, 103}, RefusedBy: "00000001", Flags: reassembly.FlagGap | reassembly.FlagTunnel,
 		Anomalies: reassembly.AnomalyObsFold | reassembly.AnomalyNULInHead, GapBytes: 5, Complete: true,

@@ -476,7 +476,7 @@ func (c *Conn) end(r *Reader, side Side, s *Stream) {
 		h.state = halfTunnel
 	}
 	if s.tunnel {
-		h.Bytes, h.Gap = 0, 0 // what was sent early belongs to the tunnel
+		h.Early, h.Bytes, h.Gap = h.Bytes, 0, 0 // what was sent early belongs to the tunnel
 	}
 	counted := h.length >= 0 && h.Bytes == h.length
 	switch {

@@ -104,6 +104,19 @@ func (c *Conn) Finish(side Side) {
 // epoch. Call Read without input for the events.
 func (c *Conn) Expire(before int64) { c.before = max(c.before, before) }
 
+// Idle returns when the stream that is idle longest was last heard of, ns since the
+// epoch; ok is false if there is no stream.
+func (c *Conn) Idle() (since int64, ok bool) {
+	if c.oldest == nil {
+		return 0, false
+	}
+	return c.oldest.last, true
+}
+
+// Whole reports whether no frame of a side can have been missed since a stream was
+// opened.
+func (c *Conn) Whole(s *Stream, side Side) bool { return s.half[side].losses == c.dir[side].losses }
+
 // Close gives back what is kept; the connection is of no use afterwards. Streams
 // that were not Closed are forgotten.
 func (c *Conn) Close(r *Reader, b Budget) {

@@ -59,6 +59,7 @@ type Message struct {
 	Last  int64 // of the last one so far
 	Bytes int64 // octets of its content so far, missing ones included
 	Gap   int64 // octets that are missing, where the message is known
+	Early int64 // octets that came before the 2xx that made the stream a tunnel, of which no Tunnel event told
 
 	Unknown   int // fields of head and trailers that are not known
 	Anomalies reassembly.Anomalies

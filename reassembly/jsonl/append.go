@@ -11,8 +11,8 @@ import (
 
 // AppendTransaction appends tx as one line, with its line feed.
 func AppendTransaction(dst []byte, tx *reassembly.Transaction) []byte {
-	if tx.Hello != nil {
-		return appendHello(dst, tx)
+	if tx.Event != nil {
+		return appendEventLine(dst, tx)
 	}
 	b := slices.Grow(dst, typicalLine)
 	b = append(b, `{"@timestamp":`...)
@@ -92,8 +92,11 @@ func appendNetwork(b []byte, tx *reassembly.Transaction) []byte {
 	b, network := open(b, `,"network":`)
 	b = str(b, `,"community_id":"`, tx.CommunityID)
 	protocol := "http"
-	if tx.Hello != nil {
+	switch tx.Event.(type) {
+	case *reassembly.Hello:
 		protocol = "tls"
+	case *reassembly.WebSocket:
+		protocol = "websocket"
 	}
 	b = append(append(append(b, `,"protocol":"`...), protocol...), '"')
 	if len(tx.VLAN) > 0 {
@@ -158,6 +161,9 @@ func appendOffpath(b []byte, tx *reassembly.Transaction) []byte {
 	b = appendAuth(b, &tx.Auth)
 	if tx.OFX != nil {
 		b = appendOFX(b, tx.OFX)
+	}
+	if tx.GRPC != nil {
+		b = appendGRPC(b, tx.GRPC)
 	}
 	b = str(b, `,"operation":"`, tx.Operation)
 	if len(tx.Informational) > 0 {
@@ -247,6 +253,15 @@ func appendOFX(b []byte, o *reassembly.OFX) []byte {
 	}
 	b[first] = '{'
 	return append(b, '}')
+}
+
+func appendGRPC(b []byte, g *reassembly.GRPC) []byte {
+	b, grpc := open(b, `,"grpc":`)
+	b = known(b, `,"status":`, int64(g.Status))
+	b = known(b, `,"request_messages":`, int64(g.RequestMessages))
+	b = known(b, `,"response_messages":`, int64(g.ResponseMessages))
+	b = strconv.AppendBool(append(b, `,"partial":`...), g.Partial)
+	return grpc.end(b)
 }
 
 // object is one that is being written: where it begins with its name, and where

@@ -21,17 +21,24 @@
 //	offpath      sequence fingerprint fingerprint_loose fingerprint_wire
 //	             request{headers signature header_fields decoded_bytes}
 //	             response{signature header_fields decoded_bytes}
-//	             auth ofx operation informational refused_by flags encapsulation
+//	             auth ofx grpc operation informational refused_by flags encapsulation
 //	             gap_bytes complete anomalies outcome endpoint role
 //
 // with signature{media keys order cookies location code length},
 // auth{carrier user_field password_field password_fields grant_type
-// password_hash session_presented session_issued api_key_hash} and
-// ofx{message_sets status_codes source_hash destination_hash amount currency}.
+// password_hash session_presented session_issued api_key_hash},
+// ofx{message_sets status_codes source_hash destination_hash amount currency} and
+// grpc{status request_messages response_messages partial}.
 //
 // An absent key means unknown; 0 and false are written. gap_bytes is absent if
 // there is no gap. event.end is the time by which lines are sorted; a line of
 // another tool may lack it, then it is @timestamp plus event.duration.
+//
+// What is no transaction ([reassembly.Event]) is a line with event.action, which
+// the Reader passes over: tls-client-hello has tls.client.ja3 and
+// offpath.tls{version alpn}; websocket-end has offpath.websocket{request client
+// server}, with {frames messages bytes gap_bytes close_code partial invalid} of
+// each side, and gap_bytes and close_code only if there are any.
 //
 // Strings of the wire may hold any octets. In every string a backslash is
 // doubled and an octet that is no valid UTF-8 appears as \xNN; that is then

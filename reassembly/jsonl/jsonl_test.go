@@ -50,6 +50,7 @@ func full() *reassembly.Transaction {
 			MessageSets: []string{"SIGNONMSGSRQV1"}, StatusCodes: []string{"0"}, SourceHash: "05", DestinationHash: "06",
 			Amount: "12.50", Currency: "EUR",
 		},
+		GRPC:      &reassembly.GRPC{Status: 7, RequestMessages: 2, ResponseMessages: 0, Partial: true},
 		Operation: "login", JA4: "t13d", ServerName: "bank.example",
 		Fingerprint: "f1", FingerprintLoose: "f2", FingerprintWire: "f3", Informational: []int{100, 103}, RefusedBy: "0000000100000002",
 		Flags: reassembly.FlagGap | reassembly.FlagOneWay, Anomalies: reassembly.AnomalyBareLF | reassembly.AnomalyNULInHead,
@@ -302,6 +303,9 @@ func randomTransaction(rng *rand.Rand) *reassembly.Transaction {
 	if rng.IntN(2) == 0 {
 		tx.OFX = &reassembly.OFX{MessageSets: list(), StatusCodes: list(), SourceHash: str(), DestinationHash: str(), Amount: str(), Currency: str()}
 	}
+	if rng.IntN(2) == 0 {
+		tx.GRPC = &reassembly.GRPC{Status: int(number()), RequestMessages: int(number()), ResponseMessages: int(number()), Partial: rng.IntN(2) == 0}
+	}
 	return tx
 }
 
@@ -455,6 +459,9 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte(`{"@timestamp":"1970-01-01T00:00:01Z"}`))
 	f.Add(AppendTransaction(nil, full()))
 	f.Add([]byte(`{"@timestamp":"1970-01-01T00:00:01Z","offpath":{"ofx":{},"request":{"header_fields":[[]]}}}`))
+	f.Add([]byte(`{"@timestamp":"1970-01-01T00:00:01Z","offpath":{"grpc":{},"operation":"a.B/C"}}`))
+	f.Add([]byte(`{"@timestamp":"1970-01-01T00:00:01Z","offpath":{"grpc":{"status":16,"request_messages":1,"partial":false}}}`))
+	f.Add([]byte(`{"@timestamp":"1970-01-01T00:00:01Z","offpath":{"grpc":null}}`))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		r := NewReader(bytes.NewReader(file))
 		for r.Next() {
@@ -479,7 +486,7 @@ func typical() *reassembly.Transaction {
 	tx := full()
 	tx.Request.Detail = reassembly.Detail{DecodedBytes: reassembly.Unknown}
 	tx.Response.Detail = reassembly.Detail{DecodedBytes: reassembly.Unknown}
-	tx.OFX, tx.Flags, tx.Anomalies, tx.Informational, tx.GapBytes = nil, 0, 0, nil, 0
+	tx.OFX, tx.GRPC, tx.Flags, tx.Anomalies, tx.Informational, tx.GapBytes = nil, nil, 0, 0, nil, 0
 	return tx
 }
 
@@ -548,5 +555,48 @@ func BenchmarkReader(b *testing.B) {
 		if !r.Next() {
 			r = NewReader(bytes.NewReader(file))
 		}
+	}
+}
+
+func TestWhatIsNoTransactionIsALineThatTheReaderPassesOver(t *testing.T) {
+	at := func(event reassembly.Event) *reassembly.Transaction {
+		return &reassembly.Transaction{
+			Start: 1704067200_000000001, End: 1704067205_000000001, Duration: reassembly.Unknown, ID: "0011", Event: event,
+			Source: netip.MustParseAddrPort("203.0.113.7:51000"), Destination: netip.MustParseAddrPort("[2001:db8::1]:443"),
+			Client: netip.MustParseAddr("203.0.113.7"), CommunityID: "1:abc=", JA4: "t13d", ServerName: "bank.example",
+		}
+	}
+	socket := at(&reassembly.WebSocket{
+		Request: "2233",
+		Client:  reassembly.SocketSide{Frames: 4, Messages: 2, Bytes: 130, CloseCode: 1000},
+		Server:  reassembly.SocketSide{Frames: 1, Bytes: 9, Gap: 7, Partial: true, Invalid: true},
+	})
+	socket.Duration, socket.Flags = 4_000_000_000, reassembly.FlagTruncated
+	const ends = `"source":{"ip":"203.0.113.7","port":51000},"destination":{"ip":"2001:db8::1","port":443},"client":{"ip":"203.0.113.7"},`
+	for _, test := range []struct {
+		name string
+		tx   *reassembly.Transaction
+		want string
+	}{
+		{"a ClientHello", at(&reassembly.Hello{JA3: "ef", Version: 0x0304, Protocols: []string{"h2"}}),
+			`{"@timestamp":"2024-01-01T00:00:00.000000001Z","event":{"action":"tls-client-hello","id":"0011","end":"2024-01-01T00:00:05.000000001Z"},` +
+				ends + `"network":{"community_id":"1:abc=","protocol":"tls"},"tls":{"client":{"ja3":"ef","ja4":"t13d","server_name":"bank.example"}},` +
+				`"offpath":{"tls":{"version":"1.3","alpn":["h2"]}}}`},
+		{"a WebSocket", socket,
+			`{"@timestamp":"2024-01-01T00:00:00.000000001Z","event":{"action":"websocket-end","id":"0011","duration":4000000000,"end":"2024-01-01T00:00:05.000000001Z"},` +
+				ends + `"network":{"community_id":"1:abc=","protocol":"websocket"},"tls":{"client":{"ja4":"t13d","server_name":"bank.example"}},` +
+				`"offpath":{"flags":["truncated"],"websocket":{"request":"2233",` +
+				`"client":{"frames":4,"messages":2,"bytes":130,"close_code":1000,"partial":false,"invalid":false},` +
+				`"server":{"frames":1,"messages":0,"bytes":9,"gap_bytes":7,"partial":true,"invalid":true}}}}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			line := AppendTransaction(nil, test.tx)
+			assert.Equal(t, test.want+"\n", string(line))
+			r := NewReader(bytes.NewReader(AppendTransaction(line, full())))
+			require.True(t, r.Next())
+			assert.Equal(t, full(), r.Transaction())
+			assert.False(t, r.Next())
+			assert.NoError(t, r.Err())
+		})
 	}
 }

@@ -263,6 +263,13 @@ func (r *Reader) offpath(tx *reassembly.Transaction, key []byte) {
 		if !r.object(tx, key, (*Reader).ofx) {
 			tx.OFX = nil
 		}
+	case "grpc":
+		tx.GRPC = &reassembly.GRPC{
+			Status: reassembly.Unknown, RequestMessages: reassembly.Unknown, ResponseMessages: reassembly.Unknown,
+		}
+		if !r.object(tx, key, (*Reader).grpc) {
+			tx.GRPC = nil
+		}
 	case "operation":
 		r.str(key, &tx.Operation)
 	case "informational":
@@ -400,6 +407,21 @@ func (r *Reader) ofx(tx *reassembly.Transaction, key []byte) {
 		r.str(key, &o.Amount)
 	case "currency":
 		r.str(key, &o.Currency)
+	default:
+		r.skip()
+	}
+}
+
+func (r *Reader) grpc(tx *reassembly.Transaction, key []byte) {
+	switch g := tx.GRPC; string(key) {
+	case "status":
+		r.int(key, math.MinInt64, math.MaxInt64, &g.Status)
+	case "request_messages":
+		r.int(key, math.MinInt64, math.MaxInt64, &g.RequestMessages)
+	case "response_messages":
+		r.int(key, math.MinInt64, math.MaxInt64, &g.ResponseMessages)
+	case "partial":
+		r.bool(key, &g.Partial)
 	default:
 		r.skip()
 	}

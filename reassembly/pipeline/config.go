@@ -20,8 +20,10 @@ type Config struct {
 	Memory int64
 	// Content says what is taken from messages.
 	Content content.Config
-	// Hellos makes every ClientHello a Transaction of its own, with Hello set.
+	// Hellos makes every ClientHello a Transaction of its own, with Event set.
 	Hellos bool
+	// Sockets does the same with every WebSocket at its end.
+	Sockets bool
 	// TLS says what to decrypt with.
 	TLS tls.Config
 	// TCP holds timeouts and limits per flow; its MaxFlows is derived from

@@ -8,7 +8,6 @@ import (
 	"offpath/reassembly/message"
 	"offpath/reassembly/tcp"
 	"offpath/reassembly/tls"
-	"offpath/reassembly/websocket"
 )
 
 // conn is a connection that speaks HTTP/1, or may. What else it is made of, or
@@ -104,7 +103,7 @@ func (s *shard) read(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, las
 		s.readStreams(f, c, d, in, last)
 		return
 	case l != nil && l.socket != nil:
-		l.socket[d].Read(in.Data)
+		l.socket.read(c.side(d), in.Data, in.Time)
 		in.Data = nil
 		return
 	}
@@ -465,8 +464,8 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 		s.upgradeToStreams(f, c, x)
 		return
 	}
-	upgraded := x.flags & (reassembly.FlagUpgraded | reassembly.FlagTunnel)
-	s.extractor.Response(x.tx, &s.reader.Head, s.reader.Body)
+	upgraded, tx := x.flags&(reassembly.FlagUpgraded|reassembly.FlagTunnel), x.tx
+	s.extractor.Response(tx, &s.reader.Head, s.reader.Body)
 	if x.ended {
 		s.emit(f, c)
 	}
@@ -474,7 +473,7 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 	case upgraded&reassembly.FlagUpgraded != 0:
 		s.stats.ConnectionsUpgraded++
 		if value, _ := s.reader.Head.Get("upgrade"); message.EqualFold(value, "websocket") {
-			s.turnToSocket(f, c)
+			s.turnToSocket(f, c, tx)
 		} else {
 			s.leave(f, c)
 		}
@@ -482,17 +481,6 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 		s.stats.ConnectionsTunnel++
 		s.tunnel(f, c)
 	}
-}
-
-// turnToSocket makes a connection one that is a WebSocket, of which frames are
-// counted.
-func (s *shard) turnToSocket(f *tcp.Flow, c *conn) {
-	client := c.client
-	s.endRequests(f, c)
-	s.startOver(c)
-	c.client, c.oriented, c.turned = client, true, true
-	c.over().socket = new([2]websocket.Counter)
-	c.layers.socket[client.Other()].Server()
 }
 
 // tunnel starts over after CONNECT: what follows is another connection, which may
@@ -523,7 +511,7 @@ func (s *shard) leave(f *tcp.Flow, c *conn) {
 	if c.oriented {
 		s.endRequests(f, c)
 	}
-	s.release(c)
+	s.release(f, c)
 }
 
 // endRequests hands over what was asked as it stands: nothing more is read of it.
@@ -538,10 +526,10 @@ func (s *shard) endRequests(f *tcp.Flow, c *conn) {
 }
 
 // release gives back what a connection keeps.
-func (s *shard) release(c *conn) {
+func (s *shard) release(f *tcp.Flow, c *conn) {
 	c.parser[0].Close(s.reader, s.budget)
 	c.parser[1].Close(s.reader, s.budget)
 	if c.layers != nil {
-		s.releaseLayers(c)
+		s.releaseLayers(f, c)
 	}
 }

@@ -31,6 +31,8 @@ type exchange struct {
 	connect       bool // its method is CONNECT
 	decides       bool // its answer decides which protocol follows
 	h2c           bool // it asks for HTTP/2
+	extended      bool // it names a protocol that is to follow (RFC 8441)
+	socket        bool // which is WebSocket
 }
 
 // maxInformational bounds Transaction.Informational.

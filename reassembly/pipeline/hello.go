@@ -51,10 +51,11 @@ func (s *shard) handHello(tx *reassembly.Transaction, h *hello.Client) {
 		tx.Client = tx.Source.Addr().Unmap()
 	}
 	tx.End, tx.Duration = tx.Start, reassembly.Unknown
-	tx.Hello = &reassembly.Hello{JA3: h.JA3(), Version: h.Version()}
+	event := &reassembly.Hello{JA3: h.JA3(), Version: h.Version()}
 	for _, protocol := range h.Protocols {
-		tx.Hello.Protocols = append(tx.Hello.Protocols, string(protocol))
+		event.Protocols = append(event.Protocols, string(protocol))
 	}
+	tx.Event = event
 	s.stats.Hellos++
 	s.done = append(s.done, tx)
 }

@@ -6,17 +6,17 @@ import (
 	"offpath/reassembly/http2"
 	"offpath/reassembly/tcp"
 	"offpath/reassembly/tls"
-	"offpath/reassembly/websocket"
 )
 
 // layers are what a connection is made of beside HTTP/1 in the clear.
 type layers struct {
-	tls    *tls.Conn             // nil: not secured
-	http2  *http2.Conn           // nil: not spoken
-	socket *[2]websocket.Counter // by direction; nil: no WebSocket
-	busy   bool                  // a method of tls is being called
-	doubt  bool                  // octets were lost under tls
-	begun  bool                  // the server has begun to speak HTTP/2
+	tls     *tls.Conn   // nil: not secured
+	http2   *http2.Conn // nil: not spoken
+	socket  *socket     // nil: no WebSocket
+	waiting bool        // in HTTP/2, for a server that is not on the mirror
+	busy    bool        // a method of tls is being called
+	doubt   bool        // octets were lost under tls
+	begun   bool        // the server has begun to speak HTTP/2
 
 	preamble []byte        // of a PROXY protocol header that is not whole
 	from     tcp.Direction // in which it came
@@ -36,12 +36,10 @@ func (c *conn) over() *layers {
 }
 
 // releaseLayers gives back what the layers keep.
-func (s *shard) releaseLayers(c *conn) {
+func (s *shard) releaseLayers(f *tcp.Flow, c *conn) {
 	s.forgetPreamble(c)
-	if w := c.layers.socket; w != nil {
-		s.stats.WebSockets++
-		s.stats.WebSocketClient.add(&w[c.client].Counts)
-		s.stats.WebSocketServer.add(&w[c.client.Other()].Counts)
+	if k := c.layers.socket; k != nil {
+		s.closeSocket(f, c, k)
 		c.layers.socket = nil
 	}
 	if h := c.layers.http2; h != nil {

@@ -190,7 +190,7 @@ func meaning(txs []*reassembly.Transaction) []string {
 	slices.SortFunc(txs, func(a, b *reassembly.Transaction) int { return a.Sequence - b.Sequence })
 	list := []string{}
 	for _, tx := range txs {
-		if tx.Hello == nil {
+		if tx.Event == nil {
 			list = append(list, fmt.Sprint(lines([]*reassembly.Transaction{tx})[0], " ", tx.Request.Domain, " ", tx.Request.UserAgent, " ", tx.Response.Signature.Location))
 		}
 	}
@@ -272,9 +272,9 @@ func TestWhatIsSecuredAndHasNoKeyIsLeftAlone(t *testing.T) {
 	hellos.Hellos = true
 	txs, stats := run(t, hellos, s.Packets(), 64)
 	require.Len(t, txs, 1, "the hello alone")
-	require.NotNil(t, txs[0].Hello)
+	require.IsType(t, &reassembly.Hello{}, txs[0].Event)
 	assert.Equal(t, "bank.example", txs[0].ServerName)
-	assert.Len(t, txs[0].Hello.JA3, 32)
+	assert.Len(t, txs[0].Event.(*reassembly.Hello).JA3, 32)
 	assert.EqualValues(t, 1, stats.ConnectionsTLS)
 	assert.Greater(t, stats.TCP.Ignored, stats.TCP.Octets/2, "most octets are not looked at")
 }

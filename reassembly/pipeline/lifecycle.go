@@ -39,8 +39,11 @@ func (s *shard) Missing(f *tcp.Flow, d tcp.Direction, n int64, why tcp.Cause) {
 func (s *shard) missing(f *tcp.Flow, c *conn, d tcp.Direction, n int64, exact bool) {
 	c.midstream = c.midstream || !c.spoken
 	switch l := c.layers; {
+	case l != nil && l.socket != nil && exact:
+		l.socket.sides[c.side(d)].Missing(n)
+		return
 	case l != nil && l.socket != nil:
-		l.socket[d].Missing(n)
+		l.socket.sides[c.side(d)].Partial = true
 		return
 	case l != nil && l.http2 != nil && exact:
 		l.http2.Missing(s.frames, s.budget, c.side(d), n)
@@ -123,7 +126,11 @@ func (s *shard) Timeout(f *tcp.Flow) {
 		s.exit(f, c)
 		s.settle(f, c)
 	}
-	if !f.Seen(c.client.Other()) && !f.Ignored() {
+	switch {
+	case f.Seen(c.client.Other()) || f.Ignored():
+	case c.layers != nil && c.layers.http2 != nil:
+		s.expireStreams(f, c)
+	default:
 		s.giveUpEnded(f, c)
 	}
 }
@@ -145,8 +152,8 @@ func (s *shard) Close(f *tcp.Flow, why tcp.Reason) {
 		}
 		s.giveUpEnded(f, c)
 	}
+	s.release(f, c)
 	s.cut = false
-	s.release(c)
 	s.recycleConn(c)
 }
 

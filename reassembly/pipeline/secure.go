@@ -88,7 +88,7 @@ func (s *shard) enter(f *tcp.Flow, c *conn) *inside {
 func (s *shard) exit(f *tcp.Flow, c *conn) {
 	c.layers.busy = false
 	if f.Ignored() {
-		s.releaseLayers(c)
+		s.releaseLayers(f, c)
 	}
 }
 

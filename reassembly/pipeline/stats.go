@@ -20,7 +20,8 @@ type Stats struct {
 	Complete     uint64 // of these, seen to their end
 	Unanswered   uint64 // of these, without a response
 
-	Hellos uint64 // ClientHellos handed over
+	Hellos  uint64 // ClientHellos handed over
+	Sockets uint64 // WebSockets handed over
 
 	// Requests read = Transactions + RequestsAbandoned + those still open.
 	RequestsAbandoned uint64 // requests whose head could not be kept
@@ -85,6 +86,7 @@ func (s *Stats) Add(o *Stats) {
 	s.Complete += o.Complete
 	s.Unanswered += o.Unanswered
 	s.Hellos += o.Hellos
+	s.Sockets += o.Sockets
 	s.RequestsAbandoned += o.RequestsAbandoned
 	s.ResponsesUnpaired += o.ResponsesUnpaired
 	s.ResponsesUnsolicited += o.ResponsesUnsolicited

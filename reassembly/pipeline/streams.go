@@ -103,6 +103,12 @@ func (s *shard) readStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Inp
 			s.streamHead(f, c)
 		case http2.End:
 			s.streamEnd(f, c)
+		case http2.Tunnel:
+			if k, _ := r.Stream.User.(*socket); k != nil {
+				s.doubt(c, k)
+				k.sides[r.Side].Missing(r.Missing)
+				k.read(r.Side, r.Data, in.Time)
+			}
 		case http2.Closed:
 			s.streamClosed(f, c)
 		case http2.Lost:
@@ -138,6 +144,8 @@ func (s *shard) streamHead(f *tcp.Flow, c *conn) {
 		if len(x.informational) < maxInformational {
 			x.informational = append(x.informational, status)
 		}
+	case x.connect && status/100 == 2 && x.extended:
+		x.flags |= reassembly.FlagUpgraded
 	case x.connect && status/100 == 2:
 		x.flags |= reassembly.FlagTunnel
 	}
@@ -147,7 +155,12 @@ func (s *shard) streamHead(f *tcp.Flow, c *conn) {
 func (s *shard) count(c *conn, x *exchange) {
 	x.sequence = int(c.sequence)
 	c.sequence++
-	x.connect = string(s.frames.Head.Method) == "CONNECT"
+	head := &s.frames.Head
+	if x.connect = string(head.Method) == "CONNECT"; x.connect {
+		var protocol []byte
+		protocol, x.extended = head.Get(":protocol")
+		x.socket = message.EqualFold(protocol, "websocket")
+	}
 }
 
 func (s *shard) streamEnd(f *tcp.Flow, c *conn) {
@@ -164,8 +177,13 @@ func (s *shard) streamEnd(f *tcp.Flow, c *conn) {
 	if r.Side == http2.Client {
 		x.ended = true
 		s.extract(f, c, x, &r.Head, r.Body)
+		if l := c.layers; !l.waiting && !f.Seen(c.client.Other()) {
+			l.waiting = true
+			f.SetDeadline(s.table.Clock() + oneWayWait)
+		}
 		if m.RPC.Is {
 			x.tx.Operation = procedure(x.tx.Request.Path)
+			grpc(x.tx, &m.RPC).RequestMessages = m.RPC.Messages
 		}
 		return
 	}
@@ -174,6 +192,55 @@ func (s *shard) streamEnd(f *tcp.Flow, c *conn) {
 		x.tx = reassembly.NewTransaction()
 	}
 	s.extractor.Response(x.tx, &r.Head, r.Body)
+	if m.RPC.Is {
+		rpc := grpc(x.tx, &m.RPC)
+		rpc.ResponseMessages, rpc.Status = m.RPC.Messages, m.RPC.Status
+	}
+	if x.flags&(reassembly.FlagUpgraded|reassembly.FlagTunnel) != 0 && x.ended {
+		r.Stream.User = nil // what follows is not part of it
+		if x.socket {
+			if k := s.openSocket(x.tx, m.Last); k != nil {
+				r.Stream.User = k
+				asked := r.Stream.Message(http2.Client)
+				k.sides[http2.Client].Partial = asked.Bytes+asked.Early > 0 // that it was one was not known
+			}
+		}
+		s.finish(f, c, x)
+	}
+}
+
+// expireStreams hands over requests that wait for a server of which no packet was
+// ever seen.
+func (s *shard) expireStreams(f *tcp.Flow, c *conn) {
+	l := c.layers
+	l.waiting = false
+	l.http2.Expire(s.table.Clock() - oneWayWait + 1)
+	s.pump(f, c, c.client)
+	if since, ok := l.http2.Idle(); ok {
+		l.waiting = true
+		f.SetDeadline(since + oneWayWait)
+	}
+}
+
+// doubt ends the count of a WebSocket in the stream at hand once frames of it may
+// have been lost.
+func (s *shard) doubt(c *conn, k *socket) {
+	for side := range k.sides {
+		if !c.layers.http2.Whole(s.frames.Stream, http2.Side(side)) {
+			k.sides[side].Partial = true
+		}
+	}
+}
+
+// grpc returns the call that one of a transaction's messages is part of.
+func grpc(tx *reassembly.Transaction, rpc *http2.RPC) *reassembly.GRPC {
+	if tx.GRPC == nil {
+		tx.GRPC = &reassembly.GRPC{
+			Status: reassembly.Unknown, RequestMessages: reassembly.Unknown, ResponseMessages: reassembly.Unknown,
+		}
+	}
+	tx.GRPC.Partial = tx.GRPC.Partial || rpc.Partial
+	return tx.GRPC
 }
 
 // procedure is the full name of the method that gRPC calls by a path.
@@ -186,12 +253,16 @@ func procedure(path string) string {
 
 func (s *shard) streamClosed(f *tcp.Flow, c *conn) {
 	r := s.frames
-	x, _ := r.Stream.User.(*exchange)
-	if x == nil {
-		return
-	}
+	user := r.Stream.User
 	r.Stream.User = nil
+	if k, _ := user.(*socket); k != nil {
+		s.doubt(c, k)
+		s.closeSocket(f, c, k)
+	}
+	x, _ := user.(*exchange)
 	switch {
+	case x == nil:
+		return
 	case x.sequence >= 0 && x.ended:
 		if r.Reason == http2.ReasonReset && !x.answered {
 			x.anomalies |= reassembly.AnomalyResetInMessage

@@ -58,6 +58,7 @@ type Transaction struct {
 	Anomalies        []string               `protobuf:"bytes,26,rep,name=anomalies,proto3" json:"anomalies,omitempty"`                                       // offpath.anomalies
 	GapBytes         int64                  `protobuf:"varint,27,opt,name=gap_bytes,json=gapBytes,proto3" json:"gap_bytes,omitempty"`                        // offpath.gap_bytes
 	Complete         bool                   `protobuf:"varint,28,opt,name=complete,proto3" json:"complete,omitempty"`                                        // offpath.complete
+	Grpc             *GRPC                  `protobuf:"bytes,29,opt,name=grpc,proto3" json:"grpc,omitempty"`                                                 // offpath.grpc
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -286,6 +287,13 @@ func (x *Transaction) GetComplete() bool {
 		return x.Complete
 	}
 	return false
+}
+
+func (x *Transaction) GetGrpc() *GRPC {
+	if x != nil {
+		return x.Grpc
+	}
+	return nil
 }
 
 type Endpoint struct {
@@ -960,12 +968,80 @@ func (x *OFX) GetCurrency() string {
 	return ""
 }
 
+type GRPC struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Status           *int64                 `protobuf:"varint,1,opt,name=status,proto3,oneof" json:"status,omitempty"` // grpc-status
+	RequestMessages  *int64                 `protobuf:"varint,2,opt,name=request_messages,json=requestMessages,proto3,oneof" json:"request_messages,omitempty"`
+	ResponseMessages *int64                 `protobuf:"varint,3,opt,name=response_messages,json=responseMessages,proto3,oneof" json:"response_messages,omitempty"`
+	Partial          bool                   `protobuf:"varint,4,opt,name=partial,proto3" json:"partial,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *GRPC) Reset() {
+	*x = GRPC{}
+	mi := &file_transaction_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GRPC) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GRPC) ProtoMessage() {}
+
+func (x *GRPC) ProtoReflect() protoreflect.Message {
+	mi := &file_transaction_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GRPC.ProtoReflect.Descriptor instead.
+func (*GRPC) Descriptor() ([]byte, []int) {
+	return file_transaction_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GRPC) GetStatus() int64 {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return 0
+}
+
+func (x *GRPC) GetRequestMessages() int64 {
+	if x != nil && x.RequestMessages != nil {
+		return *x.RequestMessages
+	}
+	return 0
+}
+
+func (x *GRPC) GetResponseMessages() int64 {
+	if x != nil && x.ResponseMessages != nil {
+		return *x.ResponseMessages
+	}
+	return 0
+}
+
+func (x *GRPC) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
+}
+
 var File_transaction_proto protoreflect.FileDescriptor
 
 const file_transaction_proto_rawDesc = "" +
 	"\n" +
 	"\x11transaction.proto\x12\n" +
-	"offpath.v1\"\xb4\a\n" +
+	"offpath.v1\"\xda\a\n" +
 	"\vTransaction\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\x10R\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\x10R\x03end\x12\x1f\n" +
@@ -997,7 +1073,8 @@ const file_transaction_proto_rawDesc = "" +
 	"\x05flags\x18\x19 \x03(\tR\x05flags\x12\x1c\n" +
 	"\tanomalies\x18\x1a \x03(\tR\tanomalies\x12\x1b\n" +
 	"\tgap_bytes\x18\x1b \x01(\x03R\bgapBytes\x12\x1a\n" +
-	"\bcomplete\x18\x1c \x01(\bR\bcompleteB\v\n" +
+	"\bcomplete\x18\x1c \x01(\bR\bcomplete\x12$\n" +
+	"\x04grpc\x18\x1d \x01(\v2\x10.offpath.v1.GRPCR\x04grpcB\v\n" +
 	"\t_duration\".\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
@@ -1068,7 +1145,15 @@ const file_transaction_proto_rawDesc = "" +
 	"sourceHash\x12)\n" +
 	"\x10destination_hash\x18\x04 \x01(\fR\x0fdestinationHash\x12\x16\n" +
 	"\x06amount\x18\x05 \x01(\tR\x06amount\x12\x1a\n" +
-	"\bcurrency\x18\x06 \x01(\tR\bcurrencyB\x1eZ\x1coffpath/detect/stream/schemab\x06proto3"
+	"\bcurrency\x18\x06 \x01(\tR\bcurrency\"\xd5\x01\n" +
+	"\x04GRPC\x12\x1b\n" +
+	"\x06status\x18\x01 \x01(\x03H\x00R\x06status\x88\x01\x01\x12.\n" +
+	"\x10request_messages\x18\x02 \x01(\x03H\x01R\x0frequestMessages\x88\x01\x01\x120\n" +
+	"\x11response_messages\x18\x03 \x01(\x03H\x02R\x10responseMessages\x88\x01\x01\x12\x18\n" +
+	"\apartial\x18\x04 \x01(\bR\apartialB\t\n" +
+	"\a_statusB\x13\n" +
+	"\x11_request_messagesB\x14\n" +
+	"\x12_response_messagesB\x1eZ\x1coffpath/detect/stream/schemab\x06proto3"
 
 var (
 	file_transaction_proto_rawDescOnce sync.Once
@@ -1082,7 +1167,7 @@ func file_transaction_proto_rawDescGZIP() []byte {
 	return file_transaction_proto_rawDescData
 }
 
-var file_transaction_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_transaction_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_transaction_proto_goTypes = []any{
 	(*Transaction)(nil), // 0: offpath.v1.Transaction
 	(*Endpoint)(nil),    // 1: offpath.v1.Endpoint
@@ -1093,6 +1178,7 @@ var file_transaction_proto_goTypes = []any{
 	(*HeaderField)(nil), // 6: offpath.v1.HeaderField
 	(*Auth)(nil),        // 7: offpath.v1.Auth
 	(*OFX)(nil),         // 8: offpath.v1.OFX
+	(*GRPC)(nil),        // 9: offpath.v1.GRPC
 }
 var file_transaction_proto_depIdxs = []int32{
 	1,  // 0: offpath.v1.Transaction.source:type_name -> offpath.v1.Endpoint
@@ -1101,16 +1187,17 @@ var file_transaction_proto_depIdxs = []int32{
 	3,  // 3: offpath.v1.Transaction.response:type_name -> offpath.v1.Response
 	7,  // 4: offpath.v1.Transaction.auth:type_name -> offpath.v1.Auth
 	8,  // 5: offpath.v1.Transaction.ofx:type_name -> offpath.v1.OFX
-	4,  // 6: offpath.v1.Request.signature:type_name -> offpath.v1.Signature
-	5,  // 7: offpath.v1.Request.detail:type_name -> offpath.v1.Detail
-	4,  // 8: offpath.v1.Response.signature:type_name -> offpath.v1.Signature
-	5,  // 9: offpath.v1.Response.detail:type_name -> offpath.v1.Detail
-	6,  // 10: offpath.v1.Detail.fields:type_name -> offpath.v1.HeaderField
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	9,  // 6: offpath.v1.Transaction.grpc:type_name -> offpath.v1.GRPC
+	4,  // 7: offpath.v1.Request.signature:type_name -> offpath.v1.Signature
+	5,  // 8: offpath.v1.Request.detail:type_name -> offpath.v1.Detail
+	4,  // 9: offpath.v1.Response.signature:type_name -> offpath.v1.Signature
+	5,  // 10: offpath.v1.Response.detail:type_name -> offpath.v1.Detail
+	6,  // 11: offpath.v1.Detail.fields:type_name -> offpath.v1.HeaderField
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_transaction_proto_init() }
@@ -1123,13 +1210,14 @@ func file_transaction_proto_init() {
 	file_transaction_proto_msgTypes[3].OneofWrappers = []any{}
 	file_transaction_proto_msgTypes[4].OneofWrappers = []any{}
 	file_transaction_proto_msgTypes[5].OneofWrappers = []any{}
+	file_transaction_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_transaction_proto_rawDesc), len(file_transaction_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -42,7 +42,7 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	f.StringVar(&o.Transactions, "transactions", "", "write transactions as JSON Lines to `PATH`")
 	f.StringVar(&o.Findings, "findings", "", "write findings as JSON Lines to `PATH`")
 	f.StringVar(&o.Verdicts, "verdicts", "", "write verdicts as JSON Lines to `PATH`")
-	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies, tls (every ClientHello as a line of its own)")
+	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies, tls (every ClientHello as a line of its own), websocket (likewise what each WebSocket has said, at its end)")
 	f.BoolVar(&o.Cleartext, "cleartext", false, "secrets and account names as on the wire instead of keyed hashes")
 	f.StringVar(&o.KeyLog, "keylog", "", "decrypt TLS with the NSS key log (SSLKEYLOGFILE) at `PATH`")
 	hashKey := f.String("hash-key", "", "key of the keyed hashes, `file:PATH` or env:NAME (default a fixed one)")
@@ -107,8 +107,10 @@ func parseDetail(list string) (d wiring.Detail, err error) {
 			d.Bodies = true
 		case "tls":
 			d.TLS = true
+		case "websocket":
+			d.Sockets = true
 		default:
-			return d, wrongUsage("--detail: %q is none of headers, bodies, tls", name)
+			return d, wrongUsage("--detail: %q is none of headers, bodies, tls, websocket", name)
 		}
 	}
 	return d, nil

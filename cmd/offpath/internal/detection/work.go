@@ -41,7 +41,7 @@ func (s *work) handle(b feed.Batch) {
 		b.Call()
 	}
 	for _, tx := range b.Transactions {
-		if tx.Hello == nil { // what a hello says is in the connection's transactions
+		if tx.Event == nil { // detection is of exchanges; what a hello says is in them
 			s.engine.Observe(tx)
 		}
 		s.clock = max(s.clock, tx.End)

@@ -71,7 +71,7 @@ func newReport() *report {
 
 func (r *report) observe(txs []*reassembly.Transaction) {
 	for _, tx := range txs {
-		if tx.Hello != nil {
+		if tx.Event != nil {
 			continue
 		}
 		r.requests++

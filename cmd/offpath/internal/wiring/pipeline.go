@@ -23,6 +23,7 @@ type Detail struct {
 	Headers bool // header fields with their values
 	Bodies  bool // hashes and decoded sizes of bodies
 	TLS     bool // every ClientHello as a line of its own
+	Sockets bool // every WebSocket as a line of its own, at its end
 }
 
 // Pipeline makes reassembly for a number of workers, whose transactions go to
@@ -39,8 +40,9 @@ func Pipeline(c *config.Config, key []byte, workers int, extras Extras, feed Fee
 			DetailHeaders:  extras.Detail.Headers,
 			DetailBodies:   extras.Detail.Bodies,
 		},
-		Hellos: extras.Detail.TLS,
-		TLS:    extras.TLS,
+		Hellos:  extras.Detail.TLS,
+		Sockets: extras.Detail.Sockets,
+		TLS:     extras.TLS,
 	}, func(worker int, txs []*reassembly.Transaction, watermark int64) { merger.Push(worker, txs, watermark) })
 	if err != nil {
 		return nil, fmt.Errorf("start reassembly: %w", err)
