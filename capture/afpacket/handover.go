@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// inboxLimit bounds the octets that wait for a worker.
+	// inboxLimit bounds the octets that wait for a worker, those that it has
+	// taken from its inbox and not delivered yet among them.
 	inboxLimit = 16 << 20
 
 	// handOverDelay is how long a packet waits for the clock of its worker to
@@ -49,7 +50,7 @@ type inbox struct {
 
 	mu      sync.Mutex
 	arrived []*parcel
-	octets  int
+	octets  int // of these, and of those taken out that were not delivered yet
 }
 
 func (b *inbox) put(c *parcel) {
@@ -74,9 +75,17 @@ func (b *inbox) empty(list []*parcel) []*parcel {
 	defer b.mu.Unlock()
 	list = append(list, b.arrived...)
 	clear(b.arrived)
-	b.arrived, b.octets = b.arrived[:0], 0
+	b.arrived = b.arrived[:0]
 	b.filled.Store(false)
 	return list
+}
+
+// delivered makes room for another parcel.
+func (b *inbox) delivered(c *parcel) {
+	b.mu.Lock()
+	b.octets -= len(c.octets)
+	b.mu.Unlock()
+	c.recycle()
 }
 
 // handOver keeps a copy of a packet that belongs to another worker, for send to
@@ -148,7 +157,7 @@ func (w *worker) receive(h capture.Handler, now int64, all bool) bool {
 	}
 	h(w.index, capture.Batch{Packets: w.packets[:n], Clock: w.clock})
 	if w.opened == len(c.packets) {
-		c.recycle()
+		w.inbox.delivered(c)
 		w.incoming = w.incoming[:copy(w.incoming, w.incoming[1:])]
 		w.opened, w.unpacked = 0, 0
 	}

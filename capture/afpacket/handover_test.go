@@ -117,6 +117,17 @@ func TestAnInboxThatIsFullDropsAndCounts(t *testing.T) {
 	assert.Len(t, list, inboxLimit>>20)
 	assert.EqualValues(t, 20-inboxLimit>>20, box.dropped.Load())
 	assert.Empty(t, box.empty(nil))
+
+	put := func() {
+		c := &parcel{}
+		c.add(&p)
+		box.put(c)
+	}
+	put()
+	assert.Empty(t, box.empty(nil), "what was taken out waits still")
+	box.delivered(list[0])
+	put()
+	assert.Len(t, box.empty(nil), 1)
 }
 
 func TestAPacketHandedOverWaitsForTheClockOfItsWorker(t *testing.T) {

@@ -165,7 +165,11 @@ func (w *worker) step(h capture.Handler) bool {
 		in.release()
 	}
 	w.send()
-	w.receive(h, now, false)
+	for range w.peers { // as many as may have come while this one read a batch
+		if !w.receive(h, now, false) {
+			break
+		}
+	}
 	return true
 }
 
