@@ -3,6 +3,7 @@ package afpacket
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 
 	"offpath/bpf"
@@ -44,6 +45,10 @@ type Options struct {
 
 	// IgnoreOutgoing leaves out frames that this host sends.
 	IgnoreOutgoing bool
+
+	// Tunnels are the networks whose tunnels in IP are read, both addresses
+	// around a tunnel being in one of them; none means all.
+	Tunnels []netip.Prefix
 
 	// HashSteering distributes connections by the kernel's flow hash without
 	// trying to load the eBPF program.

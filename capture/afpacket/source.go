@@ -67,7 +67,7 @@ func (s *Source) open(o Options) error {
 		}
 	}
 	for index := range o.Workers {
-		w, err := newWorker(index, o.Workers, s.ifaces)
+		w, err := newWorker(index, &o, s.ifaces)
 		if err != nil {
 			return fmt.Errorf("capture: %w", err)
 		}

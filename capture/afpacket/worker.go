@@ -69,8 +69,8 @@ type input struct {
 	ended bool   // no frame will come any more
 }
 
-func newWorker(index, workers int, ifaces []*iface) (*worker, error) {
-	w := &worker{index: index, decoder: decode.New(decode.Memory / workers)}
+func newWorker(index int, o *Options, ifaces []*iface) (*worker, error) {
+	w := &worker{index: index, decoder: decode.New(decode.Memory/o.Workers, o.Tunnels...)}
 	rings := make([]*tpacket.Ring, len(ifaces))
 	for n, i := range ifaces {
 		rings[n] = i.rings[index]

@@ -29,8 +29,9 @@
 //
 // That keeps out what is no tunnel. A tunnel packet that somebody made up is
 // one: where strangers can send GRE, IP in IP, VXLAN and the like to the far
-// side of the mirror they can show connections that never were. A perimeter
-// drops such packets, so mirror behind it; offpath.encapsulation tells how a
+// side of the mirror they can show connections that never were; of Teredo, any
+// UDP port will do. A perimeter drops such packets, so mirror behind it, and name
+// the networks whose tunnels are yours ([New]); offpath.encapsulation tells how a
 // transaction was wrapped.
 //
 // Encrypted packets (ESP, protected IEEE 802.11 frames) are classified, not
@@ -50,6 +51,7 @@ package decode
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"offpath/capture"
 )
@@ -58,13 +60,15 @@ import (
 // together: they are DispositionFragment, each by itself.
 type Decoder struct {
 	defragmenter *defragmenter
+	tunnels      []netip.Prefix // whose tunnels are read; nil: all
 }
 
 // New returns a Decoder that keeps fragments of unfinished datagrams in the
 // given number of octets, at least MinMemory. When they don't suffice, the
-// datagram that was begun first is given up.
-func New(memory int) *Decoder {
-	return &Decoder{defragmenter: newDefragmenter(max(memory, MinMemory))}
+// datagram that was begun first is given up. Tunnels in IP are read if both
+// addresses around them are in the given networks; without any, all are.
+func New(memory int, tunnels ...netip.Prefix) *Decoder {
+	return &Decoder{defragmenter: newDefragmenter(max(memory, MinMemory)), tunnels: tunnels}
 }
 
 // Fragments returns the books of fragments. It is to be called from the
@@ -115,6 +119,21 @@ func skip(b []byte, n int) []byte { return b[min(n, len(b)):] }
 // limit returns what the first n octets left of a layer and its size.
 func limit(b []byte, size, n int) ([]byte, int) {
 	return b[:min(n, len(b))], min(n, size)
+}
+
+// trusted reports whether a tunnel between the addresses of the packet at hand is
+// read.
+func (d *Decoder) trusted(p *capture.Packet) bool {
+	return len(d.tunnels) == 0 || d.inNetworks(p.Src.Netip()) && d.inNetworks(p.Dst.Netip())
+}
+
+func (d *Decoder) inNetworks(a netip.Addr) bool {
+	for _, network := range d.tunnels {
+		if network.Contains(a) {
+			return true
+		}
+	}
+	return false
 }
 
 // push notes a layer. It returns false if there are too many.

@@ -197,6 +197,9 @@ func (d *Decoder) payload(p *capture.Packet, words uint32, next uint8, b []byte,
 // in it, the shard is that of the outer addresses.
 func (d *Decoder) tunnel(p *capture.Packet, words uint32, protocol uint8, b []byte, size int) capture.Disposition {
 	p.Shard = finish(words, 0, 0)
+	if !d.trusted(p) {
+		return capture.DispositionNotTCP
+	}
 	switch protocol {
 	case protocolIPv4:
 		if !push(p, capture.EncapsulationIPIP) {

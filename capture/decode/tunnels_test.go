@@ -3,6 +3,7 @@ package decode
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -260,4 +261,39 @@ func BenchmarkDecodeFragments(b *testing.B) {
 		}
 	}
 	require.NotZero(b, d.Fragments().Whole)
+}
+
+func TestOnlyTunnelsBetweenTheNamedNetworksAreRead(t *testing.T) {
+	teredo6 := "60 00 00 00 00 19 06 40 20 01 00 00 cb 00 71 01 00 00 00 00 00 00 00 01 20 01 0d b8 00 01 00 02 00 03 00 04 00 05 00 06"
+	for name, hex := range map[string]string{
+		"IP in IP": outer4(4, packet4),
+		"GRE":      outer4(47, "0000 0800"+packet4),
+		"VXLAN":    outer4(17, udpOf(50000, 4789, "08000000 00000100"+frame4)),
+		"Teredo":   outer4(17, udpOf(50000, 443, teredo6+hello)),
+	} {
+		data := unhex(t, macs+"0800"+hex)
+		for _, tt := range []struct {
+			networks []string
+			want     capture.Disposition
+		}{
+			{nil, capture.DispositionTCP},
+			{[]string{"10.0.0.0/24"}, capture.DispositionTCP},
+			{[]string{"10.0.0.1/32", "10.0.0.2/32"}, capture.DispositionTCP},
+			{[]string{"10.0.0.1/32"}, capture.DispositionNotTCP},
+			{[]string{"10.0.0.2/32"}, capture.DispositionNotTCP},
+			{[]string{"::/0"}, capture.DispositionNotTCP},
+		} {
+			var networks []netip.Prefix
+			for _, n := range tt.networks {
+				networks = append(networks, netip.MustParsePrefix(n))
+			}
+			p := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
+			New(MinMemory, networks...).Decode(&p)
+			assert.Equal(t, tt.want, p.Disposition, "%s, %v", name, tt.networks)
+			if tt.want != capture.DispositionTCP {
+				assert.Equal(t, "10.0.0.1", p.Src.Netip().String(), "%s, %v", name, tt.networks)
+				assert.Zero(t, p.Wrapping.Depth)
+			}
+		}
+	}
 }

@@ -42,6 +42,7 @@ func (d *Decoder) udp(p *capture.Packet, words uint32, b []byte, size int) captu
 	wrapping, from, to, version := p.Wrapping, p.Src, p.Dst, p.IPVersion
 	inner := capture.DispositionNotTCP
 	switch {
+	case !d.trusted(p):
 	case dst == portVXLAN, dst == portVXLANFormer, dst == portVXLANGPE:
 		inner = d.vxlan(p, b, size)
 	case dst == portGeneve:

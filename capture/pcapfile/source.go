@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -27,6 +28,9 @@ type Options struct {
 	// Speed paces the input by its own clock times Speed; 0 means as fast as
 	// possible.
 	Speed float64
+	// Tunnels are the networks whose tunnels in IP are read, both addresses
+	// around a tunnel being in one of them; none means all.
+	Tunnels []netip.Prefix
 	// Progress, if set, is called now and then from Run with the octets read
 	// from disk and the sum of the sizes of all regular files. Standard input
 	// and pipes count in done only.
@@ -108,7 +112,7 @@ func Open(paths []string, opts Options) (*Source, error) {
 	}
 	s := &Source{
 		inputs: inputs, skipped: skipped, opts: opts,
-		decoder:    decode.New(decode.Memory),
+		decoder:    decode.New(decode.Memory, opts.Tunnels...),
 		interfaces: map[interfaceKey]uint16{},
 		pace:       pacer{speed: opts.Speed},
 	}

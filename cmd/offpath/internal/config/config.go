@@ -43,10 +43,11 @@ type Config struct {
 
 // Capture says where packets come from.
 type Capture struct {
-	Interfaces []string `key:"interfaces" doc:"interfaces to listen on"`
-	Workers    int      `key:"workers" doc:"rings and workers per interface; 0: one per core"`
-	RingMiB    int      `key:"ring_mib" doc:"size of each ring, MiB"`
-	Record     string   `key:"record" doc:"pcapng file that receives every captured frame; empty: none"`
+	Interfaces []string       `key:"interfaces" doc:"interfaces to listen on"`
+	Workers    int            `key:"workers" doc:"rings and workers per interface; 0: one per core"`
+	RingMiB    int            `key:"ring_mib" doc:"size of each ring, MiB"`
+	Record     string         `key:"record" doc:"pcapng file that receives every captured frame; empty: none"`
+	Tunnels    []netip.Prefix `key:"tunnels" doc:"networks whose tunnels (GRE, ERSPAN, VXLAN and the like) are read, both ends being in them; empty: all"`
 }
 
 // Reassembly bounds reassembly.

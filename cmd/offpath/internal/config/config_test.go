@@ -28,6 +28,7 @@ capture:
   workers: 4
   ring_mib: 128
   record: /var/tmp/all.pcapng
+  tunnels: [10.0.0.0/8]
 reassembly:
   memory_mib: 2048
 client:
@@ -62,6 +63,7 @@ log:
 	require.NoError(t, err)
 	assert.Equal(t, []string{"eth1", "eth2"}, c.Capture.Interfaces)
 	assert.Equal(t, 4, c.Capture.Workers)
+	assert.Equal(t, []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, c.Capture.Tunnels)
 	assert.Equal(t, []netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/32"),
 	}, c.Client.TrustedProxies)

@@ -29,6 +29,7 @@ func openPackets(o *Options, p *progress) (*packets, error) {
 		From:     o.Window.From,
 		To:       o.Window.To,
 		Speed:    o.Speed,
+		Tunnels:  o.Config.Capture.Tunnels,
 		Progress: p.show,
 		Stdin:    o.Stdin,
 	})

@@ -37,6 +37,7 @@ func openCapture(p *process) (*capturePart, error) {
 	c := p.options.Config
 	source, err := afpacket.Open(afpacket.Options{
 		Interfaces: c.Capture.Interfaces, Workers: c.Capture.Workers, RingMiB: c.Capture.RingMiB,
+		Tunnels: c.Capture.Tunnels,
 	})
 	if errors.Is(err, afpacket.ErrNoInterface) || errors.Is(err, afpacket.ErrLinkType) {
 		return nil, &SetupError{err}
