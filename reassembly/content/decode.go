@@ -197,16 +197,24 @@ func (d *decoder) open() {
 func (d *decoder) read(p []byte) (n int) {
 	n, d.err = d.top.Read(p)
 	d.octets += int64(n)
-	if d.check(d.octets) {
+	switch outer := d.codings[d.coded-1]; {
+	case d.check(d.octets):
 		d.err = errBomb
-	} else if d.err == io.EOF && d.codings[d.coded-1] == codingBrotli && d.source.Len() > 0 {
+	case d.err == io.EOF && outer == codingBrotli && d.source.Len() > 0:
 		d.err = errCoding // br has no mark to tell it by: text that isn't coded may seem to end early
+	case d.err == io.ErrUnexpectedEOF && d.coded == 1 && (outer == codingGzip || outer == codingDeflate) && bytes.HasSuffix(d.body.Prefix, flushed):
+		d.err = io.EOF
 	}
 	if d.digests {
 		d.sha.Write(p[:n])
 	}
 	return n
 }
+
+// flushed is how deflate ends that its sender flushed and did not finish, the end
+// of an empty stored block (RFC 1951 section 3.2.4). All that was said is there, and
+// clients take it.
+var flushed = []byte{0, 0, 0xff, 0xff}
 
 // check reports whether so many octets are too many for what was read of the
 // wire.

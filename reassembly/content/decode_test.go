@@ -52,6 +52,17 @@ func compressed(tb testing.TB, codings string, data []byte) []byte {
 	return data
 }
 
+// unfinished applies deflate without the block that would be its last.
+func unfinished(tb testing.TB, data []byte) []byte {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, 6)
+	require.NoError(tb, err)
+	_, err = w.Write(data)
+	require.NoError(tb, err)
+	require.NoError(tb, w.Flush())
+	return b.Bytes()
+}
+
 // coded is a JSON message with a body of these codings.
 func coded(wire []byte, codings ...string) (*message.Head, message.Body) {
 	head, _ := parse(jsonHead)
@@ -98,6 +109,7 @@ func TestContentCodings(t *testing.T) {
 		{"gzip without its trailer", []string{"gzip"}, "gzip", func(wire []byte) []byte { return wire[:len(wire)-8] }, true},
 		{"deflate in zlib's format", []string{"deflate"}, "deflate", plain, true},
 		{"deflate without zlib's format", []string{"deflate"}, "raw", plain, true},
+		{"deflate that was flushed and not finished", []string{"deflate"}, "", func([]byte) []byte { return unfinished(t, content) }, true},
 		{"zstd", []string{"zstd"}, "zstd", plain, true},
 		{"br", []string{"br"}, "br", plain, true},
 		{"one upon the other", []string{"gzip, br"}, "gzip, br", plain, true},
@@ -143,6 +155,14 @@ func TestContentCodings(t *testing.T) {
 		head, body := parse(jsonHead + "{}")
 		body.Whole = false
 		tx := &reassembly.Transaction{}
+		e.Response(tx, head, body)
+		assert.Empty(t, tx.Response.Detail.SHA256)
+		assert.EqualValues(t, reassembly.Unknown, tx.Response.Detail.DecodedBytes)
+	})
+	t.Run("deflate that is cut off has no hash", func(t *testing.T) {
+		wire := unfinished(t, content)
+		tx := &reassembly.Transaction{}
+		head, body := coded(wire[:len(wire)-1], "deflate")
 		e.Response(tx, head, body)
 		assert.Empty(t, tx.Response.Detail.SHA256)
 		assert.EqualValues(t, reassembly.Unknown, tx.Response.Detail.DecodedBytes)
@@ -282,6 +302,7 @@ func FuzzDecoder(f *testing.F) {
 		f.Add(coding, compressed(f, coding, []byte(`{"user":"alice"}`)))
 	}
 	f.Add("deflate", compressed(f, "raw", []byte("abc")))
+	f.Add("deflate", unfinished(f, []byte("abc")))
 	f.Add("gzip,,identity, x-gzip , compress", []byte("\x1f\x8b\x08\xff"))
 	e, bodies := newExtractor(f, nil), newExtractor(f, withBodies)
 	f.Fuzz(func(t *testing.T, codings string, wire []byte) {

@@ -122,15 +122,16 @@ func (h *half) inWindow(seq uint32) bool {
 	return d >= 0 && d < window
 }
 
-// reset takes an RST. It lies idle for a while, because mirrors let it overtake
-// what was sent before it.
+// reset takes an RST. On a connection that was answered it lies idle for a while,
+// because mirrors let it overtake what was sent before it, and because it may be
+// one that its receiver does not obey.
 func (t *Table) reset(f *Flow, d Direction, p *capture.Packet) {
 	h := &f.half[d]
 	if !h.inWindow(p.Seq) {
 		t.stats.ResetsIgnored++
 		return
 	}
-	if f.state&stateData == 0 && f.half[0].wait == nil && f.half[1].wait == nil {
+	if f.state&stateData == 0 && f.half[0].flags&f.half[1].flags&halfStarted == 0 && f.half[0].wait == nil && f.half[1].wait == nil {
 		t.close(f, ReasonReset)
 		return
 	}

@@ -178,6 +178,63 @@ func TestHoles(t *testing.T) {
 	}
 }
 
+func TestResets(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		write  func(s *script.Script, c *script.Connection)
+		want   string
+		events []string
+		closed uint64 // flows, by the reset
+	}{{
+		name: "a reset before any data is overruled by the data of who sent it",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.Open()
+			c.Send(true, capture.FlagRST|capture.FlagACK, nil)
+			c.Client("one")
+		},
+		want: "one",
+	}, {
+		name: "nobody overrules it but in time",
+		write: func(s *script.Script, c *script.Connection) {
+			c.Open()
+			c.Send(true, capture.FlagRST|capture.FlagACK, nil)
+			s.Wait(300 * time.Millisecond)
+			c.Client("one")
+		},
+		closed: 1,
+	}, {
+		name: "the other side's data are late ones",
+		write: func(s *script.Script, c *script.Connection) {
+			c.Open()
+			c.Send(true, capture.FlagRST|capture.FlagACK, nil)
+			c.Server("one")
+			s.Wait(300 * time.Millisecond)
+			c.Client("two")
+		},
+		events: []string{"reset"}, closed: 1,
+	}, {
+		name: "a connection that is refused is closed at once",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.Send(true, capture.FlagSYN, nil)
+			c.Send(false, capture.FlagRST|capture.FlagACK, nil)
+			c.Send(false, capture.FlagRST|capture.FlagACK, nil)
+		},
+		closed: 1,
+	}} {
+		t.Run(test.name, func(t *testing.T) {
+			s := script.New()
+			c := s.Connection()
+			test.write(s, c)
+			table, r, stats, _ := table(t, tcp.Config{}, 1<<20)
+			feed(table, s.Packets())
+			assert.Equal(t, test.closed, stats.FlowsClosed[tcp.ReasonReset])
+			assert.Equal(t, test.want, string(r.octets[0]))
+			assert.Equal(t, test.events, r.events)
+			balance(t, stats)
+		})
+	}
+}
+
 func TestOverlapsKeepTheFirstCopy(t *testing.T) {
 	s := script.New()
 	c := s.Connection()
