@@ -32,7 +32,7 @@ func (e *Extractor) detail(d *reassembly.Detail, f *fields) {
 
 // appendField appends the value of a header field with what is secret in it
 // hashed: the credentials of Authorization (its scheme stays), every cookie's
-// value, the whole value of fields with credential-like names, and what is
+// value, user and password before a host, the whole value of fields with credential-like names, and what is
 // credential-like in any other value, as in a URL.
 func (e *Extractor) appendField(dst []byte, f message.Field) []byte {
 	if e.hash.cleartext || len(f.Value) == 0 {
@@ -56,6 +56,9 @@ func (e *Extractor) appendField(dst []byte, f message.Field) []byte {
 			dst = append(append(dst, ';'), attributes...)
 		}
 		return dst
+	}
+	if at := bytes.LastIndexByte(f.Value, '@'); at >= 0 && (equalFold(f.Name, "host") || equalFold(f.Name, ":authority")) {
+		return append(e.appendUserInfo(dst, f.Value[:at]), f.Value[at:]...)
 	}
 	if kind, secret := headerClass(f.Name).hashed(); secret {
 		return e.hash.append(dst, kind, f.Value)

@@ -110,6 +110,7 @@ func TestHeaderFieldsInDetail(t *testing.T) {
 		{"Content-Type", "multipart/form-data; boundary=abc", "multipart/form-data; boundary=abc"},
 		{"Content-Length", "12345678901234", "12345678901234"},
 		{"Cache-Control", "max-age=0, private", "max-age=0, private"},
+		{"Host", "Al:pw@h:80", e.Hash(KindAccount, []byte("al")) + ":" + e.Hash(KindPassword, []byte("pw")) + "@h:80"},
 		{"X-Empty", "", ""},
 	} {
 		tx := request(e, "GET / HTTP/1.1\n"+c.name+": "+c.value)

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"strings"
+
 	"offpath/reassembly"
 	"offpath/reassembly/http1"
 	"offpath/reassembly/http2"
@@ -243,12 +245,38 @@ func grpc(tx *reassembly.Transaction, rpc *http2.RPC) *reassembly.GRPC {
 	return tx.GRPC
 }
 
-// procedure is the full name of the method that gRPC calls by a path.
+// maxProcedure is the most octets of a method's full name, and maxNumbers of the
+// digits in it: it names versions, nobody's account.
+const (
+	maxProcedure = 128
+	maxNumbers   = 5
+)
+
+// procedure is the full name of the method that gRPC calls by a path, which is
+// service and method, names with dots; "" for any other path, which anybody may
+// call by that media type.
 func procedure(path string) string {
-	if len(path) > 0 && path[0] == '/' {
-		return path[1:]
+	if len(path) < 2 || len(path) > maxProcedure || path[0] != '/' {
+		return ""
 	}
-	return path
+	name := path[1:]
+	slash, digits := strings.IndexByte(name, '/'), 0
+	if slash <= 0 || slash == len(name)-1 {
+		return ""
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case '0' <= c && c <= '9':
+			digits++
+		case i == slash, 'a' <= c|0x20 && c|0x20 <= 'z', c == '_', c == '.':
+		default:
+			return ""
+		}
+	}
+	if digits > maxNumbers {
+		return ""
+	}
+	return name
 }
 
 func (s *shard) streamClosed(f *tcp.Flow, c *conn) {
