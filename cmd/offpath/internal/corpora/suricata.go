@@ -214,6 +214,13 @@ func (f *suricataFilter) flows(r *Reading) int {
 	return n
 }
 
+// answeredOnStream reports whether a request asked for an upgrade to HTTP/2: its
+// answer came on stream 1. Suricata takes the 101 for the answer, and what comes on
+// the stream for another one.
+func (t *Transaction) answeredOnStream() bool {
+	return slices.Contains(t.Offpath.Informational, 101)
+}
+
 // suricata compares a member of a filter; known is false if it is none that the
 // lines have. What is Suricata's own matches anything.
 func (t *Transaction) suricata(name string, want any) (match, known bool) {
@@ -242,16 +249,13 @@ func (t *Transaction) suricata(name string, want any) (match, known bool) {
 	case "host":
 		return strings.EqualFold(t.URL.Domain, text), true
 	case "version":
-		return "HTTP/"+t.HTTP.Version == text || t.HTTP.Version == text, true
+		return "HTTP/"+t.HTTP.Version == text || t.HTTP.Version == text || text == "2" && t.answeredOnStream(), true
 	case "user_agent":
 		return t.UserAgent.Original == text, true
 	case "referrer":
 		return t.HTTP.Request.Referrer == text, true
 	case "status":
-		// What was asked for with an upgrade to HTTP/2 has the answer that came
-		// on stream 1; Suricata takes the 101 for it.
-		upgraded := want == 101.0 && slices.Contains(t.Offpath.Informational, 101)
-		return upgraded || length(int64(t.HTTP.Response.Status)), true
+		return length(int64(t.HTTP.Response.Status)) || want == 101.0 && t.answeredOnStream(), true
 	case "resp_content_type":
 		return t.HTTP.Response.MIMEType == text, true
 	case "location":
