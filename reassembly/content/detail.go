@@ -7,7 +7,8 @@ import (
 	"offpath/reassembly/message"
 )
 
-// detail sets what --detail adds.
+// detail sets what --detail adds. Of HTTP/2 the pseudo-header fields are among the
+// fields, as sent: their order tells programs apart.
 func (e *Extractor) detail(d *reassembly.Detail, f *fields) {
 	d.DecodedBytes = reassembly.Unknown
 	if e.detailHeaders {

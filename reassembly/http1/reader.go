@@ -61,6 +61,10 @@ func (s *Stats) Add(o *Stats) {
 // Upgrade reports whether Head asks for another protocol.
 func (r *Reader) Upgrade() bool { return r.upgrade }
 
+// Shapes returns the table of the heads' shapes, for readers beside this one whose
+// heads go to the same place.
+func (r *Reader) Shapes() *message.Shapes { return r.shapes }
+
 // NewReader returns a Reader whose parsers keep bodyLimit octets of each body.
 func NewReader(bodyLimit int) *Reader {
 	return &Reader{bodyLimit: bodyLimit, shapes: message.NewShapes(decidesFraming), known: make([]known, message.ShapeSlots)}

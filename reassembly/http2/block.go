@@ -244,6 +244,8 @@ func (c *Conn) head(r *Reader, b Budget, side Side, s *Stream, k *block) Event {
 	} else {
 		r.Stats.Responses++
 	}
+	h.shape = r.shapes.Find(section.fields)
+	r.Head.Shape = h.shape
 	h.First, h.state, h.status, h.length = k.began, halfOpen, section.status, section.length
 	h.Unknown += section.unknown
 	h.Anomalies |= section.anomalies

@@ -153,7 +153,7 @@ type repeat struct {
 
 func newRepeat() *repeat {
 	p, request, response := exchange()
-	r := &repeat{reader: http2.NewReader(16 << 10), budget: &budget{limit: 1 << 20}, request: request, response: response, id: 7}
+	r := &repeat{reader: http2.NewReader(16<<10, nil), budget: &budget{limit: 1 << 20}, request: request, response: response, id: 7}
 	for _, s := range p.segments {
 		r.read(s.side, s.data)
 	}

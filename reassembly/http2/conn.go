@@ -491,7 +491,7 @@ func (c *Conn) end(r *Reader, side Side, s *Stream) {
 	c.anomalies = 0
 	r.Stream, r.Side, r.Message, r.Trailers = s, side, &h.Message, nil
 	if h.head != nil {
-		r.Head = h.head.loadHead(&r.kept)
+		r.Head = h.head.loadHead(&r.kept, h.shape)
 		c.shown[shownHead], h.head = h.head, nil
 	}
 	r.Body = c.body(h)

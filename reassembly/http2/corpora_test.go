@@ -230,7 +230,7 @@ func TestCorporaInClear(t *testing.T) {
 			require.Len(t, files, 1)
 			source, err := pcapfile.Open(files, pcapfile.Options{Workers: 1})
 			require.NoError(t, err)
-			c := &captured{t: t, reader: http2.NewReader(1 << 20), budget: tcp.NewBudget(64 << 20)}
+			c := &captured{t: t, reader: http2.NewReader(1<<20, nil), budget: tcp.NewBudget(64 << 20)}
 			table, err := tcp.New(tcp.Config{}, c, c.budget, new(tcp.Stats))
 			require.NoError(t, err)
 			require.NoError(t, source.Run(context.Background(), func(_ int, b capture.Batch) {

@@ -64,5 +64,6 @@
 // their streams are closed when nothing was heard of them for 30 s.
 //
 // What a header block that was lost would have said is not guessed: its message
-// has neither Head nor End. Flow control and priorities are not followed.
+// has neither Head nor End. Flow control and priorities are not followed; what tells
+// programs apart of them, Conn.Settings and Conn.Window, is kept for fingerprints.
 package http2

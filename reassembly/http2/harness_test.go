@@ -188,7 +188,7 @@ type reading struct {
 
 func newReading(t testing.TB) *reading {
 	return &reading{
-		t: t, reader: http2.NewReader(1000), budget: &budget{limit: 4 << 20},
+		t: t, reader: http2.NewReader(1000, nil), budget: &budget{limit: 4 << 20},
 		heads: map[uint32]bool{}, done: map[uint32]bool{},
 	}
 }

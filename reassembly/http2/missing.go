@@ -145,7 +145,7 @@ func (c *Conn) Peek(r *Reader, s *Stream, side Side, use func()) bool {
 		return false
 	}
 	head, body := r.Head, r.Body
-	r.Head, r.Body = h.head.loadHead(&r.peeked), h.sofar()
+	r.Head, r.Body = h.head.loadHead(&r.peeked, h.shape), h.sofar()
 	use()
 	r.Head, r.Body = head, body
 	return true

@@ -234,7 +234,7 @@ func TestProve(t *testing.T) {
 		{"nothing", nil, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			side, ok := http2.NewReader(0).Prove(test.data)
+			side, ok := http2.NewReader(0, nil).Prove(test.data)
 			assert.Equal(t, test.want != "", ok)
 			if ok {
 				assert.Equal(t, test.want, sides[side])

@@ -94,6 +94,7 @@ type Reader struct {
 	Stats Stats
 
 	bodyLimit int
+	shapes    *message.Shapes
 	section   section // the header block at hand
 	decoder   decoder
 	kept      [MaxFields]message.Field // of a head that was kept
@@ -102,10 +103,13 @@ type Reader struct {
 	streams   []*Stream // closed ones, to be used again
 }
 
-// NewReader returns a Reader whose connections keep bodyLimit octets of each
-// body.
-func NewReader(bodyLimit int) *Reader {
-	return &Reader{bodyLimit: bodyLimit, decoder: decoder{octets: make([]byte, 0, 4096)}}
+// NewReader returns a Reader whose connections keep bodyLimit octets of each body
+// and whose heads have their shapes in a table; nil makes one.
+func NewReader(bodyLimit int, shapes *message.Shapes) *Reader {
+	if shapes == nil {
+		shapes = message.NewShapes(nil)
+	}
+	return &Reader{bodyLimit: bodyLimit, shapes: shapes, decoder: decoder{octets: make([]byte, 0, 4096)}}
 }
 
 // Stats are the books of a Reader's connections. All only grow.
@@ -243,9 +247,9 @@ func (r *Reader) keepHead(b Budget) *buffer {
 }
 
 // loadHead makes the head again, of views into the buffer.
-func (k *buffer) loadHead(array *[MaxFields]message.Field) message.Head {
+func (k *buffer) loadHead(array *[MaxFields]message.Field, shape *message.Shape) message.Head {
 	order := binary.LittleEndian
-	h := message.Head{Version: "2", Status: int(order.Uint16(k.octets)), Fields: array[:0]}
+	h := message.Head{Version: "2", Status: int(order.Uint16(k.octets)), Fields: array[:0], Shape: shape}
 	for rest := k.octets[keptHead:]; len(rest) > 0; {
 		name, value := order.Uint32(rest), order.Uint32(rest[4:])
 		f := message.Field{Name: rest[keptField : keptField+name : keptField+name]}

@@ -1,5 +1,7 @@
 package http2
 
+import "offpath/reassembly/message"
+
 // Stream is one exchange: a request, and what answers it.
 type Stream struct {
 	ID   uint32
@@ -36,10 +38,11 @@ const (
 type half struct {
 	Message
 	rpc    rpcReader
-	head   *buffer // the head, if it must outlive its block
-	body   *buffer // prefix of the body
-	length int64   // Content-Length; -1: none
-	losses uint32  // the direction's losses when the stream was opened
+	head   *buffer        // the head, if it must outlive its block
+	shape  *message.Shape // of the head
+	body   *buffer        // prefix of the body
+	length int64          // Content-Length; -1: none
+	losses uint32         // the direction's losses when the stream was opened
 	status int
 	state  halfState
 

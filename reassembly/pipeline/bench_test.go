@@ -32,8 +32,39 @@ func batches(packets []capture.Packet) (list []capture.Batch) {
 // BenchmarkAPI is requests of 408 octets with a JSON body and responses of about
 // as much on kept-alive connections, packets already decoded.
 func BenchmarkAPI(b *testing.B) {
-	const total = 20000
-	packets := apiTraffic(total, 100, rand.New(rand.NewPCG(3, 5)))
+	benchmark(b, 20000, apiTraffic(20000, 100, rand.New(rand.NewPCG(3, 5))))
+}
+
+// BenchmarkStreams is the same in HTTP/2.
+func BenchmarkStreams(b *testing.B) { benchmark(b, 20000, streamTraffic(20000, 100)) }
+
+// streamTraffic is API calls of HTTP/2, so many to a connection.
+func streamTraffic(total, each int) []capture.Packet {
+	s := script.New()
+	var c *script.Connection
+	var client, server *framed
+	for i := range total {
+		if i%each == 0 {
+			c = s.Connection()
+			c.Open()
+			client, server = newFramed(true), newFramed(false)
+		}
+		stream := uint32(2*(i%each) + 1)
+		client.head(stream, false, ":method", "POST", ":scheme", "https", ":authority", "api.bank.example", ":path", fmt.Sprint("/v1/accounts/", i, "/balance"),
+			"content-type", "application/json", "accept", "application/json", "accept-encoding", "gzip", "user-agent", "BankApp/7.1 (Android 14)",
+			"x-device-id", fmt.Sprintf("%016x", i), "authorization", fmt.Sprintf("Bearer %032x", i/each), "content-length", "28")
+		client.data(stream, true, `{"currency":"EUR","id":1234}`)
+		server.head(stream, false, ":status", "200", "content-type", "application/json", "date", "Mon, 01 Jan 2024 00:00:00 GMT",
+			"cache-control", "no-store", "x-request-id", fmt.Sprintf("%016x", i), "content-length", "33")
+		server.data(stream, true, `{"balance":"1234.56","held":"0.0"}`[:33])
+		c.Client(client.said())
+		c.Server(server.said())
+	}
+	return s.Packets()
+}
+
+// benchmark has a pipeline make so many transactions of packets.
+func benchmark(b *testing.B, total int, packets []capture.Packet) {
 	octets := int64(0)
 	for _, p := range packets {
 		octets += int64(p.PayloadLen) + 54

@@ -114,8 +114,8 @@ func newWorker(config *Config) (*worker, error) {
 	w := &worker{
 		config: config, next: math.MaxInt64, clock: math.MinInt64,
 		reader: http1.NewReader(config.Content.BodyLimit()), extractor: extractor,
-		frames: http2.NewReader(config.Content.BodyLimit()),
 	}
+	w.frames = http2.NewReader(config.Content.BodyLimit(), w.reader.Shapes())
 	if w.records, err = tls.NewReader(config.TLS); err != nil {
 		return nil, err
 	}

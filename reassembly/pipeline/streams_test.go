@@ -182,3 +182,28 @@ func TestRequestsOfHTTP2WithoutTheirServerAreHandedOver(t *testing.T) {
 	}
 	assert.EqualValues(t, 5, stats.HTTP2.StreamsExpired)
 }
+
+func TestPseudoHeaderFieldsAreAmongTheFieldsAndNotAmongTheHeaders(t *testing.T) {
+	client := newFramed(true).head(1, true, ":method", "GET", ":path", "/a?access_token=topsecret", ":authority", "a", ":scheme", "https", "accept", "*/*")
+	server := newFramed(false).head(1, true, ":status", "204", "server", "s")
+	s := script.New()
+	c := s.Connection()
+	c.Open()
+	c.Client(client.said())
+	c.Server(server.said())
+	c.Close()
+	detailed := live
+	detailed.Content.DetailHeaders = true
+	txs, _ := run(t, detailed, s.Packets(), 64)
+	require.Len(t, txs, 1)
+	names := func(fields [][2]string) (list []string) {
+		for _, f := range fields {
+			list = append(list, f[0])
+			assert.NotContains(t, f[1], "topsecret")
+		}
+		return list
+	}
+	assert.Equal(t, []string{":method", ":path", ":authority", ":scheme", "accept"}, names(txs[0].Request.Detail.Fields))
+	assert.Equal(t, []string{":status", "server"}, names(txs[0].Response.Detail.Fields))
+	assert.Equal(t, []string{"accept"}, txs[0].Request.Headers)
+}
