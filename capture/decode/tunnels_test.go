@@ -169,7 +169,10 @@ func TestDecodeUnwraps(t *testing.T) {
 		{name: "AYIYA", hex: udp(50000, 5072, "41 52 11 29 00000001 00112233445566778899aabbccddeeff 0000000000000000000000000000000000000000"+packet6), want: "ayiya"},
 		{name: "CAPWAP with Ethernet", hex: udp(50000, 5247, "00 1000 00 00000000"+frame4), want: "capwap"},
 		{name: "CAPWAP with IEEE 802.11", hex: udp(5247, 50000, "00 1003 00 00000000 08 01"+toDS+snap+"08 00"+packet4), want: "capwap"},
-		{name: "CAPWAP with IEEE 802.11 whose frame control is swapped", hex: udp(5247, 50000, "00 1003 00 00000000 01 08"+toDS+snap+"08 00"+packet4), want: "capwap"},
+		{name: "CAPWAP with IEEE 802.11 whose frame and sequence control are swapped", want: "capwap",
+			hex: udp(5247, 50000, "00 1003 00 00000000 01 08 0000 02aaaaaaaaaa 02bbbbbbbbbb 02cccccccccc 76 50"+snap+"08 00"+packet4)},
+		{name: "CAPWAP with a part of such a frame", want: "fragment",
+			hex: udp(5247, 50000, "00 1003 00 00000000 01 08 0000 02aaaaaaaaaa 02bbbbbbbbbb 02cccccccccc 76 51"+snap+"08 00"+packet4)},
 		{name: "CAPWAP that is encrypted", hex: udp(50000, 5247, "01 000000"+frame4), want: "not_tcp"},
 
 		// Nested.

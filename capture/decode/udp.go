@@ -270,11 +270,6 @@ func (d *Decoder) capwap(p *capture.Packet, b []byte, size int) capture.Disposit
 	case len(b) < 2:
 		return capture.DispositionTruncated
 	}
-	// Some access points send the two octets of frame control the wrong way
-	// round.
-	kind, flags := b[0], b[1]
-	if kind&wlanTypeMask != wlanData {
-		kind, flags = flags, kind
-	}
-	return d.wlanFrame(p, kind, flags, b, size, false)
+	swapped := b[0]&wlanTypeMask != wlanData // as some access points send them
+	return d.wlanFrame(p, b, size, false, swapped)
 }

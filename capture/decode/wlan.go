@@ -78,11 +78,16 @@ func (d *Decoder) wlan(p *capture.Packet, b []byte, size int, padded bool) captu
 	if len(b) < 2 {
 		return capture.DispositionTruncated
 	}
-	return d.wlanFrame(p, b[0], b[1], b, size, padded)
+	return d.wlanFrame(p, b, size, padded, false)
 }
 
-// wlanFrame is wlan with the frame control given.
-func (d *Decoder) wlanFrame(p *capture.Packet, kind, flags byte, b []byte, size int, padded bool) capture.Disposition {
+// wlanFrame is wlan for at least the two octets of frame control. If swapped, these
+// and those of sequence control come the wrong way round.
+func (d *Decoder) wlanFrame(p *capture.Packet, b []byte, size int, padded, swapped bool) capture.Disposition {
+	kind, flags, sequence := b[0], b[1], 22
+	if swapped {
+		kind, flags, sequence = flags, kind, sequence+1
+	}
 	if kind&wlanTypeMask != wlanData || kind&wlanNull != 0 || flags&wlanProtected != 0 {
 		return capture.DispositionNotIP
 	}
@@ -103,7 +108,7 @@ func (d *Decoder) wlanFrame(p *capture.Packet, kind, flags byte, b []byte, size 
 	if len(b) < header {
 		return capture.DispositionTruncated
 	}
-	if flags&wlanMore != 0 || b[22]&wlanFragment != 0 {
+	if flags&wlanMore != 0 || b[sequence]&wlanFragment != 0 {
 		return capture.DispositionFragment
 	}
 	aggregate := qos != 0 && b[qos]&wlanAMSDU != 0
