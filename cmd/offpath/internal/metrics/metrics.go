@@ -19,8 +19,10 @@ import (
 	"offpath/detect/engine"
 	"offpath/detect/stream"
 	"offpath/mitigate/controller"
+	"offpath/reassembly/http2"
 	"offpath/reassembly/pipeline"
 	"offpath/reassembly/tcp"
+	"offpath/reassembly/tls"
 )
 
 // Books are the stages of a process; those that it lacks are nil. The
@@ -198,25 +200,84 @@ func (w writer) pipeline(s pipeline.Stats) {
 	w.gauge("offpath_tcp_flows", "Connections in the tables.", float64(s.TCP.Flows))
 	w.gauge("offpath_tcp_buffered_bytes", "Octets that wait for others before them.", float64(s.TCP.Buffered))
 
-	const connections = "Connections by what they speak."
+	const connections = "Connections by what they speak; one that is decrypted, or a tunnel, also by what is inside."
 	w.counter("offpath_connections_total", connections, s.ConnectionsHTTP, "protocol", "http1")
 	w.counter("offpath_connections_total", connections, s.ConnectionsTLS, "protocol", "tls")
 	w.counter("offpath_connections_total", connections, s.ConnectionsHTTP2, "protocol", "http2")
 	w.counter("offpath_connections_total", connections, s.ConnectionsOther, "protocol", "other")
-	const messages = "HTTP messages read."
-	w.counter("offpath_http_messages_total", messages, s.HTTP.Requests, "kind", "request")
-	w.counter("offpath_http_messages_total", messages, s.HTTP.Responses, "kind", "response")
+	w.counter("offpath_connections_proxied_total", "Connections that begin with a PROXY protocol header.", s.ConnectionsProxied)
+	w.counter("offpath_connections_upgraded_total", "Connections that turned from HTTP/1 to another protocol.", s.ConnectionsUpgraded)
+	w.counter("offpath_connections_tunnel_total", "Connections that CONNECT made a tunnel.", s.ConnectionsTunnel)
+	const messages = "HTTP messages read, of all versions."
+	w.counter("offpath_http_messages_total", messages, s.HTTP.Requests+s.HTTP2.Requests, "kind", "request")
+	w.counter("offpath_http_messages_total", messages, s.HTTP.Responses+s.HTTP2.Responses, "kind", "response")
 	const lost = "HTTP messages that could not be used, by reason."
-	w.counter("offpath_http_lost_total", lost, s.HTTP.Broken, "reason", "end_not_seen")
-	w.counter("offpath_http_lost_total", lost, s.HTTP.HeadsLost, "reason", "head_not_seen")
+	w.counter("offpath_http_lost_total", lost, s.HTTP.Broken+s.HTTP2.Broken, "reason", "end_not_seen")
+	w.counter("offpath_http_lost_total", lost, s.HTTP.HeadsLost+s.HTTP2.HeadsLost, "reason", "head_not_seen")
 	w.counter("offpath_http_lost_total", lost, s.RequestsAbandoned+s.ResponsesAbandoned, "reason", "no_room")
 	w.counter("offpath_http_lost_total", lost, s.ResponsesUnpaired, "reason", "unpaired_response")
 	w.counter("offpath_http_lost_total", lost, s.QueueOverflows, "reason", "too_many_unanswered")
-	w.counter("offpath_http_skipped_bytes_total", "Octets that belong to no message.", s.HTTP.SkippedOctets)
+	w.counter("offpath_http_skipped_bytes_total", "Octets that belong to no message.", s.HTTP.SkippedOctets+s.HTTP2.SkippedOctets)
+	w.streams(&s.HTTP2)
+	w.secured(&s.TLS)
+	w.sockets(&s)
 
 	w.counter("offpath_transactions_total", "Transactions made.", s.Transactions)
 	w.counter("offpath_transactions_complete_total", "Of these, seen to their end.", s.Complete)
 	w.counter("offpath_transactions_unanswered_total", "Of these, without a response.", s.Unanswered)
+}
+
+func (w writer) streams(s *http2.Stats) {
+	w.counter("offpath_http2_frames_total", "Frames of HTTP/2.", s.Frames)
+	w.counter("offpath_http2_frame_errors_total", "Of these, such as RFC 9113 does not allow.", s.FrameErrors)
+	w.counter("offpath_http2_fields_unknown_total", "Header fields left out because the compression table was not known.", s.FieldsUnknown)
+	w.counter("offpath_http2_tables_lost_total", "Times that a compression table was lost.", s.TablesLost)
+	w.counter("offpath_http2_resyncs_total", "Times that frame boundaries were found again.", s.Resyncs)
+	w.counter("offpath_http2_streams_opened_total", "Streams begun.", s.StreamsOpened)
+	const closed = "Streams ended, by why."
+	w.counter("offpath_http2_streams_closed_total", closed, s.StreamsClosed-s.StreamsEvicted-s.StreamsExpired, "reason", "ended")
+	w.counter("offpath_http2_streams_closed_total", closed, s.StreamsEvicted, "reason", "evicted")
+	w.counter("offpath_http2_streams_closed_total", closed, s.StreamsExpired, "reason", "expired")
+	const room = "What was given up for want of room."
+	w.counter("offpath_http2_no_room_total", room, s.BudgetAbandoned, "what", "head")
+	w.counter("offpath_http2_no_room_total", room, s.BudgetCut, "what", "body")
+}
+
+func (w writer) secured(s *tls.Stats) {
+	const hellos = "Hellos of TLS, by sender."
+	w.counter("offpath_tls_hellos_total", hellos, s.ClientHellos, "side", "client")
+	w.counter("offpath_tls_hellos_total", hellos, s.ServerHellos, "side", "server")
+	w.counter("offpath_tls_decrypted_total", "Connections of which something was decrypted.", s.Decrypted)
+	for reason, n := range s.Opaque {
+		if tls.Reason(reason) != tls.ReasonNone {
+			w.counter("offpath_tls_opaque_total", "Connections that nothing more can be learnt of, by reason.", n, "reason", tls.Reason(reason).String())
+		}
+	}
+	w.counter("offpath_tls_plain_bytes_total", "Octets of application data decrypted.", s.PlainOctets)
+	const records = "Protected records, by what became of them."
+	w.counter("offpath_tls_records_total", records, s.Records, "event", "opened")
+	w.counter("offpath_tls_records_total", records, s.Unopened, "event", "not_authentic")
+	w.counter("offpath_tls_records_total", records, s.LostRecords, "event", "missing")
+	w.counter("offpath_tls_records_total", records, s.HoldLost+s.BudgetLost, "event", "no_room")
+	w.counter("offpath_tls_secrets_found_total", "Connections whose secrets were found in a key log or a session.", s.SecretsFound)
+	w.counter("offpath_tls_secrets_late_total", "Of these, after records that waited for them.", s.SecretsLate)
+	w.counter("offpath_tls_sessions_resumed_total", "Resumptions of sessions that were remembered.", s.SessionsFound)
+	w.counter("offpath_tls_rsa_decryptions_total", "Premaster secrets decrypted with a server's key.", s.RSADecryptions)
+	w.gauge("offpath_tls_held_bytes", "Octets that wait for a secret.", float64(s.Held))
+}
+
+func (w writer) sockets(s *pipeline.Stats) {
+	w.counter("offpath_websocket_connections_total", "WebSockets that have ended.", s.WebSockets)
+	for _, side := range []struct {
+		name string
+		of   *pipeline.SocketStats
+	}{{"client", &s.WebSocketClient}, {"server", &s.WebSocketServer}} {
+		w.counter("offpath_websocket_frames_total", "Their frames, by sender.", side.of.Frames, "side", side.name)
+		w.counter("offpath_websocket_messages_total", "Their text and binary messages, by sender.", side.of.Messages, "side", side.name)
+		w.counter("offpath_websocket_bytes_total", "Octets of their payloads, by sender.", side.of.Octets, "side", side.name)
+		w.counter("offpath_websocket_partial_total", "Sides of them that could not be counted to their end.", side.of.Partial, "side", side.name)
+		w.counter("offpath_websocket_invalid_total", "Sides of them that were not as RFC 6455 has it.", side.of.Invalid, "side", side.name)
+	}
 }
 
 func (w writer) queue(s feed.Stats) {

@@ -14,13 +14,14 @@ import (
 	"offpath/detect/stream"
 	"offpath/mitigate/controller"
 	"offpath/reassembly/pipeline"
+	"offpath/reassembly/tls"
 )
 
 // everything is a process with all stages there are.
 func everything() Books {
 	return Books{
 		Capture:  func() capture.Stats { return capture.Stats{Received: 7, Frames: [capture.Dispositions]uint64{5, 2}} },
-		Pipeline: func() pipeline.Stats { return pipeline.Stats{} },
+		Pipeline: reassembled,
 		Queue:    func() feed.Stats { return feed.Stats{Offered: 3, Shed: 1} },
 		Engine: func() (engine.Stats, bool) {
 			return engine.Stats{Logins: map[string]uint64{"accepted": 2, "rejected": 1}}, true
@@ -36,6 +37,17 @@ func everything() Books {
 		Published: func() stream.VerdictStats { return stream.VerdictStats{} },
 		Ready:     func() []string { return []string{"not yet"} },
 	}
+}
+
+// reassembled is what a pipeline may have counted.
+func reassembled() (s pipeline.Stats) {
+	s.ConnectionsTLS, s.ConnectionsProxied = 9, 4
+	s.HTTP.Requests, s.HTTP2.Requests = 10, 20
+	s.HTTP2.StreamsClosed, s.HTTP2.StreamsEvicted, s.HTTP2.StreamsExpired = 6, 1, 2
+	s.TLS.Decrypted = 3
+	s.TLS.Opaque[tls.ReasonNoSecret] = 5
+	s.WebSockets, s.WebSocketServer.Octets = 2, 77
+	return s
 }
 
 func TestTheBooksOfEveryStageAreShown(t *testing.T) {
@@ -57,6 +69,16 @@ func TestTheBooksOfEveryStageAreShown(t *testing.T) {
 		"offpath_capture_frames_total":                         7,
 		"offpath_capture_disposition_total,disposition=tcp":    5,
 		"offpath_queue_shed_total":                             1,
+		"offpath_connections_total,protocol=tls":               9,
+		"offpath_connections_proxied_total":                    4,
+		"offpath_http_messages_total,kind=request":             30,
+		"offpath_http2_streams_closed_total,reason=ended":      3,
+		"offpath_http2_streams_closed_total,reason=expired":    2,
+		"offpath_tls_decrypted_total":                          3,
+		"offpath_tls_opaque_total,reason=no_secret":            5,
+		"offpath_tls_opaque_total,reason=midstream":            0,
+		"offpath_websocket_connections_total":                  2,
+		"offpath_websocket_bytes_total,side=server":            77,
 		"offpath_detect_logins_total,outcome=accepted":         2,
 		"offpath_mitigate_refused_total,rail=own":              2,
 		"offpath_mitigate_off":                                 1,

@@ -129,6 +129,8 @@ func (l *lines) closeAll() {
 
 func (l *lines) stats() *capture.Stats { return nil }
 
+func (l *lines) secured() (all, decrypted uint64) { return 0, 0 }
+
 func (l *lines) losses() []loss { return nil }
 
 // run merges the files by their next transactions.

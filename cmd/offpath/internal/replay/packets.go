@@ -81,6 +81,13 @@ func (p *packets) stats() *capture.Stats {
 	return &s
 }
 
+// secured tells how many connections were encrypted (TLS), and how many of them
+// were decrypted.
+func (p *packets) secured() (all, decrypted uint64) {
+	s := p.pipeline.Stats()
+	return s.ConnectionsTLS, s.TLS.Decrypted
+}
+
 // losses lists frames that could not be used, and what the pipeline lacked.
 func (p *packets) losses() []loss {
 	s := p.source.Stats()
@@ -94,16 +101,19 @@ func (p *packets) losses() []loss {
 	}
 	f := s.Fragments
 	r := p.pipeline.Stats()
+	secured, withoutKey := r.ConnectionsTLS, r.TLS.Opaque[tls.ReasonNoSecret]
 	return append(list,
 		loss{"IP datagrams not put together from their fragments", f.Expired + f.Conflicting + f.Evicted},
 		loss{"octets missing in connections", r.TCP.Gap},
-		loss{"octets that belong to no HTTP message", r.HTTP.SkippedOctets},
-		loss{"heads of messages not seen whole", r.HTTP.HeadsLost},
+		loss{"octets that belong to no HTTP message", r.HTTP.SkippedOctets + r.HTTP2.SkippedOctets},
+		loss{"heads of messages not seen whole", r.HTTP.HeadsLost + r.HTTP2.HeadsLost},
+		loss{"header fields of HTTP/2 not known", r.HTTP2.FieldsUnknown},
 		loss{"responses without their requests", r.ResponsesUnpaired + r.ResponsesUnsolicited},
 		loss{"messages given up for want of room", r.RequestsAbandoned + r.ResponsesAbandoned + r.QueueOverflows},
 		loss{"connections evicted", r.TCP.FlowsClosed[tcp.ReasonEvicted]},
-		loss{"connections encrypted (TLS)", r.ConnectionsTLS},
-		loss{"connections that speak HTTP/2", r.ConnectionsHTTP2},
+		loss{"connections encrypted (TLS), without a key", withoutKey},
+		loss{"connections encrypted (TLS), not readable", secured - min(secured, r.TLS.Decrypted+withoutKey)},
+		loss{"sides of WebSockets not counted", r.WebSocketClient.Partial + r.WebSocketServer.Partial},
 		loss{"frames cut by the snap length", s.SnapLengthCut},
 		loss{"inputs damaged or cut short", s.DamagedInputs},
 	)

@@ -79,6 +79,8 @@ type input interface {
 	run(ctx context.Context, feed wiring.Feed) error
 	// stats is nil where the input has no packets.
 	stats() *capture.Stats
+	// secured tells how many connections were encrypted, and of these decrypted.
+	secured() (all, decrypted uint64)
 	losses() []loss
 }
 
@@ -142,7 +144,7 @@ func Run(ctx context.Context, o Options) error {
 		return errInterrupted
 	}
 	if r != nil {
-		if err := r.write(o.Stdout, in.stats(), in.losses()); err != nil {
+		if err := r.write(o.Stdout, in); err != nil {
 			return fmt.Errorf("write report: %w", err)
 		}
 	}

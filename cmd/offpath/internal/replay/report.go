@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode"
 
-	"offpath/capture"
 	"offpath/detect"
 	"offpath/reassembly"
 )
@@ -102,22 +101,25 @@ func (r *report) observe(txs []*reassembly.Transaction) {
 	}
 }
 
-// write prints the report. packets is nil where the input had none.
-func (r *report) write(w io.Writer, packets *capture.Stats, losses []loss) error {
+// write prints the report.
+func (r *report) write(w io.Writer, in input) error {
 	var b strings.Builder
-	r.writeRequests(&b, packets)
+	if packets := in.stats(); packets != nil {
+		fmt.Fprintf(&b, "Frames     %s, %s octets\n", number(packets.Received), number(packets.Bytes))
+	}
+	if all, decrypted := in.secured(); all > 0 {
+		fmt.Fprintf(&b, "TLS        %s connections, %s decrypted\n", number(all), number(decrypted))
+	}
+	r.writeRequests(&b)
 	r.writeLogins(&b)
 	r.writeFindings(&b)
 	r.writeVerdicts(&b)
-	writeLosses(&b, r, losses)
+	writeLosses(&b, r, in.losses())
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func (r *report) writeRequests(b *strings.Builder, packets *capture.Stats) {
-	if packets != nil {
-		fmt.Fprintf(b, "Frames     %s, %s octets\n", number(packets.Received), number(packets.Bytes))
-	}
+func (r *report) writeRequests(b *strings.Builder) {
 	fmt.Fprintf(b, "Requests   %s", number(r.requests))
 	if r.requests == 0 {
 		b.WriteString("\n")
