@@ -23,8 +23,9 @@
 // it. Of one that spans segments the head, and the first octets of the body up to
 // the limit, are kept in buffers that are charged to a Budget and given back at
 // its end. All views are valid until the next call for any parser of the Reader.
-// Bounds: head 64 KiB, 256 fields, chunk-size line 4 KiB, trailer section
-// 64 KiB. Nothing is allocated by a length that a message claims.
+// Bounds: head 64 KiB, 256 fields. Of a chunk-size line or trailer field 4 KiB are
+// kept, the rest is passed over; a trailer section above 64 KiB is an anomaly.
+// Nothing is allocated by a length that a message claims.
 //
 // # Missing octets
 //

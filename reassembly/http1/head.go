@@ -11,8 +11,8 @@ import (
 const (
 	MaxHead      = 64 << 10 // octets of start line and header section
 	MaxFields    = 256      // fields kept of a head
-	maxChunkLine = 4 << 10  // octets of a chunk-size line
-	maxTrailer   = 64 << 10 // octets of a trailer section
+	maxChunkLine = 4 << 10  // octets kept of a line between chunks
+	maxTrailer   = 64 << 10 // octets of a trailer section; beyond is an anomaly
 )
 
 // What readHead makes of octets.

@@ -193,13 +193,14 @@ func (p *Parser) finishLast(r *Reader, b Budget) {
 
 // provable reports whether a segment begins with a start line.
 func (p *Parser) provable(in *Input) bool {
-	if in.Inside || len(in.Data) == 0 {
+	data := afterLineEnds(in.Data)
+	if in.Inside || len(data) == 0 {
 		return false
 	}
 	if p.response {
-		return in.Data[0] == 'H' && recogniseResponse(in.Data) == Response
+		return data[0] == 'H' && recogniseResponse(data) == Response
 	}
-	return tchar[in.Data[0]] && provesRequest(in.Data)
+	return tchar[data[0]] && provesRequest(data)
 }
 
 // begin reads a message from its first octet. again is true if there is more to
@@ -429,12 +430,25 @@ func (p *Parser) readChunkLine(r *Reader, b Budget, in *Input) bool {
 	line := in.Data[:take]
 	if p.kept != nil && (end < 0 || len(p.kept.rest) > 0) {
 		k := p.kept
-		if len(k.rest)+take > maxChunkLine || !k.take(b, take) {
+		var tail []byte
+		if room := max(0, maxChunkLine-len(k.rest)); len(line) > room {
+			// Of extensions and trailer fields the rest is passed over, as servers do.
+			p.anomalies |= reassembly.AnomalyInvalidChunk
+			if end >= 0 {
+				tail = line[max(0, len(line)-len("\r\n")):]
+			}
+			line = line[:room]
+		}
+		if !k.take(b, len(line)+len(tail)) {
 			p.breakOff(reassembly.AnomalyInvalidChunk)
 			return true
 		}
-		k.rest = append(k.rest, line...)
+		k.rest = append(append(k.rest, line...), tail...)
 		line = k.rest
+		if len(k.rest) >= maxChunkLine && (p.state == stateChunkEnd || p.state == stateChunkSize && bytes.IndexByte(line, ';') < 0) {
+			p.breakOff(reassembly.AnomalyInvalidChunk)
+			return true
+		}
 	}
 	in.skip(take)
 	if end < 0 {
@@ -476,8 +490,7 @@ func (p *Parser) chunkLine(line []byte) {
 		p.state = stateChunkSize
 	case stateTrailer:
 		if p.remain += int64(len(line)) + 1; p.remain > maxTrailer {
-			p.breakOff(reassembly.AnomalyHeadTooLarge)
-			return
+			p.anomalies |= reassembly.AnomalyHeadTooLarge // nothing of it is kept
 		}
 		if len(line) == 0 {
 			p.state = stateEnd

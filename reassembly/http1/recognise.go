@@ -23,9 +23,24 @@ const (
 
 var http2Preface = []byte("PRI * HTTP/2.0\r\n")
 
+// afterLineEnds is what follows the line ends that data begins with: before a
+// start line they are passed over (RFC 9112 section 2.2).
+func afterLineEnds(data []byte) []byte {
+	for len(data) > 0 && (data[0] == '\r' || data[0] == '\n') {
+		data = data[1:]
+	}
+	return data
+}
+
 // Recognise says what begins with data, whatever the port. It reads no further
 // than the first line, and settles most protocols by their first octets.
 func Recognise(data []byte) Likeness {
+	if rest := afterLineEnds(data); len(rest) < len(data) {
+		if like := Recognise(rest); like < HTTP2 {
+			return like
+		}
+		return Unlike
+	}
 	if len(data) == 0 {
 		return Undecided
 	}
@@ -155,6 +170,7 @@ func recogniseRequest(data []byte) Likeness {
 // Prove says Request or Response if a segment from the middle of a stream begins
 // with a start line that is nothing else by chance, or Unlike.
 func Prove(data []byte) Likeness {
+	data = afterLineEnds(data)
 	switch {
 	case provesRequest(data):
 		return Request
