@@ -2,19 +2,24 @@ package content
 
 import "bytes"
 
-// What an octet is to plainTarget; bits.
+// What an octet counts for to plainTarget. So many octets as a head may have don't
+// carry from one count to the next.
 const (
-	octetDigit   = 1 << iota
-	octetInPath  // may hide, begin or delimit something in a path; looked at elsewhere
-	octetInQuery // the same of a query
+	octetDigit   = 1
+	octetInPath  = 1 << 21 // may hide, begin or delimit something in a path; looked at elsewhere
+	octetInQuery = 1 << 42 // the same of a query
+
+	digits  = octetInPath - 1
+	inPath  = octetInQuery - octetInPath
+	inQuery = 1<<63 - octetInQuery
 )
 
-var octetClass = func() (t [256]uint8) {
+var octetCounts = func() (t [256]uint64) {
 	for c := byte('0'); c <= '9'; c++ {
 		t[c] = octetDigit
 	}
 	for _, c := range []byte("%;#@+, \"{(") {
-		t[c] = octetInPath | octetInQuery
+		t[c] = octetInPath + octetInQuery
 	}
 	t['='], t['/'], t['?'] = octetInPath, octetInQuery, octetInQuery
 	return t
@@ -32,9 +37,9 @@ func (e *Extractor) plainTarget(target []byte) (plain, bare bool, question int) 
 	}
 	question = bytes.IndexByte(target, '?')
 	if question < 0 {
-		return isHarmless(target, octetInPath), true, len(target)
+		return isHarmless(target, inPath), true, len(target)
 	}
-	if !isHarmless(target[:question], octetInPath) || !isHarmless(target[question+1:], octetInQuery) {
+	if !isHarmless(target[:question], inPath) || !isHarmless(target[question+1:], inQuery) {
 		return false, false, 0
 	}
 	bare = true
@@ -63,13 +68,15 @@ func (e *Extractor) plainTarget(target []byte) (plain, bare bool, question int) 
 
 // isHarmless reports whether no octet of b is of a kind, nor a card number among
 // them.
-func isHarmless(b []byte, kind uint8) bool {
-	set, digits := uint8(0), 0
-	for _, c := range b {
-		set |= octetClass[c]
-		digits += int(octetClass[c] & octetDigit)
+func isHarmless(b []byte, kind uint64) bool {
+	all, counts := b, uint64(0)
+	for ; len(b) >= 4; b = b[4:] {
+		counts += octetCounts[b[0]] + octetCounts[b[1]] + octetCounts[b[2]] + octetCounts[b[3]]
 	}
-	return set&kind == 0 && (digits < minCard || !hasDigits(b))
+	for _, c := range b {
+		counts += octetCounts[c]
+	}
+	return counts&kind == 0 && (counts&digits < minCard || !hasDigits(all))
 }
 
 // hasDigits reports whether b holds a run of digits, hyphens between them

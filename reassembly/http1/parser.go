@@ -20,6 +20,7 @@ type Input struct {
 	Data []byte
 	Position
 	Inside bool // Data does not begin where the segment did
+	Unread int  // octets of the segment that belong to a body and are not kept of it
 }
 
 func (in *Input) skip(n int) {
@@ -359,7 +360,7 @@ func (p *Parser) readBody(r *Reader, b Budget, in *Input) bool {
 		n := int(min(p.remain, int64(len(in.Data))))
 		if p.kept == nil && int64(n) == p.remain && p.bytes == 0 {
 			r.Body.Prefix = in.Data[:min(n, r.keep)]
-		} else if !p.bodyOctets(r, b, in.Data[:n]) {
+		} else if !p.bodyOctets(r, b, in, n) {
 			return false
 		}
 		p.advance(n, in)
@@ -368,7 +369,7 @@ func (p *Parser) readBody(r *Reader, b Budget, in *Input) bool {
 		}
 	case stateChunkData:
 		n := int(min(p.remain, int64(len(in.Data))))
-		if !p.bodyOctets(r, b, in.Data[:n]) {
+		if !p.bodyOctets(r, b, in, n) {
 			return false
 		}
 		p.advance(n, in)
@@ -376,7 +377,7 @@ func (p *Parser) readBody(r *Reader, b Budget, in *Input) bool {
 			p.state = stateChunkEnd
 		}
 	case stateToClose:
-		if !p.bodyOctets(r, b, in.Data) {
+		if !p.bodyOctets(r, b, in, len(in.Data)) {
 			return false
 		}
 		p.bytes += int64(len(in.Data))
@@ -395,15 +396,14 @@ func (p *Parser) advance(n int, in *Input) {
 	in.skip(n)
 }
 
-// bodyOctets keeps the octets of a body that lie within the limit.
-func (p *Parser) bodyOctets(r *Reader, b Budget, data []byte) bool {
+// bodyOctets keeps, of the next n octets of a body, those that lie within the limit.
+func (p *Parser) bodyOctets(r *Reader, b Budget, in *Input, n int) bool {
 	if !p.keep(r, b) {
 		return false
 	}
 	k := p.kept
-	if room := k.limit - len(k.body); len(data) > room {
-		data = data[:room]
-	}
+	data := in.Data[:min(n, k.limit-len(k.body))]
+	in.Unread += n - len(data)
 	if k.capped || len(data) == 0 {
 		return true
 	}

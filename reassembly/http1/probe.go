@@ -98,7 +98,7 @@ func (p *Parser) settle(r *Reader, b Budget, chunked bool) {
 		octets = octets[:p.remain]
 		p.state = stateEnd
 	}
-	p.bodyOctets(r, b, octets)
+	p.bodyOctets(r, b, &Input{Data: octets}, len(octets))
 	p.bytes += int64(len(octets))
 	p.remain -= int64(len(octets))
 	p.kept.rest = p.kept.rest[:0]

@@ -92,6 +92,7 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 	if f.Ignored() {
 		return len(seg.Data)
 	}
+	seg.Unread = in.Unread == len(seg.Data)
 	return len(seg.Data) - len(in.Data)
 }
 

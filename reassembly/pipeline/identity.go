@@ -4,7 +4,6 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"math/bits"
 	"net/netip"
 
@@ -68,11 +67,21 @@ func (id *identity) eventID(start int64, sequence int) (text [24]byte) {
 	at, nth := uint64(start), uint64(sequence)
 	x := fold(a^at, b^nth^0xa0761d6478bd642f)
 	y := fold(c^x^0xe7037ed1a0b428db, a+at^nth<<32)
-	var sum [12]byte
-	binary.BigEndian.PutUint64(sum[:], x)
-	binary.BigEndian.PutUint32(sum[8:], uint32(y))
-	hex.Encode(text[:], sum[:])
+	binary.BigEndian.PutUint64(text[:], hexDigits(uint32(x>>32)))
+	binary.BigEndian.PutUint64(text[8:], hexDigits(uint32(x)))
+	binary.BigEndian.PutUint64(text[16:], hexDigits(uint32(y)))
 	return text
+}
+
+// hexDigits returns v as eight hex digits, the first the highest octet.
+func hexDigits(v uint32) uint64 {
+	const ones = 0x0101010101010101
+	w := uint64(v)
+	w = (w | w<<16) & 0x0000ffff0000ffff
+	w = (w | w<<8) & 0x00ff00ff00ff00ff
+	w = (w | w<<4) & 0x0f0f0f0f0f0f0f0f
+	letters := (w + 6*ones) >> 4 & ones
+	return w + '0'*ones + letters*('a'-'0'-10)
 }
 
 func fold(a, b uint64) uint64 {

@@ -432,6 +432,20 @@ func TestConnections(t *testing.T) {
 		},
 		want: []string{"GET /true 200 req=0 res=1 overlap_conflict"},
 	}, {
+		name: "where no body is looked at any more, other octets are none",
+		write: func(_ *script.Script, c *script.Connection) {
+			c.Open()
+			c.Client(get("/0"))
+			body := strings.Repeat("x", 3000)
+			c.Server("HTTP/1.1 200 OK\r\nContent-Length: 3010\r\n\r\n" + body)
+			c.Server("0123456789")
+			c.SeqServer -= 10
+			c.Send(false, capture.FlagACK, []byte("9876543210"))
+			exchangeOf(c, 1)
+			c.Close()
+		},
+		want: []string{"GET /0 200 req=0 res=3010", "GET /0 200 req=0 res=6"},
+	}, {
 		name: "a server that speaks first without being asked is unsolicited",
 		write: func(_ *script.Script, c *script.Connection) {
 			c.Open()

@@ -14,6 +14,7 @@ type Segment struct {
 	Ack    uint32 // acknowledgement number it came with, if HasAck
 	HasAck bool
 	Last   bool  // the consumer has to take all of it
+	Unread bool  // set by the consumer: whatever the octets are, it would make no difference
 	Time   int64 // capture time of its packet, ns since the epoch
 }
 

@@ -26,8 +26,9 @@
 //
 // The first copy of an octet wins. Copies that differ are counted where both
 // are at hand: against what waits out of order, and for a segment sent again as
-// it was against a digest of the last two delivered ones; a retransmission that
-// is cut differently from what was delivered is not compared. Resets must fall
+// it was against a digest of the last two delivered ones, unless the consumer did
+// not look at them ([Segment.Unread]); a retransmission that is cut differently
+// from what was delivered is not compared. Resets must fall
 // into the window and lie idle for [Config.Hold] before they end a flow; a SYN
 // with a new number inside an open connection replaces it only once the other
 // side has acknowledged it (RFC 5961 section 4: its receiver would not obey it

@@ -112,10 +112,10 @@ func (h *half) quiet() bool {
 func (t *Table) inOrder(f *Flow, d Direction, p *capture.Packet, seq uint32) {
 	h := &f.half[d]
 	if data := p.Payload; len(data) > 0 {
-		h.remember(seq, uint32(len(data)), uint32(maphash.Bytes(t.digests, data)))
 		s := &t.segment
 		*s = Segment{Data: data, Seq: seq, Ack: p.Ack, HasAck: p.Flags&capture.FlagACK != 0, Time: p.Time}
 		taken := t.deliver(f, d, s)
+		t.remember(h, seq, data, s.Unread)
 		if f.state&stateIgnored != 0 {
 			t.stats.Ignored += uint64(len(data) - taken)
 			t.release(f)
@@ -169,10 +169,15 @@ func (t *Table) missing(f *Flow, d Direction, n int64, why Cause) {
 	t.consumer.Missing(f, d, n, why)
 }
 
-// remember keeps the digest of a segment handed on.
-func (h *half) remember(seq, n, sum uint32) {
-	h.recent[h.recentAt] = digest{seq, n, sum}
+// remember keeps the digest of a segment handed on, unless it was not read.
+func (t *Table) remember(h *half, seq uint32, data []byte, unread bool) {
+	r := &h.recent[h.recentAt]
 	h.recentAt ^= 1
+	if unread {
+		*r = digest{}
+		return
+	}
+	*r = digest{seq, uint32(len(data)), uint32(maphash.Bytes(t.digests, data))}
 }
 
 // outOfOrder takes a segment that is not next, or not only: it repeats octets,

@@ -31,7 +31,7 @@ type report struct {
 	requests, answered, refused, incomplete int
 	first, last                             int64 // event time, ns
 	statuses                                [6]int
-	routes                                  map[route]int
+	routes                                  map[route]*int
 	otherRoutes                             int
 	logins                                  map[string]int
 	gapBytes                                int64
@@ -65,7 +65,7 @@ func (l *latest[T]) add(id string, item T) {
 }
 
 func newReport() *report {
-	return &report{routes: map[route]int{}, logins: map[string]int{}}
+	return &report{routes: map[route]*int{}, logins: map[string]int{}}
 }
 
 func (r *report) observe(txs []*reassembly.Transaction) {
@@ -93,11 +93,14 @@ func (r *report) observe(txs []*reassembly.Transaction) {
 			r.logins[cmp.Or(tx.Annotation.Outcome, tx.Annotation.EventOutcome, "unknown")]++
 		}
 		key := route{tx.Request.Method, tx.Request.Domain, tx.Request.Path}
-		if _, ok := r.routes[key]; !ok && len(r.routes) >= maxRoutes {
-			r.otherRoutes++
-			continue
+		n := r.routes[key]
+		if n == nil {
+			if n = &r.otherRoutes; len(r.routes) < maxRoutes {
+				n = new(int)
+				r.routes[key] = n
+			}
 		}
-		r.routes[key]++
+		*n++
 	}
 }
 
@@ -140,17 +143,17 @@ func (r *report) writeRequests(b *strings.Builder) {
 
 	keys := slices.Collect(maps.Keys(r.routes))
 	slices.SortFunc(keys, func(x, y route) int {
-		return cmp.Or(cmp.Compare(r.routes[y], r.routes[x]), strings.Compare(x.domain, y.domain),
+		return cmp.Or(cmp.Compare(*r.routes[y], *r.routes[x]), strings.Compare(x.domain, y.domain),
 			strings.Compare(x.path, y.path), strings.Compare(x.method, y.method))
 	})
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	rest := r.otherRoutes
 	for i, key := range keys {
 		if i >= shownRoutes {
-			rest += r.routes[key]
+			rest += *r.routes[key]
 			continue
 		}
-		fmt.Fprintf(t, "%s\t  %s\n", number(r.routes[key]), printable(strings.TrimSpace(key.method+" "+key.domain+key.path)))
+		fmt.Fprintf(t, "%s\t  %s\n", number(*r.routes[key]), printable(strings.TrimSpace(key.method+" "+key.domain+key.path)))
 	}
 	if rest > 0 {
 		fmt.Fprintf(t, "%s\t  others\n", number(rest))
