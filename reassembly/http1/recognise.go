@@ -18,7 +18,7 @@ const (
 // Bounds of what is looked at to tell a start line.
 const (
 	maxMethod    = 32      // octets of a method
-	maxStartLine = 8 << 10 // octets of a start line that came in part
+	maxStartLine = MaxHead // octets of a start line that came in part: servers take long ones
 )
 
 var http2Preface = []byte("PRI * HTTP/2.0\r\n")

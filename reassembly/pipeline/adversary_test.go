@@ -97,13 +97,14 @@ func TestNothingThatServersPassOverHidesRequests(t *testing.T) {
 	get := func(target string) string { return "GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n" }
 	chunked := "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for name, said := range map[string][]utterance{
-		"line ends before each request":                   {{true, "\r\n" + get("/a")}, {false, ok}, {true, "\r\n" + get("/b")}},
-		"line ends in a segment of their own":             {{true, "\r\n"}, {true, get("/a")}, {false, ok}, {true, "\n"}, {true, "\r\n" + get("/b")}},
-		"line ends that may begin a PROXY header":         {{true, "\r\n\r\n"}, {true, get("/a")}, {false, ok}, {true, "\r\n\r\n" + get("/b")}},
-		"a chunk extension in many segments":              {{true, chunked + "0;" + strings.Repeat("x", 20_000) + "\r\n\r\n\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
-		"a trailer field in many segments":                {{true, chunked + "0\r\nA:" + strings.Repeat("x", 20_000) + "\r\n\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
-		"a trailer section beyond bounds":                 {{true, chunked + "0\r\n" + strings.Repeat("A: b\r\n", 20_000) + "\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
-		"an invalid chunk, and line ends before requests": {{true, chunked + "zz\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
+		"line ends before each request":                     {{true, "\r\n" + get("/a")}, {false, ok}, {true, "\r\n" + get("/b")}},
+		"line ends in a segment of their own":               {{true, "\r\n"}, {true, get("/a")}, {false, ok}, {true, "\n"}, {true, "\r\n" + get("/b")}},
+		"line ends that may begin a PROXY header":           {{true, "\r\n\r\n"}, {true, get("/a")}, {false, ok}, {true, "\r\n\r\n" + get("/b")}},
+		"a chunk extension in many segments":                {{true, chunked + "0;" + strings.Repeat("x", 20_000) + "\r\n\r\n\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
+		"a trailer field in many segments":                  {{true, chunked + "0\r\nA:" + strings.Repeat("x", 20_000) + "\r\n\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
+		"a trailer section beyond bounds":                   {{true, chunked + "0\r\n" + strings.Repeat("A: b\r\n", 20_000) + "\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
+		"a request line of 15 KB, then one in two segments": {{true, get("/a" + strings.Repeat("/", 15_000))}, {false, ok}, {true, "GET /b HT"}, {true, "TP/1.1\r\nHost: h\r\n\r\n"}},
+		"an invalid chunk, and line ends before requests":   {{true, chunked + "zz\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := script.New()
@@ -114,7 +115,7 @@ func TestNothingThatServersPassOverHidesRequests(t *testing.T) {
 			txs, _ := run(t, config, s.Packets(), 64)
 			targets := ""
 			for _, tx := range txs {
-				targets += tx.Request.Target
+				targets += tx.Request.Target[:2]
 			}
 			assert.Equal(t, "/a/b", targets)
 		})
