@@ -58,6 +58,9 @@ func (d *decoder) representation(t *table, b Budget, s *section, block []byte) (
 		if !ok {
 			return nil, false
 		}
+		if s.over {
+			return rest, t.holds(index)
+		}
 		f, ok := t.lookup(index)
 		if !ok {
 			return nil, false

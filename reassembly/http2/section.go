@@ -33,6 +33,7 @@ type section struct {
 	isGRPC  bool  // by Content-Type
 
 	regular bool // a field that is no pseudo-header field was seen
+	over    bool // a field was beyond the bounds: what follows is not read
 	array   [MaxFields]message.Field
 }
 
@@ -40,23 +41,24 @@ func (s *section) reset() {
 	s.fields, s.octets, s.unknown, s.anomalies = s.array[:0], 0, 0, 0
 	s.special, s.method, s.target, s.host = [rolePseudo]int{}, 0, 0, nil
 	s.length, s.status, s.grpc = -1, 0, reassembly.Unknown
-	s.isGRPC, s.regular, s.whole = false, false, false
+	s.isGRPC, s.regular, s.over, s.whole = false, false, false, false
 }
 
 // begun reports whether a field was read.
 func (s *section) begun() bool { return len(s.fields) > 0 || s.unknown > 0 }
 
-// room reports whether a field is within the bounds.
+// room reports whether a field is within the bounds, as are all before it.
 func (s *section) room(f *field) bool {
-	if len(s.fields) == MaxFields {
+	switch {
+	case s.over:
+	case len(s.fields) == MaxFields:
 		s.anomalies |= reassembly.AnomalyTooManyHeaders
-		return false
-	}
-	if s.octets+len(f.name)+len(f.value) > MaxHead {
+		s.over = true
+	case s.octets+len(f.name)+len(f.value) > MaxHead:
 		s.anomalies |= reassembly.AnomalyHeadTooLarge
-		return false
+		s.over = true
 	}
-	return true
+	return !s.over
 }
 
 // add takes the next field.

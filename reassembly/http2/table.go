@@ -87,6 +87,11 @@ func (t *table) lookup(index uint64) (f field, ok bool) {
 	return f, true
 }
 
+// holds reports whether lookup finds an index.
+func (t *table) holds(index uint64) bool {
+	return index > 0 && (index <= uint64(staticEntries+len(t.entries)-t.first) || t.partial)
+}
+
 // insert makes an entry. The field's octets must not be views into the table.
 func (t *table) insert(b Budget, f *field) {
 	size := len(f.name) + len(f.value) + entryCost

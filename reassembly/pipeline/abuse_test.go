@@ -123,18 +123,21 @@ func connection(write func(c *script.Connection)) []capture.Packet {
 	return s.Packets()
 }
 
+// abuse is traffic that is meant to cost, and what became of it.
+type abuse struct {
+	name   string
+	memory int64 // MiB
+	feed   func(l *line)
+	check  func(t *testing.T, l *line, s *pipeline.Stats)
+}
+
 func TestAbuse(t *testing.T) {
 	octet, transaction := usual(t)
 	t.Logf("usual: %.2f ns an octet, %.0f a transaction", octet, transaction)
 	long := strings.Repeat("a", 60000)
 	handshake := connection((*script.Connection).Open)
 	talk := connection(func(c *script.Connection) { c.Open(); exchangeOf(c, 1) })
-	for _, test := range []struct {
-		name   string
-		memory int64 // MiB
-		feed   func(l *line)
-		check  func(t *testing.T, l *line, s *pipeline.Stats)
-	}{{
+	for _, test := range append(abuseOfLayers(t), []abuse{{
 		"a million half-open connections", 1024,
 		func(l *line) {
 			for i := range 1_000_000 {
@@ -261,7 +264,7 @@ func TestAbuse(t *testing.T) {
 			assert.Equal(t, 200, l.found)
 			assert.Equal(t, []string{"compression_bomb"}, l.txs[0].Anomalies.Names())
 		},
-	}} {
+	}}...) {
 		t.Run(test.name, func(t *testing.T) {
 			config := live
 			config.Memory = test.memory << 20

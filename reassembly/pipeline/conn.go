@@ -90,6 +90,7 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 		s.read(f, c, d, &in, seg.Last)
 	}
 	if f.Ignored() {
+		s.forget(f, c)
 		return len(seg.Data)
 	}
 	seg.Unread = in.Unread == len(seg.Data)
@@ -513,6 +514,14 @@ func (s *shard) leave(f *tcp.Flow, c *conn) {
 		s.endRequests(f, c)
 	}
 	s.release(f, c)
+}
+
+// forget takes what is attached to a flow that nobody reads any more.
+func (s *shard) forget(f *tcp.Flow, c *conn) {
+	if f.Ignored() && c.queue == nil {
+		f.Conn = nil
+		s.recycleConn(c)
+	}
 }
 
 // endRequests hands over what was asked as it stands: nothing more is read of it.

@@ -20,6 +20,7 @@ func (s *shard) Missing(f *tcp.Flow, d tcp.Direction, n int64, why tcp.Cause) {
 		l.tls.Missing(s.records, s.budget, d == c.client, n, s.enter(f, c))
 		s.exit(f, c)
 		s.settle(f, c)
+		s.forget(f, c)
 		return
 	}
 	if !c.oriented {
@@ -32,6 +33,7 @@ func (s *shard) Missing(f *tcp.Flow, d tcp.Direction, n int64, why tcp.Cause) {
 		}
 	}
 	s.missing(f, c, d, n, true)
+	s.forget(f, c)
 }
 
 // missing says that octets of an application protocol are missing: n of them if
@@ -95,6 +97,7 @@ func (s *shard) End(f *tcp.Flow, d tcp.Direction) {
 		return
 	}
 	s.ended(f, c, d, c.layers == nil || c.layers.tls == nil)
+	s.forget(f, c)
 }
 
 // ended says that a side says nothing more.
@@ -133,6 +136,7 @@ func (s *shard) Timeout(f *tcp.Flow) {
 	default:
 		s.giveUpEnded(f, c)
 	}
+	s.forget(f, c)
 }
 
 // Close implements tcp.Consumer: what is unfinished is handed over as it stands.
