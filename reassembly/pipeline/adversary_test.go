@@ -103,6 +103,7 @@ func TestNothingThatServersPassOverHidesRequests(t *testing.T) {
 		"a chunk extension in many segments":                {{true, chunked + "0;" + strings.Repeat("x", 20_000) + "\r\n\r\n\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
 		"a trailer field in many segments":                  {{true, chunked + "0\r\nA:" + strings.Repeat("x", 20_000) + "\r\n\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
 		"a trailer section beyond bounds":                   {{true, chunked + "0\r\n" + strings.Repeat("A: b\r\n", 20_000) + "\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
+		"a CONNECT that the server took for any request":    {{true, "CONNECT /a HTTP/1.1\r\nHost: h\r\n\r\n"}, {false, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + strings.Repeat("x", 100_000)}, {true, get("/b")}},
 		"a request line of 15 KB, then one in two segments": {{true, get("/a" + strings.Repeat("/", 15_000))}, {false, ok}, {true, "GET /b HT"}, {true, "TP/1.1\r\nHost: h\r\n\r\n"}},
 		"an invalid chunk, and line ends before requests":   {{true, chunked + "zz\r\n"}, {false, ok}, {true, "\r\n" + get("/b")}},
 	} {

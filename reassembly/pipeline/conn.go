@@ -68,8 +68,9 @@ func (c *conn) reading() *exchange {
 }
 
 // Bounds of what is read of a connection that never shows a message, KiB: one
-// joined in the middle of a body, and one that begins with another protocol, such
-// as the handshake of a SOCKS proxy (RFC 1928).
+// joined in the middle of a body, or after a CONNECT, which a server may answer like
+// any request; and one that begins with another protocol, such as the handshake of
+// a SOCKS proxy (RFC 1928).
 const (
 	maxUnproven = 16 << 10
 	maxPreface  = 16
@@ -200,7 +201,7 @@ func (s *shard) skip(f *tcp.Flow, c *conn, data []byte) {
 	switch {
 	case tls.Looks(data) == tls.Midstream:
 		s.stats.ConnectionsTLS++
-	case c.skipped > maxUnproven, c.skipped > maxPreface && c.prefaced:
+	case c.skipped > maxUnproven, c.skipped > maxPreface && c.prefaced && c.sequence == 0:
 		s.stats.ConnectionsOther++
 	default:
 		return
