@@ -76,7 +76,7 @@ func (l *one) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), 
 
 // carried has a client of net/http talk to a server over one connection, and
 // returns what was said on the wire, and the key log.
-func carried(t *testing.T, http2 bool, secured *tls.Config) ([]utterance, []byte) {
+func carried(t testing.TB, http2 bool, secured *tls.Config) ([]utterance, []byte) {
 	t.Helper()
 	var protocols http.Protocols
 	protocols.SetHTTP1(!http2)
@@ -156,7 +156,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 }
 
 // certificate is that of net/http's tests.
-func certificate(t *testing.T) tls.Certificate {
+func certificate(t testing.TB) tls.Certificate {
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS()
 	defer s.Close()
@@ -176,7 +176,7 @@ func onWire(c *script.Connection, all []utterance) {
 }
 
 // decrypting is config with a key log.
-func decrypting(t *testing.T, secrets []byte) pipeline.Config {
+func decrypting(t testing.TB, secrets []byte) pipeline.Config {
 	store, err := keylog.New(keylog.Config{})
 	require.NoError(t, err)
 	store.Add(secrets)
