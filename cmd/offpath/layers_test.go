@@ -120,3 +120,21 @@ func TestAReportSaysWhatStayedEncrypted(t *testing.T) {
 	}
 	assert.NotContains(t, r.stdout, "not readable")
 }
+
+func TestDetailWebSocketAddsALineForEachThatEnds(t *testing.T) {
+	s := newSynth(t)
+	c := s.connect("198.51.100.1:4000")
+	c.exchange("GET /live HTTP/1.1\r\nHost: bank.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	c.exchange("\x81\x85\x00\x00\x00\x00hello", "\x81\x03abc")
+	c.exchange("\x88\x82\x00\x00\x00\x00\x03\xe8", "\x88\x02\x03\xe8")
+	c.close()
+	path := s.save("socket.pcapng")
+	plain := string(runReplay(t, "--transactions", "-", path))
+	with := string(runReplay(t, "--detail", "websocket", "--transactions", "-", path))
+	require.True(t, strings.HasPrefix(with, plain), "the transaction comes first, as without")
+	assert.Contains(t, with[len(plain):], `"action":"websocket-end"`)
+	assert.Contains(t, with[len(plain):], `"client":{"frames":2,"messages":1,"bytes":7,"close_code":1000,"partial":false,"invalid":false}`)
+	again := string(runReplay(t, "--transactions", "-", save(t, "lines.jsonl", []byte(with))))
+	assert.Equal(t, plain, again, "lines of another kind are passed over")
+}
