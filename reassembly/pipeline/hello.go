@@ -14,6 +14,7 @@ import (
 func (s *shard) hello(f *tcp.Flow, c *conn, h *hello.Client) {
 	tx := reassembly.NewTransaction()
 	s.identify(f, c, tx, s.table.Clock(), -1)
+	tx.JA4, tx.ServerName = h.JA4(hello.TCP), string(h.ServerName)
 	s.handHello(tx, h)
 }
 

@@ -279,6 +279,70 @@ func TestWhatIsSecuredAndHasNoKeyIsLeftAlone(t *testing.T) {
 	assert.Greater(t, stats.TCP.Ignored, stats.TCP.Octets/2, "most octets are not looked at")
 }
 
+func TestTheClientHelloThatAHelloRetryRequestAsksForIsALineToo(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	answered := make(chan error, 1)
+	choosy := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, MinVersion: tls.VersionTLS13, CurvePreferences: []tls.CurveID{tls.CurveP384}}
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			answered <- err
+			return
+		}
+		defer conn.Close()
+		server := tls.Server(conn, choosy)
+		if _, err = server.Read(make([]byte, 1000)); err == nil {
+			_, err = server.Write([]byte("HTTP/1.1 204 No Content\r\n\r\n"))
+		}
+		answered <- err
+	}()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	wire := &tapped{Conn: conn}
+	var log bytes.Buffer
+	client := tls.Client(wire, &tls.Config{InsecureSkipVerify: true, ServerName: "bank.example", KeyLogWriter: &log})
+	_, err = client.Write([]byte("GET / HTTP/1.1\r\nHost: bank.example\r\n\r\n"))
+	require.NoError(t, err)
+	require.NoError(t, <-answered)
+	_, err = client.Read(make([]byte, 1000))
+	require.NoError(t, err)
+	all, secrets := wire.said, log.Bytes()
+	for name, log := range map[string][]byte{"with its secrets": secrets, "without": nil} {
+		t.Run(name, func(t *testing.T) {
+			s := script.New()
+			c := s.Connection()
+			c.Open()
+			onWire(c, all)
+			c.Close()
+			hellos := config
+			hellos.Hellos = true
+			if log != nil {
+				hellos.TLS = decrypting(t, log).TLS
+			}
+			txs, _ := run(t, hellos, s.Packets(), 64)
+			var lines, requests []*reassembly.Transaction
+			for _, tx := range txs {
+				if tx.Event != nil {
+					lines = append(lines, tx)
+				} else {
+					requests = append(requests, tx)
+				}
+			}
+			require.Len(t, lines, 2)
+			assert.NotEqual(t, lines[0].ID, lines[1].ID)
+			assert.NotEqual(t, lines[0].Start, lines[1].Start)
+			assert.Equal(t, "bank.example", lines[1].ServerName)
+			assert.Equal(t, log != nil, len(requests) > 0)
+			for _, tx := range requests {
+				assert.Equal(t, lines[0].JA4, tx.JA4, "the first says whose it is")
+			}
+		})
+	}
+}
+
 func TestWhatIsNoHTTPInsideTLSIsLeft(t *testing.T) {
 	for name, answer := range map[string]string{
 		"from the beginning": "",

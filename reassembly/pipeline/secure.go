@@ -100,10 +100,11 @@ func (i *inside) direction(client bool) tcp.Direction {
 	return i.conn.client.Other()
 }
 
-// ClientHello takes what names the client's software.
+// ClientHello takes what names the client's software: the first says it.
 func (i *inside) ClientHello(h *hello.Client) {
-	l := i.conn.layers
-	l.ja4, l.serverName = h.JA4(hello.TCP), string(h.ServerName)
+	if l := i.conn.layers; l.ja4 == "" {
+		l.ja4, l.serverName = h.JA4(hello.TCP), string(h.ServerName)
+	}
 	if i.shard.config.Hellos {
 		i.shard.hello(i.flow, i.conn, h)
 	}

@@ -78,6 +78,7 @@ type Conn struct {
 	progress bool   // what holds records back may have changed
 	found    bool   // secrets were found
 	retried  bool   // the server asked for another ClientHello
+	answered bool   // and it came
 	opened   bool   // a record was opened
 }
 

@@ -30,8 +30,9 @@ type Plain struct {
 
 // Consumer takes what a connection says. Its methods must not call the Conn.
 type Consumer interface {
-	// ClientHello hands on the first ClientHello. It is valid until the
-	// consumer returns.
+	// ClientHello hands on the first ClientHello, the one that the server asks
+	// for with a HelloRetryRequest, and those of renegotiations. It is valid
+	// until the consumer returns.
 	ClientHello(h *hello.Client)
 	// ServerHello hands on the first ServerHello that is no HelloRetryRequest.
 	// It is valid until the consumer returns.

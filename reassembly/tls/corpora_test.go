@@ -314,7 +314,12 @@ func (s *sensor) compare(t testing.TB, e *expectation) (n int) {
 			continue
 		}
 		count := 0
+		known := map[netip.AddrPort]bool{}
 		for _, seen := range s.sightings {
+			if known[seen.source] {
+				continue // it has one event for a connection
+			}
+			known[seen.source] = true
 			if (f.Neutral.JA4 == "" || f.Neutral.JA4 == seen.ja4) && (f.Neutral.SNI == "" || f.Neutral.SNI == seen.sni) {
 				count++
 			}

@@ -153,14 +153,18 @@ func (c *Conn) clientHello(r *Reader, b Budget, body []byte, out Consumer) {
 // greetClient takes the ClientHello that was just read; body is its message.
 func (c *Conn) greetClient(r *Reader, b Budget, body []byte, out Consumer) {
 	h, m := &c.half[fromClient], &r.client
-	if !h.greeted {
+	again := h.greeted
+	switch {
+	case !again:
 		r.Stats.ClientHellos++
 		if m.Malformed {
 			r.Stats.Malformed++
 		}
 		out.ClientHello(m)
+	case c.retried && !c.answered:
+		c.answered = true
+		out.ClientHello(m)
 	}
-	again := h.greeted
 	h.greeted, c.progress = true, true
 	hs := c.shake(r)
 	switch {
@@ -171,6 +175,7 @@ func (c *Conn) greetClient(r *Reader, b Budget, body []byte, out Consumer) {
 	case again && c.version == hello.VersionTLS13:
 		return
 	case again: // renegotiation (RFC 5246 section 7.4.1.1)
+		out.ClientHello(m)
 		hs.drop(r, b)
 		c.hs = &handshake{transcribes: r.config.Keys != nil}
 		hs = c.hs

@@ -34,7 +34,7 @@ func (c *Conn) beforeVersion(r *Reader, b Budget, i int, rec *record, out Consum
 		}
 		c.feed(r, b, i, rec.Body, out)
 	case typeChangeCipherSpec:
-		h.changed = i == fromClient // the server's follows a HelloRetryRequest
+		h.changed = i == fromClient && !c.retried // behind a HelloRetryRequest it says nothing
 	case typeAlert:
 		c.plainAlert(r, b, rec.Body)
 	default:

@@ -122,7 +122,10 @@ func (f *suricataFilter) count(r *Reading) (n int, known bool) {
 		}
 		lines = append(lines, joined(r.Transactions)...)
 	case "tls", "quic":
-		lines = r.Hellos
+		lines = nil // one event for a connection, that of its first ClientHello
+		for _, list := range byTuple(r.Hellos) {
+			lines = append(lines, list[0])
+		}
 	case "flow":
 		return f.flows(r), true
 	default:
