@@ -33,7 +33,19 @@
 // A mirror races the directions, so a response whose acknowledgement covers
 // request octets that have not come yet waits for them (see tcp.Config.Hold).
 //
+// Where no packet of the server was ever seen, a request is handed over two seconds
+// after it ended; in HTTP/2, with whatever else was not heard of for so long.
+//
 // There is one transaction per request. A response without a request makes none:
 // it is counted, and the connection's next transaction carries
 // unsolicited_response if no loss explains it.
+//
+// # Layers
+//
+// Beside HTTP/1 in the clear a connection may begin with a PROXY protocol header
+// (reassembly/proxyproto), be secured (reassembly/tls), speak HTTP/2
+// (reassembly/http2), become a WebSocket (reassembly/websocket) or a tunnel, in
+// which all this begins anew; TLS within TLS is not followed. What is no exchange of
+// HTTP is handed over, if [Config] asks for it, as a transaction with an Event. A
+// connection of which nothing more can be learnt is ignored, and costs its flow.
 package pipeline
