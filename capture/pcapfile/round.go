@@ -10,11 +10,12 @@ import (
 
 const (
 	// roundSize is the length of a round's buffer, in octets. Buffer and
-	// packets of a round fit into a core's second-level cache.
-	roundSize = 256 << 10
+	// packets of one round fit into a core's second-level cache, as do, nearly,
+	// those of all rounds in flight: packets are read while they are warm.
+	roundSize = 128 << 10
 	// roundsInFlight is how many rounds there are, with more than one worker:
 	// reading is ahead of the slowest worker by fewer.
-	roundsInFlight = 8
+	roundsInFlight = 4
 )
 
 // round is what is handed to the workers at once: packets, and the buffer that
