@@ -74,15 +74,12 @@ generate:
 	go generate ./...
 	@git diff --exit-code --stat -- '*.o' '*.go' || { echo 'generated files differ from the committed ones: commit them'; exit 1; }
 
-# go test -fuzz takes one target of one package at a time. Shrinking an input
-# that is merely interesting is kept short: it can take longer than the search.
 .PHONY: fuzz
 fuzz:
 	@go list -f '{{.ImportPath}} {{.Dir}}' ./... | while read -r package dir; do \
 		{ grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$dir"/*_test.go 2>/dev/null || true; } | sed 's/^func //' | while read -r target; do \
 			case " $(fuzz_long) " in *" $$target "*) time=$(FUZZTIME) ;; *) time=$(FUZZTIME_REST) ;; esac; \
-			echo "fuzz $$package $$target ($$time)"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $$time -fuzzminimizetime 20x "$$package" </dev/null || exit 1; \
+			./testdata/setup/fuzz.sh "$$package" "$$target" "$$time" || exit 1; \
 		done || exit 1; \
 	done
 
