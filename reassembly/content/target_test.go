@@ -153,13 +153,15 @@ func FuzzRedaction(f *testing.F) {
 	f.Add("#a", "4111111111111111")
 	e := newExtractor(f, nil)
 	f.Fuzz(func(t *testing.T, url_, secret string) {
-		// Under a name in the list a value is hashed wherever it is added.
+		// Under a name in the list a value is hashed wherever it is added, or
+		// hidden with what stands before it.
 		if strings.ContainsAny(url_, "?#") && len(secret) > 0 {
 			tail := "&access_token=" + url.QueryEscape(secret) + "&end=1"
 			got := e.appendRedacted(nil, []byte(url_+tail))
 			want := "&access_token=" + e.Hash(KindToken, []byte(secret)) + "&end=1"
-			if !hasOpenSecret(e, url_) {
-				require.True(t, bytes.HasSuffix(got, []byte(want)), "%q", got)
+			if !hasOpenSecret(e, url_) && !bytes.HasSuffix(got, []byte(want)) {
+				require.NotContains(t, string(got), strings.TrimSuffix(tail, "end=1"), "%q", got)
+				require.NotContains(t, string(got), "access_token", "%q", got)
 			}
 		}
 		once := e.appendRedacted(nil, []byte(url_))
