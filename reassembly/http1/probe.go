@@ -27,15 +27,15 @@ const maxProbe = 32
 
 // probe tells whether a line, the first of a body, is one with a chunk size (RFC
 // 9112 section 7.1). It is not known as long as there is too little of it and it
-// has not ended.
+// has not ended; a CR alone, which a body may hold, ends nothing.
 func probe(line []byte, ended bool) (chunked, known bool) {
 	size := bytes.TrimLeft(line, " \t\r")
 	digits := 0
 	for digits < len(size) && hexDigit(size[digits]) >= 0 {
 		digits++
 	}
-	rest := trimLeft(size[digits:])
-	chunked = 0 < digits && digits <= 16 && (len(rest) == 0 || rest[0] == '\r' || rest[0] == ';')
+	rest := bytes.TrimLeft(size[digits:], " \t\r")
+	chunked = 0 < digits && digits <= 16 && (len(rest) == 0 || rest[0] == ';')
 	switch {
 	case ended || len(rest) > 0:
 		return chunked, true

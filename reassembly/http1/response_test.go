@@ -42,6 +42,8 @@ func TestResponses(t *testing.T) {
 		{"a status line without a blank at its end and a body that looks like chunks", "HTTP/1.0 200\r\n\r\n0\r\n\r\n", "200", "0\r\n\r\n", invalid},
 		{"a number that is no chunk size", head + "Transfer-Encoding: x\r\n\r\n12 o'clock", "200", "12 o'clock", unchunked},
 		{"digits alone", head + "Transfer-Encoding: x\r\n\r\n123", "200", "123", unchunked},
+		{"digits and a CR that no LF follows", head + "X : y\r\n\r\n2\r", "200", "2\r", "space_before_colon"},
+		{"digits and a CR within a line", head + "X : y\r\n\r\n2\rx", "200", "2\rx", "space_before_colon"},
 		{"many digits", head + "Transfer-Encoding: x\r\n\r\n1234567890123456789012345678901234567890", "200", "1234567890123456789012345678901234567890", unchunked},
 		{"a length of 0 and nothing that follows", head + "Transfer-Encoding: x\r\nContent-Length: 0\r\n\r\n", "200", "", "content_length_and_chunked,unknown_transfer_coding"},
 		{"junk around chunk sizes", head + "Transfer-Encoding: chunked\r\n\r\n\r 5\x00\r\nhello\r\n6\r\r\n world\r\n0x\r\n\r\n", "200", text, "invalid_chunk"},
