@@ -53,6 +53,8 @@ func TestWrongInputGetsOneClearLineAndTheRightStatus(t *testing.T) {
 		{"a file of something else than transactions", []string{"replay", lines}, 2, "offpath replay: " + lines + " is no file of transactions: line 1: no @timestamp"},
 		{"packets and transactions at once", []string{"replay", capture, lines}, 2, "offpath replay: " + lines + " holds transactions and other inputs hold packets; replay them apart"},
 		{"detail that is not there any more", []string{"replay", "--detail", "headers", lines}, 2, "offpath replay: --detail and --cleartext need packets; in files of transactions these things are settled"},
+		{"a missing server key", []string{"replay", "--config", file("key.yaml", "tls: {keys: ["+none+".pem]}"), capture}, 2, "offpath replay: tls.keys: " + none + ".pem: no such file or directory"},
+		{"a server key that is none", []string{"replay", "--config", file("text.yaml", "tls: {keys: ["+text+"]}"), capture}, 2, "offpath replay: tls.keys: " + text + ": no RSA private key in the PEM text"},
 		{"two outputs into one", []string{"replay", "--findings", "-", "--verdicts", "-", capture}, 2, "offpath replay: --findings and --verdicts both name standard output; give each its own"},
 		{"an output over its input", []string{"replay", "--transactions", capture, capture}, 2, "offpath replay: --transactions names the input " + capture + ", which it would overwrite"},
 		{"an output into a folder that is not there", []string{"replay", "--transactions", none + "/a", capture}, 1, "offpath replay: open output: open " + none + "/a: no such file or directory"},

@@ -6,8 +6,8 @@
 // what they look like without their values, begins with stated priors for what
 // the status, the redirect, the error code and an issued session mean, and
 // learns by an anchor: the cluster whose issued session the client then uses,
-// where none would do without, is the success. Below [Confidence] the verdict is unknown, which is safer
-// than wrong: unknown outcomes feed no detector.
+// where none would do without, is the success. Below [Confidence] the verdict is
+// unknown, which is safer than wrong: unknown outcomes feed no detector.
 //
 // Statuses whose meaning HTTP fixes (401, 5xx) are not open to learning, so
 // that nobody can teach the model that a rejected login is a success. A Model

@@ -23,7 +23,7 @@ func (e *Extractor) client(tx *reassembly.Transaction, f *fields) {
 	}
 	peer = peer.Unmap()
 	tx.Client = peer
-	if !e.isTrusted(peer) {
+	if !e.Trusts(peer) {
 		return
 	}
 	if addr, ok := e.walk(peer, f, roleForwardedFor, e.plainElement); ok {
@@ -42,7 +42,10 @@ func (e *Extractor) client(tx *reassembly.Transaction, f *fields) {
 	}
 }
 
-func (e *Extractor) isTrusted(addr netip.Addr) bool {
+// Trusts reports whether an address is in a network whose word on who the client
+// is counts.
+func (e *Extractor) Trusts(addr netip.Addr) bool {
+	addr = addr.Unmap()
 	for _, p := range e.trusted {
 		if p.Contains(addr) {
 			return true
@@ -79,7 +82,7 @@ func (e *Extractor) walk(peer netip.Addr, f *fields, r role, parse func([]byte) 
 				return client, true
 			}
 			client = addr
-			if !e.isTrusted(addr) {
+			if !e.Trusts(addr) {
 				return client, true
 			}
 		}

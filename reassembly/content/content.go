@@ -19,8 +19,9 @@
 // 16 KiB are looked at, or 2 KiB if it answers a safe method (RFC 9110 section
 // 9.2.1: GET and the like): those answers are long, and what issues tokens answers
 // POST. Cut text is understood as far as it is complete: a name of JSON with its
-// colon, an element with its tag, a field with its end. Of a zstd body whose first block is longer than what was
-// captured nothing is seen; elsewhere what was before the cut.
+// colon, an element with its tag, a field with its end. Of a zstd body whose first
+// block is longer than what was captured nothing is seen; elsewhere what was before
+// the cut.
 //
 // Transaction.Operation is a name as the protocol has it, without decoration:
 // GraphQL's operationName, or the name in the document, or its first field, or
@@ -34,14 +35,14 @@
 // further and marked.
 //
 // Memory: readers of content codings are made when first needed and kept: at most
-// 8 MiB of window for zstd, 24 MiB for br. An [Extractor] copies what it keeps, so heads and bodies may be views
-// into packet memory. Strings that come again and again (header name lists,
-// user agents, domains, paths, the hash of a bearer) are interned in tables of
-// fixed size, which an entry enters only when it is seen a second time: a flood
-// of values seen once costs its own memory and nothing else. What JSON bodies
-// look like between their values is learned the same way. A repeated request
-// costs no allocation. One worker owns an Extractor; it is not for concurrent
-// use.
+// 8 MiB of window for zstd, 24 MiB for br. An [Extractor] copies what it keeps, so
+// heads and bodies may be views into packet memory. Strings that come again and
+// again (header name lists, user agents, domains, paths, the hash of a bearer) are
+// interned in tables of fixed size, which an entry enters only when it is seen a
+// second time: a flood of values seen once costs its own memory and nothing else.
+// What JSON bodies look like between their values is learned the same way. A
+// repeated request costs no allocation. One worker owns an Extractor; it is not for
+// concurrent use.
 //
 // It doesn't parse messages (reassembly/http1 does), doesn't compute
 // fingerprints and doesn't judge: what a login is and how it ended is detect's.

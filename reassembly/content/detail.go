@@ -33,8 +33,9 @@ func (e *Extractor) detail(d *reassembly.Detail, f *fields) {
 
 // appendField appends the value of a header field with what is secret in it
 // hashed: the credentials of Authorization (its scheme stays), every cookie's
-// value, user and password before a host, the whole value of fields with credential-like names, and what is
-// credential-like in any other value, as in a URL.
+// value, user and password before a host, the whole value of fields with
+// credential-like names, and what is credential-like in any other value, as in a
+// URL.
 func (e *Extractor) appendField(dst []byte, f message.Field) []byte {
 	if e.hash.cleartext || len(f.Value) == 0 {
 		return append(dst, f.Value...)

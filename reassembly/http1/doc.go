@@ -25,7 +25,9 @@
 // its end. All views are valid until the next call for any parser of the Reader.
 // Bounds: head 64 KiB, 256 fields. Of a chunk-size line or trailer field 4 KiB are
 // kept, the rest is passed over; a trailer section above 64 KiB is an anomaly.
-// Nothing is allocated by a length that a message claims.
+// Nothing is allocated by a length that a message claims. A Reader remembers the
+// last head of each of 256 shapes ([message.Shapes]), of up to 4 KiB: 7 MiB at most
+// with its fields, whatever clients send.
 //
 // # Missing octets
 //

@@ -21,9 +21,10 @@
 // # Events
 //
 // Every stream that has a Head is Closed at last, whatever ends it, and no other;
-// Reader.Reason says what. In between, each message that has a Head has an End, unless memory
-// was short. Heads of interim responses (1xx) have no End, and those of unknown
-// status may have been interim: the last Head before the End is the response's.
+// Reader.Reason says what. In between, each message that has a Head has an End,
+// unless memory was short. Heads of interim responses (1xx) have no End, and those
+// of unknown status may have been interim: the last Head before the End is the
+// response's.
 // A pushed request is a request of its stream, with [Stream.Push] set; it ends at
 // once. A response normally comes after the request that it answers; where the
 // directions race, or the request was lost, it comes first or alone (and then

@@ -53,11 +53,14 @@ func TestASecondPROXYHeaderIsNotBelieved(t *testing.T) {
 	c.Server("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 	c.Close()
 	trusting := config
-	trusting.Content.TrustedProxies = []netip.Prefix{netip.PrefixFrom(c.ClientAddr.Addr(), 32)}
-	txs, stats := run(t, trusting, s.Packets(), 64)
-	require.Len(t, txs, 1)
-	assert.Equal(t, "203.0.113.1", txs[0].Client.String())
-	assert.EqualValues(t, 1, stats.ConnectionsProxied)
+	peer := c.ClientAddr.Addr()
+	for _, proxies := range []netip.Prefix{netip.PrefixFrom(peer, 32), netip.PrefixFrom(netip.AddrFrom16(peer.As16()), 128)} {
+		trusting.Content.TrustedProxies = []netip.Prefix{proxies}
+		txs, stats := run(t, trusting, s.Packets(), 64)
+		require.Len(t, txs, 1)
+		assert.Equal(t, "203.0.113.1", txs[0].Client.String(), "%s is trusted", proxies)
+		assert.EqualValues(t, 1, stats.ConnectionsProxied)
+	}
 }
 
 func TestARequestIsHandedOverWhenTheProtocolChanges(t *testing.T) {

@@ -1,8 +1,6 @@
 package pipeline
 
 import (
-	"net/netip"
-
 	"offpath/reassembly/http1"
 	"offpath/reassembly/proxyproto"
 	"offpath/reassembly/tcp"
@@ -39,7 +37,7 @@ func (s *shard) passedOn(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input)
 		s.stats.ConnectionsProxied++
 		f.SetClient(d)
 		c.over().proxied = true
-		if source := f.Endpoint(d).Addr(); h.Source.IsValid() && !h.Local && s.trusts(source) {
+		if source := f.Endpoint(d).Addr(); h.Source.IsValid() && !h.Local && s.extractor.Trusts(source) {
 			c.layers.client = h.Source.Addr()
 		}
 		taken := n - len(kept)
@@ -58,14 +56,4 @@ func (s *shard) forgetPreamble(c *conn) {
 		s.budget.Give(len(c.layers.preamble))
 		c.layers.preamble = nil
 	}
-}
-
-// trusts reports whether an address is in a network whose headers are believed.
-func (s *shard) trusts(addr netip.Addr) bool {
-	for _, p := range s.config.Content.TrustedProxies {
-		if p.Contains(addr.Unmap()) {
-			return true
-		}
-	}
-	return false
 }

@@ -21,7 +21,7 @@ func TLS(c *config.Config, hasKeyLog bool) (tls.Config, error) {
 	var err error
 	if len(c.TLS.Keys) > 0 {
 		if t.Keys, err = ServerKeys(c.TLS.Keys); err != nil {
-			return tls.Config{}, err
+			return tls.Config{}, fmt.Errorf("tls.keys: %w", err)
 		}
 		if t.Sessions, err = tls.NewSessions(0); err != nil {
 			return tls.Config{}, err
@@ -35,16 +35,20 @@ func TLS(c *config.Config, hasKeyLog bool) (tls.Config, error) {
 	return t, nil
 }
 
-// ServerKeys reads the private keys in PEM files.
+// ServerKeys reads the private keys in PEM files. An error names the file.
 func ServerKeys(paths []string) (*tls.ServerKeys, error) {
 	keys := new(tls.ServerKeys)
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("tls.keys: %w", err)
+		var unread *os.PathError
+		if errors.As(err, &unread) {
+			err = unread.Err
 		}
-		if err := keys.Add(text); err != nil {
-			return nil, fmt.Errorf("tls.keys: %s: %w", path, err)
+		if err == nil {
+			err = keys.Add(text)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
 	return keys, nil
