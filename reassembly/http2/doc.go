@@ -27,8 +27,9 @@
 // response's.
 // A pushed request is a request of its stream, with [Stream.Push] set; it ends at
 // once. A response normally comes after the request that it answers; where the
-// directions race, or the request was lost, it comes first or alone (and then
-// may do so again after the Closed, where the server says more).
+// directions race, or the request was lost, it comes first or alone; after the
+// Closed there may then be a Head again, of the request that comes late, or where
+// the server says more.
 // On a stream that CONNECT made a tunnel (RFC 9113 section 8.5, RFC 8441) both
 // messages end, without content, when the 2xx comes; Tunnel events follow.
 //

@@ -181,6 +181,7 @@ type reading struct {
 	fed    uint64
 	events []event
 	heads  map[uint32]bool // streams that have had a Head
+	asked  map[uint32]bool // streams that have had the client's
 	done   map[uint32]bool // streams that were Closed
 	fields bool            // fields are among the events
 	each   func(e http2.Event)
@@ -189,7 +190,7 @@ type reading struct {
 func newReading(t testing.TB) *reading {
 	return &reading{
 		t: t, reader: http2.NewReader(1000, nil), budget: &budget{limit: 4 << 20},
-		heads: map[uint32]bool{}, done: map[uint32]bool{},
+		heads: map[uint32]bool{}, asked: map[uint32]bool{}, done: map[uint32]bool{},
 	}
 }
 
@@ -249,8 +250,8 @@ func (r *reading) note(e http2.Event) {
 		return
 	}
 	id := x.Stream.ID
-	if e == http2.Head && x.Side == http2.Server {
-		delete(r.done, id) // an answer alone: its request may have been lost
+	if e == http2.Head && (x.Side == http2.Server || !r.asked[id]) {
+		delete(r.done, id) // an answer alone, whose request may have been lost; or a request that comes late
 	}
 	require.False(r.t, r.done[id], "an event after Closed of stream %d", id)
 	text := ""
@@ -260,6 +261,7 @@ func (r *reading) note(e http2.Event) {
 			r.t.Fatal("broken at the head")
 		}
 		r.heads[id] = true
+		r.asked[id] = r.asked[id] || x.Side == http2.Client
 		text = sides[x.Side] + " head" + r.head()
 	case http2.End:
 		require.True(r.t, r.heads[id], "End without Head")

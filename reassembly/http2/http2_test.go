@@ -182,6 +182,23 @@ func TestConversations(t *testing.T) {
 			p.response(1, true, 200)
 			p.request(1, true, "GET", "/")
 		}, []string{"1 server head 200", "1 server end 200 0 whole", "1 client head GET /", "1 client end GET / 0 whole", "1 closed ended"}},
+		{"a response that is reset before its request comes", func(p *peer) {
+			p.response(1, false, 200)
+			p.reset(server, 1, codeCancel)
+			p.request(1, true, "GET", "/")
+		}, []string{"1 server head 200", "1 server end 200 0 broken", "1 closed reset by server 8",
+			"1 client head GET /", "1 client end GET / 0 whole", "1 closed connection"}},
+		{"a response that goes on though a GOAWAY denies it", func(p *peer) {
+			p.request(1, true, "GET", "/1")
+			p.response(1, false, 200)
+			p.response(3, false, 200)
+			p.frame(server, typeGoAway, 0, 0, u32(0), u32(0))
+			p.request(3, true, "GET", "/3")
+			p.data(server, 1, true, "a")
+			p.data(server, 3, true, "b")
+		}, []string{"1 client head GET /1", "1 client end GET /1 0 whole", "1 server head 200", "3 server head 200",
+			"3 client head GET /3", "3 client end GET /3 0 whole",
+			`1 server end 200 1 whole "a"`, "1 closed ended", `3 server end 200 1 whole "b"`, "3 closed ended"}},
 		{"the end of the connection closes what is open", func(p *peer) {
 			p.request(1, false, "POST", "/1")
 			p.data(client, 1, false, "ab")

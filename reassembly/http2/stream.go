@@ -171,7 +171,11 @@ func (c *Conn) over(s *Stream) (why Reason, over bool) {
 }
 
 // refuses reports whether the server has announced that it won't answer a stream.
-func (c *Conn) refuses(s *Stream) bool { return c.goAway && s.ID > c.lastStream && s.ID%2 == 1 }
+// One that it answers nevertheless, it does not refuse.
+func (c *Conn) refuses(s *Stream) bool {
+	answer := &s.half[Server]
+	return c.goAway && s.ID > c.lastStream && s.ID%2 == 1 && answer.state == halfIdle && !answer.headless
+}
 
 // alone reports whether a stream is an answer whose request may have been lost.
 func (c *Conn) alone(s *Stream) bool {
