@@ -3,8 +3,6 @@ package content
 import (
 	"encoding/binary"
 	"math/bits"
-
-	"offpath/reassembly/internal/jsonscan"
 )
 
 // Bounds of an automaton: with everything full it takes about 3 MiB.
@@ -53,7 +51,11 @@ type automaton struct {
 	known      []knownKey // the first is none
 	generation uint32     // of the text at hand
 	noted      [maxKeys]uint16
+	taken      [maxEdges]uint32     // the generation that took an edge last
 	tail       [2 * edgeOctets]byte // the last window of the text at hand, and behind it zeros
+
+	trail trail // of the text at hand
+	whole [wholeTrails]wholeTrail
 
 	learned      // what only learning needs
 	trust   int  // in texts
@@ -89,75 +91,6 @@ type knownKey struct {
 	path       uint64
 	generation uint32 // the last text that it was seen in
 	info       nameInfo
-}
-
-// place is where a walk stands behind a value, or at the beginning.
-type place struct {
-	state uint16
-	at    int // in the text
-	noted int // keys
-}
-
-// follow walks as far as the automaton leads. It returns where the scanner has
-// to go on, or that the walk is done.
-func (e *Extractor) follow(data []byte, v visitor) (p place, done bool) {
-	a, m, wanted := &e.automaton, &e.member, v.wanted()
-	state, at, noted := uint16(0), 0, 0
-	set, order := uint64(0), uint64(0)
-	fresh := false // the last key wasn't seen before
-	for {
-		i, window := a.likely[state][0], a.window(data, at)
-		if !a.edges[i].leads(data, at, window) {
-			if i = a.find(state, data, at, window); i == 0 {
-				return p, false
-			}
-		}
-		edge := &a.edges[i]
-		at += int(edge.size)
-		for j := 0; j < edgeKeys && edge.keys[j] != 0; j++ {
-			k := edge.keys[j]
-			key := &a.known[k]
-			if fresh = key.generation != a.generation; !fresh {
-				continue
-			}
-			if noted == maxKeys {
-				return p, false
-			}
-			key.generation = a.generation
-			a.noted[noted] = k
-			noted++
-			set += mix64(key.path)
-			order = mix64(order ^ key.path)
-		}
-		state = edge.to
-		begin, end, token := at, at, jsonscan.String
-		switch edge.target {
-		case toEdge:
-			continue
-		case toEnd:
-			e.keys.n, e.keys.set, e.keys.order = noted, set, order
-			return p, true
-		case toString:
-			if end, _ = jsonscan.StringEnd(data, at); end < 0 {
-				return p, false
-			}
-			at = end + 1
-		case toScalar:
-			if token, end = jsonscan.Scalar(data, at); token == jsonscan.End || end == len(data) {
-				return p, false
-			}
-			at = end
-		}
-		if edge.class&wanted != 0 {
-			if s := &a.spots[i]; s.depth != 0 {
-				name := data[p.at+int(s.name):][:s.size]
-				m.parent, m.depth, m.name, m.first = s.parent, int(s.depth), value{name, encodingJSON}, fresh
-				m.info = a.known[s.key].info
-			}
-			m.show(v, token, data[begin:end])
-		}
-		p = place{state, at, noted}
-	}
 }
 
 // leads reports whether the octets of an edge stand in data at an index, and what

@@ -17,7 +17,7 @@ func (e *Extractor) walkJSON(data []byte, v visitor) {
 		return
 	}
 	p, done := e.follow(data, v)
-	if a.judge(p.at, len(data)); !done {
+	if a.judge(done || p.at > len(data)/2); !done {
 		e.scan(data, p, v, !a.full)
 	}
 }

@@ -50,6 +50,7 @@ func (a *automaton) reset() {
 	a.edges = append(a.edges[:0], edge{})
 	a.likely = append(a.likely[:0], [2]uint16{})
 	clear(a.chains[:])
+	clear(a.whole[:])
 	a.known = append(a.known[:0], knownKey{})
 	a.keyNames = append(a.keyNames[:0], keyName{})
 	a.spots = append(a.spots[:0], spot{})
@@ -82,14 +83,15 @@ func (a *automaton) begin(data []byte) (ok bool) {
 		for i := range a.known {
 			a.known[i].generation = 0
 		}
+		clear(a.taken[:])
 		a.generation = 1
 	}
 	return true
 }
 
-// judge says how far the automaton led through a text of a size.
-func (a *automaton) judge(at, size int) {
-	if at > size/2 {
+// judge says whether the automaton led through most of a text.
+func (a *automaton) judge(led bool) {
+	if led {
 		a.trust = min(a.trust+earned, maxTrust)
 	} else if a.trust > 0 {
 		a.trust--

@@ -30,7 +30,7 @@ func TestANameSaysTheSameWhetherItIsRememberedOrNot(t *testing.T) {
 	}
 }
 
-func pick(rng *rand.Rand, list ...string) string { return list[rng.IntN(len(list))] }
+func pick[T any](rng *rand.Rand, list ...T) T { return list[rng.IntN(len(list))] }
 
 func TestHeadsAreToldApartByTheirNames(t *testing.T) {
 	e := newExtractor(t, func(c *Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} })
