@@ -248,7 +248,7 @@ const (
 	AnomalyInvalidStatusLine                              // status line that is not of RFC 9112 section 4
 	AnomalyMissingHost                                    // HTTP/1.1 without Host
 	AnomalyDuplicateHost                                  // more than one Host
-	AnomalyHeadTooLarge                                   // head beyond the limit; the rest was not read
+	AnomalyHeadTooLarge                                   // head beyond the limit; of the rest only what decides framing was read
 	AnomalyTooManyHeaders                                 // fields beyond the limit; the rest was not read
 	AnomalyOverlapConflict                                // retransmission with other octets
 	AnomalyUnsolicitedResponse                            // response without a request

@@ -23,8 +23,10 @@
 // it. Of one that spans segments the head, and the first octets of the body up to
 // the limit, are kept in buffers that are charged to a Budget and given back at
 // its end. All views are valid until the next call for any parser of the Reader.
-// Bounds: head 64 KiB, 256 fields. Of a chunk-size line or trailer field 4 KiB are
-// kept, the rest is passed over; a trailer section above 64 KiB is an anomaly.
+// Bounds: head 64 KiB, 256 fields. What of a head lies beyond is passed over, but for
+// the fields in it that decide framing; if its start line alone is longer, so is the
+// whole message. Of a chunk-size line, a trailer field or a field beyond the bound 4
+// KiB are kept; a trailer section above 64 KiB is an anomaly.
 // Nothing is allocated by a length that a message claims. A Reader remembers the
 // last head of each of 256 shapes ([message.Shapes]), of up to 4 KiB: 7 MiB at most
 // with its fields, whatever clients send.
@@ -34,7 +36,10 @@
 // Parser.Missing tells of octets that never come. Inside a body whose length is
 // known they cost only themselves. In a head, or where chunks can't be followed
 // any more, the message is lost or broken off, and the parser looks for the next
-// segment that begins with a whole request line or a status line.
+// segment that begins with a whole request line or a status line. A request line in
+// parts is found if the client has sent the last of them after the server had said
+// more: it is in the line within which that happened. What a body holds is none of
+// this, unless the server speaks, and its client cuts, in the middle of it.
 //
 // # Framing
 //

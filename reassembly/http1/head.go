@@ -58,7 +58,7 @@ func (r *Reader) readHead(data []byte, response, cut bool, like uint8) int {
 		shape, n = r.readKnown(data[pos:], r.shapes.At(int(like)), r.recent[kind(response)])
 	}
 	if n == 0 {
-		if n = r.readFields(data[pos:], response, cut); n <= 0 {
+		if n = r.readFields(data[pos:], response, cut); n == headIncomplete && !cut {
 			return n
 		}
 		r.seeOctets(data[:pos+n])

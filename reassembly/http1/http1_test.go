@@ -73,6 +73,8 @@ func pump(p *http1.Parser, r *http1.Reader, b http1.Budget, in *http1.Input) (me
 
 func TestRequests(t *testing.T) {
 	long := strings.Repeat("x", 70<<10)
+	const next = "GET /next HTTP/1.1\r\nHost: h\r\n\r\n"
+	after := got{start: "GET /next", fields: "Host=h;", whole: true}
 	for _, test := range []struct {
 		name string
 		in   string
@@ -109,8 +111,22 @@ func TestRequests(t *testing.T) {
 			[]got{{start: "POST /", fields: "Host=h;Transfer-Encoding=chunked;", broken: true, anomalies: "chunk_size_overflow"}}},
 		{"a chunk that does not end where it should", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nxy\r\n",
 			[]got{{start: "POST /", fields: "Host=h;Transfer-Encoding=chunked;", body: "x", bytes: 1, broken: true, anomalies: "invalid_chunk"}}},
-		{"a head beyond the limit is read up to it", "GET / HTTP/1.1\r\nHost: h\r\nX: " + long + "\r\n\r\n",
-			[]got{{start: "GET /", fields: "Host=h;", broken: true, anomalies: "head_too_large"}}},
+		{"a head beyond the limit is read up to it, and passed over", "GET / HTTP/1.1\r\nHost: h\r\nX: " + long + "\r\nY: z\r\n\r\n" + next,
+			[]got{{start: "GET /", fields: "Host=h;", whole: true, anomalies: "head_too_large"}, after}},
+		{"a field of many octets right behind the request line", "GET / HTTP/1.1\r\nX: " + long + "\nHost: h\n\n" + next,
+			[]got{{start: "GET /", whole: true, anomalies: "head_too_large"}, after}},
+		{"no Host in a head beyond the limit", "GET / HTTP/1.1\r\nX: " + long + "\r\n\r\n" + next,
+			[]got{{start: "GET /", whole: true, anomalies: "missing_host,head_too_large"}, after}},
+		{"Content-Length beyond the limit of a head", "POST / HTTP/1.1\r\nHost: h\r\nX: " + long + "\r\ncontent-length : 3\r\n\r\nabc" + next,
+			[]got{{start: "POST /", fields: "Host=h;", body: "abc", bytes: 3, whole: true, anomalies: "head_too_large"}, after}},
+		{"Content-Length on both sides of the limit", "POST / HTTP/1.1\r\nContent-Length: 3\r\nHost: h\r\nX: " + long + "\r\nContent-Length: 5\r\n\r\nabc" + next,
+			[]got{{start: "POST /", fields: "Content-Length=3;Host=h;", body: "abc", bytes: 3, whole: true, anomalies: "conflicting_content_length,head_too_large"}, after}},
+		{"folded Transfer-Encoding beyond the limit of a head", "POST / HTTP/1.1\r\nHost: h\r\nX: " + long + "\r\nTransfer-Encoding:\r\n chunked\r\n\r\n1\r\na\r\n0\r\n\r\n" + next,
+			[]got{{start: "POST /", fields: "Host=h;", body: "a", bytes: 1, whole: true, anomalies: "obs_fold,head_too_large"}, after}},
+		{"Transfer-Encoding that goes on beyond the limit of a head", "POST / HTTP/1.1\r\nHost: h\r\nX: " + long[:http1.MaxHead-51] + "\r\nTransfer-Encoding:\r\n chunked\r\n\r\n1\r\na\r\n0\r\n\r\n" + next,
+			[]got{{start: "POST /", fields: "Host=h;X=" + long[:http1.MaxHead-51] + ";", body: "a", bytes: 1, whole: true, anomalies: "obs_fold,head_too_large"}, after}},
+		{"a request line beyond the limit is passed over with what follows it", "POST /" + long + " HTTP/1.1\r\nHost: h\r\nContent-Length: 40\r\n\r\n" + next + strings.Repeat("x", 40-len(next)) + next,
+			[]got{after}},
 		{"a body beyond the limit is counted", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n" + long[:2000],
 			[]got{{start: "POST /", fields: "Host=h;Content-Length=2000;", body: long[:1000], bytes: 2000}}},
 		{"two requests in a row", "GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n",

@@ -16,7 +16,12 @@ func (p *Parser) Missing(r *Reader, b Budget, n int64) {
 		p.finishLast(r, b)
 		p.state = stateLost
 		return
-	case stateLost, stateEnd:
+	case stateLost:
+		if p.sought() != nil {
+			p.finishLast(r, b)
+		}
+		return
+	case stateEnd:
 		return
 	}
 	p.kept.capped = true

@@ -47,6 +47,7 @@ type state uint8
 const (
 	stateStart     state = iota // between messages
 	stateHead                   // inside a head
+	stateRest                   // inside a head, beyond what is kept of it
 	stateLength                 // inside a body of known length
 	stateProbe                  // before a body of which it is not known yet whether it is chunked
 	stateChunkSize              // before or inside a chunk-size line
@@ -69,6 +70,7 @@ type Parser struct {
 
 	anomalies reassembly.Anomalies // of the message
 	head      uint32               // octets of the head
+	ack       uint32               // acknowledgement number of the last segment that was searched, if acked
 	state     state
 	shape     uint8 // slot of the shape of its last head
 	response  bool
@@ -77,6 +79,9 @@ type Parser struct {
 	lostAfter bool // the message's end is not followed by a message
 	broken    bool // the message's end was not seen
 	garbage   bool // octets that are no message came before the next one
+	acked     bool
+	silent    bool // nothing is said of the message at hand
+	bodiless  bool // the message has no body, whatever its head says
 }
 
 // Answer makes the parser read responses.
@@ -114,21 +119,30 @@ func (p *Parser) Idle() bool { return p.state == stateStart }
 // Seeking reports whether the parser looks for a message.
 func (p *Parser) Seeking() bool { return p.state == stateLost }
 
+// Unsure reports whether messages may have been lost before the next one.
+func (p *Parser) Unsure() bool { return p.state == stateLost || p.found || p.silent }
+
 // Peek calls use while Reader.Head and Reader.Body are those of the message at
 // hand as far as it has come, and restores them. There must have been a Head for
 // it, and no event since from this parser.
 func (p *Parser) Peek(r *Reader, use func()) {
 	raw, body := r.raw, r.Body
-	r.readHead(p.kept.head, p.response, false, p.shape)
+	r.readHead(p.kept.head, p.response, true, p.shape)
 	r.Body = message.Body{Prefix: p.kept.body, Bytes: p.bytes}
 	use()
-	r.readHead(raw, !p.response, false, p.shape)
+	r.readHead(raw, !p.response, true, p.shape)
 	r.Body = body
 }
 
 // NoBody says at a Head that the message has no body, whatever its head says:
 // it answers HEAD, or is a 1xx, 204 or 304 (RFC 9112 section 6.3).
-func (p *Parser) NoBody() { p.state, p.remain = stateEnd, 0 }
+func (p *Parser) NoBody() {
+	if p.state == stateRest {
+		p.bodiless = true
+		return
+	}
+	p.state, p.remain = stateEnd, 0
+}
 
 // Keep says at a Head how many octets are wanted of the message's body, if fewer
 // than of others.
@@ -161,16 +175,25 @@ func (p *Parser) Read(r *Reader, b Budget, in *Input) Event {
 				return event
 			}
 		case stateLost:
-			p.finishLast(r, b)
-			if !p.provable(in) {
-				r.Stats.SkippedOctets += uint64(len(in.Data))
-				in.skip(len(in.Data))
+			if p.sought() == nil {
+				p.finishLast(r, b)
+			}
+			if !p.seek(r, b, in) {
 				return More
 			}
-			r.Stats.Resyncs++
-			p.found = true
-			p.state = stateStart
+		case stateRest:
+			switch {
+			case len(in.Data) == 0:
+				return More
+			case !p.readRest(r, b, in):
+				p.silent = false
+				return p.lose(r, in)
+			}
 		case stateEnd:
+			if p.silent {
+				p.endSilent(r, b)
+				continue
+			}
 			p.end(r)
 			return End
 		default:
@@ -207,12 +230,7 @@ func (p *Parser) provable(in *Input) bool {
 // begin reads a message from its first octet. again is true if there is more to
 // do before there is an event.
 func (p *Parser) begin(r *Reader, b Budget, in *Input) (event Event, again bool) {
-	p.first = in.Position
-	p.anomalies, p.gap, p.bytes, p.broken, p.lostAfter = 0, 0, 0, false, false
-	p.resynced, p.found = p.found, false
-	if p.garbage {
-		p.anomalies, p.garbage = reassembly.AnomalyGarbage, false
-	}
+	p.open(in.Position)
 	n := r.readHead(in.Data[:min(len(in.Data), MaxHead)], p.response, false, p.shape)
 	switch {
 	case n == headInvalid || n == headIncomplete && !p.plausible(in.Data):
@@ -226,6 +244,16 @@ func (p *Parser) begin(r *Reader, b Budget, in *Input) (event Event, again bool)
 	r.raw = in.Data[:n]
 	in.skip(n)
 	return p.headRead(r, n), false
+}
+
+// open begins a message at a position.
+func (p *Parser) open(at Position) {
+	p.first = at
+	p.anomalies, p.gap, p.bytes, p.broken, p.lostAfter, p.bodiless = 0, 0, 0, false, false, false
+	p.resynced, p.found = p.found, false
+	if p.garbage {
+		p.anomalies, p.garbage = reassembly.AnomalyGarbage, false
+	}
 }
 
 // plausible reports whether octets without a whole start line may begin one.
@@ -270,9 +298,10 @@ func (p *Parser) readOn(r *Reader, b Budget, in *Input) (event Event, again bool
 		return More, false
 	}
 	if !whole {
-		end = MaxHead
+		in.skip(len(add))
+		return p.cutHead(r, in)
 	}
-	n := r.readHead(k.head[:end], p.response, !whole, p.shape)
+	n := r.readHead(k.head[:end], p.response, false, p.shape)
 	if n <= 0 {
 		r.Stats.HeadsLost++
 		p.garbage = true
@@ -280,13 +309,6 @@ func (p *Parser) readOn(r *Reader, b Budget, in *Input) (event Event, again bool
 	}
 	in.skip(end - before)
 	k.head = k.head[:end]
-	if !whole {
-		r.anomalies |= reassembly.AnomalyHeadTooLarge
-		r.raw = k.head
-		event = p.headRead(r, end)
-		p.state, p.broken, p.lostAfter = stateEnd, true, true
-		return event, false
-	}
 	r.raw = k.head
 	return p.headRead(r, end), false
 }
@@ -325,7 +347,7 @@ func (p *Parser) headRead(r *Reader, n int) Event {
 		r.Stats.Requests++
 	}
 	p.state, p.remain = r.bodyState(p.response)
-	if p.response && (r.Head.Status < 200 || r.Head.Status == 204 || r.Head.Status == 304) {
+	if p.response && r.bodiless() {
 		p.NoBody()
 	}
 	p.anomalies |= r.anomalies
@@ -508,9 +530,8 @@ func (p *Parser) breakOff(why reassembly.Anomalies) {
 // end makes Head and Body those of the message that has ended.
 func (p *Parser) end(r *Reader) {
 	if k := p.kept; k != nil {
-		cut := p.anomalies&reassembly.AnomalyHeadTooLarge != 0 && len(k.head) >= MaxHead
 		r.raw = k.head
-		r.readHead(k.head, p.response, cut, p.shape)
+		r.readHead(k.head, p.response, true, p.shape)
 		r.Body.Prefix = k.body
 	}
 	r.Body.Bytes = p.bytes

@@ -40,7 +40,7 @@ type Stats struct {
 	HeadsLost       uint64 // messages begun whose head was not seen to its end
 	LostSync        uint64 // times that octets were no message
 	Resyncs         uint64 // times that a message was found again after that
-	SkippedOctets   uint64 // octets that belong to no message
+	SkippedOctets   uint64 // octets that belong to no message, or to a head beyond what is kept of it
 	BudgetAbandoned uint64 // heads given up because there was no room to keep them
 	BudgetCut       uint64 // bodies whose prefix was cut short for that reason
 }
@@ -75,10 +75,18 @@ type partial struct {
 	head   []byte // the whole head, or as much as came
 	line   int    // where the last line of an incomplete head begins
 	body   []byte // prefix of the body
-	rest   []byte // incomplete chunk-size line
+	rest   []byte // incomplete line, beside those of head
 	limit  int    // octets kept of the body
 	charge int    // octets charged to the budget
 	capped bool   // no more of the body is kept
+
+	framing framing // of a head that is too large, as far as it was read
+	field   []byte  // line of its rest that decides framing and may go on in the next
+
+	sought    bool // head is no head but a line in which a request may begin
+	turned    bool // the other side has said something since it began
+	firstTurn int  // where in it, if turned
+	lastTurn  int
 }
 
 // Bounds of the spare buffers.
@@ -98,8 +106,8 @@ func (r *Reader) newPartial() *partial {
 
 func (r *Reader) release(k *partial, b Budget) {
 	b.Give(k.charge)
-	if len(r.spare) < maxSpare && cap(k.head)+cap(k.body)+cap(k.rest) <= maxSpareBytes {
-		*k = partial{head: k.head[:0], body: k.body[:0], rest: k.rest[:0]}
+	if len(r.spare) < maxSpare && cap(k.head)+cap(k.body)+cap(k.rest)+cap(k.field) <= maxSpareBytes {
+		*k = partial{head: k.head[:0], body: k.body[:0], rest: k.rest[:0], field: k.field[:0]}
 		r.spare = append(r.spare, k)
 	}
 }

@@ -1,9 +1,11 @@
 package pipeline_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -122,6 +124,67 @@ func TestNothingThatServersPassOverHidesRequests(t *testing.T) {
 				targets += tx.Request.Target[:2]
 			}
 			assert.Equal(t, "/a/b", targets)
+		})
+	}
+}
+
+// TestNoSplittingOfRequestsHidesThem: clients may cut what they say anywhere, also
+// behind a head that is too large, octets that are missing, or chunks that can't be
+// followed.
+func TestNoSplittingOfRequestsHidesThem(t *testing.T) {
+	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	get := func(target string) string { return "GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n" }
+	post := func(target, body string) string {
+		return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s", target, len(body), body)
+	}
+	const lost = "" // what the client says is not in the capture
+	long := strings.Repeat("x", 70<<10)
+	type said struct{ client, server string }
+	chunks := said{"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", ok}
+	for name, test := range map[string]struct {
+		said []said
+		want string // targets
+	}{
+		"a head too large, then a request in two segments": {
+			[]said{{"GET /a HTTP/1.1\r\nHost: h\r\nX: " + long + "\r\n\r\n", ok}, {"GE", ""}, {get("/b")[2:], ok}}, "GET /a\nGET /b\n"},
+		"a head too large with a body that holds a request": {
+			[]said{{"POST /a HTTP/1.1\r\nHost: h\r\nX: " + long + "\r\nContent-Length: 34\r\n\r\n", ""}, {get("/x") + "123456", ok}, {get("/b"), ok}}, "POST /a\nGET /b\n"},
+		"a request line too large, then requests in two segments": {
+			[]said{{get("/a" + long), ok}, {"GE", ""}, {get("/b")[2:], ok}}, "GET /b\n"},
+		"a gap, then requests in two segments each": {
+			[]said{{get("/a"), ok}, {lost, ok}, {get("/b")[:9], ""}, {get("/b")[9:], ok}, {"GE", ""}, {get("/c")[2:], ok}}, "GET /a\nGET /c\n"},
+		"a gap, then requests in octets": {
+			[]said{{get("/a"), ok}, {lost, ok}, {"\r\n", ""}, {"G", ""}, {"E", ""}, {"T", ok}, {" /b HTTP/1.1\r\n\r\n", ok}, {"G", ""}, {"E", ""}, {"T /c HTTP", ""}, {get("/c")[11:], ok}}, "GET /a\nGET /b\nGET /c\n"},
+		"a gap, then every segment ends in the next request line": {
+			[]said{{get("/a"), ok}, {lost + "tail\r\n\r\nGET /lo", ok}, {"st HTTP/1.1\r\nHost: h\r\n\r\nGET /d", ok}, {"d HTTP/1.1\r\nHost: h\r\n\r\nGET /e", ok}, {"e HTTP/1.1\r\nHost: h\r\n\r\n", ok}}, "GET /a\nGET /lost\nGET /dd\nGET /ee\n"},
+		"chunks that can't be followed, then bodies run into the next request line": {
+			[]said{chunks, {post("/b", "x=1")[6:] + "POST /c", ok}, {post("/c", "y=2")[7:] + "PO", ok}, {post("/d", "z=3")[2:], ok}}, "POST /a\nPOST /c\nPOST /d\n"},
+		"chunks that can't be followed, then a request whose method nobody knows": {
+			[]said{chunks, {"FROB", ""}, {"NICATE /b HTTP/1.1\r\nHost: h\r\n\r\n", ok}}, "POST /a\nFROBNICATE /b\n"},
+		"chunks that can't be followed, then a body that holds requests": {
+			[]said{chunks, {"aa\r\n\r\nGET /x", ""}, {"x HTTP/1.1\r\nHost: h\r\n\r\nGET", ""}, {" /xx HTTP/1.1\r\n\r\n", ok}, {get("/b"), ok}}, "POST /a\nGET /b\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := script.New()
+			c := s.Connection()
+			c.Open()
+			for _, said := range test.said {
+				if said.client == lost || strings.HasPrefix(said.client, lost+"tail") {
+					c.SeqClient += 100
+				}
+				c.Client(said.client)
+				s.Wait(time.Second)
+				c.Server(said.server)
+			}
+			c.Close()
+			txs, stats := run(t, config, s.Packets(), 64)
+			targets := ""
+			for _, tx := range txs {
+				targets += fmt.Sprintln(tx.Request.Method, tx.Request.Target)
+				assert.Equal(t, 200, tx.Response.Status, tx.Request.Target)
+			}
+			assert.Equal(t, test.want, targets)
+			assert.Zero(t, stats.ResponsesUnsolicited)
 		})
 	}
 }

@@ -436,7 +436,7 @@ func (s *shard) orphan(c *conn) {
 	switch {
 	case c.interim:
 		s.stats.Informational++
-	case c.midstream || c.unproven() || c.parser[c.client].Seeking() || c.layers != nil && c.layers.doubt:
+	case c.midstream || c.unproven() || c.parser[c.client].Unsure() || c.layers != nil && c.layers.doubt:
 		s.stats.ResponsesUnpaired++
 	default:
 		s.stats.ResponsesUnsolicited++

@@ -1,0 +1,204 @@
+package http1
+
+import (
+	"bytes"
+
+	"offpath/reassembly"
+	"offpath/reassembly/message"
+)
+
+// A head above MaxHead is kept up to its last whole line within. Servers take
+// longer ones, and requests follow them, so the rest is passed over to its empty
+// line, and read for the fields that decide framing.
+
+// maxVersion is how much is kept of a start line above MaxHead: its end.
+const maxVersion = len(" HTTP/1.1\r\n") + 5
+
+// cutHead goes on with a head that is too large. Of one whose start line alone is,
+// no message is made: it is passed over, and its body.
+func (p *Parser) cutHead(r *Reader, in *Input) (event Event, again bool) {
+	k := p.kept
+	k.framing = framing{length: lengthNone}
+	tail := k.head[k.line:]
+	if k.line == 0 {
+		r.Stats.HeadsLost++
+		if p.response {
+			p.garbage = true
+			return p.lose(r, in), false
+		}
+		p.silent, k.capped = true, true
+		p.state = stateRest
+		k.head = k.head[:0]
+		k.rest = append(k.rest[:0], tail[len(tail)-maxVersion:]...)
+		return More, true
+	}
+	k.head = k.head[:k.line]
+	k.keepLastField()
+	n := r.readHead(k.head, p.response, true, p.shape)
+	if n <= 0 {
+		r.Stats.HeadsLost++
+		p.garbage = true
+		return p.lose(r, in), false
+	}
+	r.anomalies = r.anomalies&^reassembly.AnomalyMissingHost | reassembly.AnomalyHeadTooLarge
+	k.framing = r.framing
+	r.raw = k.head
+	event = p.headRead(r, n)
+	p.bodiless = p.response && r.bodiless()
+	p.state = stateRest
+	k.rest = append(k.rest[:0], tail[:min(len(tail), maxChunkLine)]...)
+	return event, false
+}
+
+// keepLastField takes the last field out of a head, to wait in k.field, if it
+// decides framing: lines that continue it may be beyond the limit.
+func (k *partial) keepLastField() {
+	start := len(k.head)
+	for start == len(k.head) || start > 0 && isSpace(k.head[start]) {
+		start = bytes.LastIndexByte(k.head[:start-1], '\n') + 1
+	}
+	line := k.head[start:]
+	colon := bytes.IndexByte(line, ':')
+	if start == 0 || colon < 0 || !delimits(trimRight(line[:colon])) {
+		return
+	}
+	k.field = append(k.field[:0], line...)
+	for i, c := range k.field {
+		if c == '\r' || c == '\n' {
+			k.field[i] = ' '
+		}
+	}
+	k.head = k.head[:start]
+}
+
+// delimits reports whether fields of that name say how long a body is.
+func delimits(name []byte) bool {
+	return equalFold(name, "content-length") || equalFold(name, "transfer-encoding")
+}
+
+// bodiless reports whether a response has no body whatever its fields say.
+func (r *Reader) bodiless() bool {
+	return r.Head.Status < 200 || r.Head.Status == 204 || r.Head.Status == 304
+}
+
+// readRest reads a line of the rest of a head, or a part of one. It returns false
+// if the message must be given up.
+func (p *Parser) readRest(r *Reader, b Budget, in *Input) bool {
+	k := p.kept
+	end := bytes.IndexByte(in.Data, '\n')
+	line := in.Data[:end+1]
+	if end < 0 {
+		line = in.Data
+	}
+	in.skip(len(line))
+	r.Stats.SkippedOctets += uint64(len(line))
+	if end < 0 || len(k.rest) > 0 {
+		if !p.joinRest(b, line) {
+			p.breakOff(0)
+			return true
+		}
+		line = k.rest
+	}
+	if end < 0 {
+		return true
+	}
+	line, _ = trimCR(line[:len(line)-1])
+	switch {
+	case p.silent && k.line == 0:
+		k.line = len(line)
+		if _, ok := version(lastWord(line)); !ok {
+			return false
+		}
+	case len(line) == 0:
+		p.endRest(r)
+	default:
+		p.restLine(r, b, line)
+	}
+	k.rest = k.rest[:0]
+	return true
+}
+
+// joinRest keeps a part of a line: of a start line its end, of a field line what
+// lies within the limit, and the line's end.
+func (p *Parser) joinRest(b Budget, part []byte) bool {
+	k := p.kept
+	if p.silent && k.line == 0 {
+		part = part[max(0, len(part)-maxVersion):]
+		keep := k.rest[max(0, len(k.rest)+len(part)-maxVersion):]
+		k.rest = append(k.rest[:copy(k.rest, keep)], part...)
+		return true
+	}
+	var tail []byte
+	if room := max(0, maxChunkLine-len(k.rest)); len(part) > room {
+		if part[len(part)-1] == '\n' {
+			tail = part[max(0, len(part)-len("\r\n")):]
+		}
+		part = part[:room]
+	}
+	if !k.take(b, len(part)+len(tail)) {
+		return false
+	}
+	k.rest = append(append(k.rest, part...), tail...)
+	return true
+}
+
+// restLine takes a line of the rest of a head. A field that decides framing waits
+// in k.field for lines that continue it.
+func (p *Parser) restLine(r *Reader, b Budget, line []byte) {
+	k := p.kept
+	if isSpace(line[0]) {
+		if room := maxChunkLine - len(k.field); len(k.field) > 0 && room > 0 && k.take(b, min(room, len(line))) {
+			p.anomalies |= reassembly.AnomalyObsFold
+			k.field = append(k.field, line[:min(room, len(line))]...)
+		}
+		return
+	}
+	p.frameRest(r)
+	colon := bytes.IndexByte(line, ':')
+	if colon > 0 && decidesFraming(trimRight(line[:colon])) && k.take(b, len(line)) {
+		k.field = append(k.field, line...)
+	}
+}
+
+// frameRest reads the field that waits.
+func (p *Parser) frameRest(r *Reader) {
+	k := p.kept
+	if len(k.field) == 0 {
+		return
+	}
+	colon := bytes.IndexByte(k.field, ':')
+	r.framing = k.framing
+	r.frame(&message.Field{Name: trimRight(k.field[:colon]), Value: trim(k.field[colon+1:])})
+	k.framing = r.framing
+	k.field = k.field[:0]
+}
+
+// endRest decides how the message goes on after its head.
+func (p *Parser) endRest(r *Reader) {
+	p.frameRest(r)
+	k := p.kept
+	if !p.silent {
+		r.readHead(k.head, p.response, true, p.shape)
+	}
+	r.framing = k.framing
+	p.state, p.remain = r.bodyState(p.response)
+	if p.bodiless {
+		p.state, p.remain = stateEnd, 0
+	}
+	if !p.response && !p.silent && r.Head.Version == "1.1" && r.hosts == 0 {
+		r.anomalies |= reassembly.AnomalyMissingHost
+	}
+	p.anomalies |= r.anomalies
+}
+
+// endSilent ends a message that was passed over.
+func (p *Parser) endSilent(r *Reader, b Budget) {
+	p.silent = false
+	p.finishLast(r, b)
+	p.found = true
+	p.state = stateStart
+	if p.lostAfter {
+		p.state = stateLost
+		r.Stats.LostSync++
+	}
+}
