@@ -9,8 +9,14 @@ import (
 	"offpath/reassembly"
 )
 
-// AppendTransaction appends tx as one line, with its line feed.
+// AppendTransaction appends tx as one line, with its line feed. Whoever writes
+// many has an [Encoder].
 func AppendTransaction(dst []byte, tx *reassembly.Transaction) []byte {
+	return (*Encoder)(nil).Append(dst, tx)
+}
+
+// Append appends tx as one line, with its line feed.
+func (e *Encoder) Append(dst []byte, tx *reassembly.Transaction) []byte {
 	if tx.Event != nil {
 		return appendEventLine(dst, tx)
 	}
@@ -19,11 +25,7 @@ func AppendTransaction(dst []byte, tx *reassembly.Transaction) []byte {
 	start := len(b)
 	b = appendTime(b, tx.Start)
 	b = appendEvent(b, tx, start)
-	source := len(b) + len(sourceIP)
-	b = appendEndpoint(b, sourceIP, tx.Source)
-	b = appendEndpoint(b, `,"destination":{"ip":"`, tx.Destination)
-	b = appendClient(b, tx, source)
-	b = appendNetwork(b, tx)
+	b = e.appendConnection(b, tx)
 	b = appendHTTP(b, tx)
 	b, url := open(b, `,"url":`)
 	b = str(b, `,"original":"`, tx.Request.Target)
@@ -31,10 +33,8 @@ func AppendTransaction(dst []byte, tx *reassembly.Transaction) []byte {
 	b = str(b, `,"path":"`, tx.Request.Path)
 	b = str(b, `,"query":"`, tx.Request.Query)
 	b = url.end(b)
-	if tx.Request.UserAgent != "" {
-		b = appendQuoted(append(b, `,"user_agent":{"original":"`...), tx.Request.UserAgent)
-		b = append(b, '}')
-	}
+	software := e.software(&tx.Request)
+	b = software.appendAgent(b, &tx.Request)
 	b, tls := open(b, `,"tls":`)
 	b, client := open(b, `,"client":`)
 	b = str(b, `,"ja4":"`, tx.JA4)
@@ -44,7 +44,7 @@ func AppendTransaction(dst []byte, tx *reassembly.Transaction) []byte {
 		b = appendQuoted(append(b, `,"user":{"hash":"`...), tx.Auth.UserHash)
 		b = append(b, '}')
 	}
-	b = appendOffpath(b, tx)
+	b = e.appendOffpath(b, tx, software)
 	return append(b, "}\n"...)
 }
 
@@ -62,6 +62,15 @@ func appendEvent(b []byte, tx *reassembly.Transaction, start int) []byte {
 }
 
 const sourceIP = `,"source":{"ip":"`
+
+// appendAddresses appends what all transactions of a connection have in common.
+func appendAddresses(b []byte, tx *reassembly.Transaction) []byte {
+	source := len(b) + len(sourceIP)
+	b = appendEndpoint(b, sourceIP, tx.Source)
+	b = appendEndpoint(b, `,"destination":{"ip":"`, tx.Destination)
+	b = appendClient(b, tx, source)
+	return appendNetwork(b, tx)
+}
 
 func appendEndpoint(b []byte, opening string, at netip.AddrPort) []byte {
 	if !at.Addr().IsValid() {
@@ -141,7 +150,7 @@ func appendBody(b []byte, octets int64, sha256 string) []byte {
 	return body.end(b)
 }
 
-func appendOffpath(b []byte, tx *reassembly.Transaction) []byte {
+func (e *Encoder) appendOffpath(b []byte, tx *reassembly.Transaction, software *softwareText) []byte {
 	b = append(b, `,"offpath":{"sequence":`...)
 	b = appendInt(b, int64(tx.Sequence))
 	b = str(b, `,"fingerprint":"`, tx.Fingerprint)
@@ -149,12 +158,11 @@ func appendOffpath(b []byte, tx *reassembly.Transaction) []byte {
 	b = str(b, `,"fingerprint_wire":"`, tx.FingerprintWire)
 
 	b, request := open(b, `,"request":`)
-	b = list(b, `,"headers":[`, tx.Request.Headers)
-	b = appendSignature(b, &tx.Request.Signature)
+	b = software.appendShape(b, &tx.Request)
 	b = appendDetail(b, &tx.Request.Detail)
 	b = request.end(b)
 	b, response := open(b, `,"response":`)
-	b = appendSignature(b, &tx.Response.Signature)
+	b = e.appendAnswer(b, &tx.Response.Signature)
 	b = appendDetail(b, &tx.Response.Detail)
 	b = response.end(b)
 
@@ -192,6 +200,17 @@ func appendOffpath(b []byte, tx *reassembly.Transaction) []byte {
 	b = str(b, `,"endpoint":"`, tx.Annotation.Endpoint)
 	b = str(b, `,"role":"`, tx.Annotation.Role)
 	return append(b, '}')
+}
+
+func appendAgent(b []byte, agent string) []byte {
+	if agent == "" {
+		return b
+	}
+	return append(appendQuoted(append(b, `,"user_agent":{"original":"`...), agent), '}')
+}
+
+func appendShape(b []byte, r *reassembly.Request) []byte {
+	return appendSignature(list(b, `,"headers":[`, r.Headers), &r.Signature)
 }
 
 func appendSignature(b []byte, s *reassembly.Signature) []byte {

@@ -1,5 +1,5 @@
 // Package jsonl writes transactions as the contract's JSON Lines and reads them
-// back: [AppendTransaction] and [Reader] are exact inverses.
+// back: [Encoder] and [Reader] are exact inverses.
 //
 // A line is one object of nested objects, named as in the Elastic Common
 // Schema. Keys stand in one fixed order, that of their first appearance in the
@@ -45,6 +45,6 @@
 // written as JSON (so a backslash of the wire is four in the file). See
 // [AppendString].
 //
-// Nothing here keeps state between lines but a Reader's buffers; a Reader is
-// for one goroutine. Compressed files are the caller's to open.
+// Nothing here keeps state between lines but an Encoder's texts and a Reader's
+// buffers; each is for one goroutine. Compressed files are the caller's to open.
 package jsonl

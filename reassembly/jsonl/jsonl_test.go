@@ -479,6 +479,75 @@ func TestWritingDoesNotAllocate(t *testing.T) {
 	tx.Flags, tx.Anomalies = 0, 0
 	buf := make([]byte, 0, 8<<10)
 	assert.Zero(t, testing.AllocsPerRun(1000, func() { buf = AppendTransaction(buf[:0], tx) }))
+	var e Encoder
+	list := calls(2 * connectionSlots)
+	for range 2 {
+		for _, tx := range list {
+			buf = e.Append(buf[:0], tx)
+		}
+	}
+	i := 0
+	assert.Zero(t, testing.AllocsPerRun(1000, func() {
+		buf = e.Append(buf[:0], list[i])
+		i++
+	}), "once the tables are full")
+}
+
+// Each member that the encoder keeps text of changes by itself, so that slots are
+// shared by what differs in one of them alone.
+func TestAnEncoderWritesWhatItWouldWithoutMemory(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 1))
+	var e Encoder
+	list := calls(4)
+	for i, tx := range list {
+		tx.Sequence = i
+	}
+	lists := [][]string{nil, {"host"}, {"cookie"}, {"a", "b"}}
+	texts := []string{"", "a", "b", "0123456789abcdef", "1123456789abcdef", strings.Repeat("long", 200), "\x80\""}
+	signature := func(s *reassembly.Signature) {
+		switch rng.IntN(7) {
+		case 0:
+			s.Media = texts[rng.IntN(len(texts))]
+		case 1:
+			s.Keys = texts[rng.IntN(len(texts))]
+		case 2:
+			s.Order = texts[rng.IntN(len(texts))]
+		case 3:
+			s.Location = texts[rng.IntN(len(texts))]
+		case 4:
+			s.Code = texts[rng.IntN(len(texts))]
+		case 5:
+			s.Cookies = lists[rng.IntN(len(lists))]
+		case 6:
+			s.Length = rng.IntN(3) - 1
+		}
+	}
+	for range 100_000 {
+		tx := list[rng.IntN(len(list))]
+		switch other := list[rng.IntN(len(list))]; rng.IntN(12) {
+		case 0:
+			tx.Source = netip.AddrPortFrom(other.Source.Addr(), tx.Source.Port())
+		case 1:
+			tx.Source = other.Source
+		case 2:
+			tx.Destination = netip.AddrPortFrom(tx.Destination.Addr(), uint16(80+rng.IntN(2)))
+		case 3:
+			tx.Client = other.Client
+		case 4:
+			tx.CommunityID = other.CommunityID
+		case 5:
+			tx.VLAN = [][]uint16{nil, nil, {7}}[rng.IntN(3)]
+		case 6:
+			tx.Request.UserAgent = texts[rng.IntN(len(texts))]
+		case 7:
+			tx.Request.Headers = lists[rng.IntN(len(lists))]
+		case 8:
+			signature(&tx.Request.Signature)
+		case 9:
+			signature(&tx.Response.Signature)
+		}
+		require.Equal(t, string(AppendTransaction(nil, tx)), string(e.Append(nil, tx)))
+	}
 }
 
 // typical is a transaction as an API makes them, without details.
@@ -528,8 +597,9 @@ func calls(n int) []*reassembly.Transaction {
 	return list
 }
 
-func BenchmarkAppendTransaction(b *testing.B) {
+func BenchmarkEncoder(b *testing.B) {
 	list := calls(1 << 13)
+	var e Encoder
 	var buf []byte
 	octets, i := 0, 0
 	b.ReportAllocs()
@@ -538,7 +608,7 @@ func BenchmarkAppendTransaction(b *testing.B) {
 			buf = buf[:0]
 		}
 		before := len(buf)
-		buf = AppendTransaction(buf, list[i&(len(list)-1)])
+		buf = e.Append(buf, list[i&(len(list)-1)])
 		octets += len(buf) - before
 		i++
 	}

@@ -14,10 +14,11 @@ const queuedBatches = 16
 // its own, so that encoding and writing run beside detection, or in that of
 // whoever adds them. A nil Transactions drops everything.
 type Transactions struct {
-	lines  *Lines
-	orders chan order // nil without a goroutine
-	failed atomic.Pointer[error]
-	done   chan struct{}
+	lines   *Lines
+	encoder jsonl.Encoder
+	orders  chan order // nil without a goroutine
+	failed  atomic.Pointer[error]
+	done    chan struct{}
 }
 
 // order is a batch to write, or the wish to open the file anew.
@@ -100,7 +101,7 @@ func (t *Transactions) do(o order) {
 		o.reopen(t.lines.Reopen())
 	}
 	for _, tx := range o.txs {
-		t.lines.buf = jsonl.AppendTransaction(t.lines.buf, tx)
+		t.lines.buf = t.encoder.Append(t.lines.buf, tx)
 		t.lines.added()
 	}
 	reassembly.Release(o.txs)
