@@ -101,9 +101,10 @@ type worker struct {
 // shard is one shard's flows and buffers. It consumes what its flows say.
 type shard struct {
 	*worker
-	table  *tcp.Table
-	budget *tcp.Budget
-	quic   *quic.Tracker // nil before the first datagram of QUIC
+	table   *tcp.Table
+	budget  *tcp.Budget
+	proxies proxies
+	quic    *quic.Tracker // nil before the first datagram of QUIC
 }
 
 func newWorker(config *Config) (*worker, error) {

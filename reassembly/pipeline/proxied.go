@@ -7,9 +7,9 @@ import (
 )
 
 // passedOn reads the PROXY protocol header that a connection may begin with: one,
-// since what looks like another is the client's, and no receiver believes it. It
-// returns true if all of the input was taken; of a header in parts, those before
-// the last are kept.
+// since what looks like another is the client's, and no receiver believes it. Nor is
+// one believed on a passage that was seen without, see proxies. It returns true if
+// all of the input was taken; of a header in parts, those before the last are kept.
 func (s *shard) passedOn(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input) bool {
 	var kept []byte
 	if l := c.layers; l != nil {
@@ -37,8 +37,12 @@ func (s *shard) passedOn(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input)
 		s.stats.ConnectionsProxied++
 		f.SetClient(d)
 		c.over().proxied = true
-		if source := f.Endpoint(d).Addr(); h.Source.IsValid() && !h.Local && s.extractor.Trusts(source) {
-			c.layers.client = h.Source.Addr()
+		if p, trusted := s.passage(f, d); trusted && h.Source.IsValid() && !h.Local {
+			if s.proxies.disbelieved(p, s.table.Clock()) {
+				s.stats.ProxyHeadersDisbelieved++
+			} else {
+				c.layers.client = h.Source.Addr()
+			}
 		}
 		taken := n - len(kept)
 		in.Data, in.Seq = in.Data[taken:], in.Seq+uint32(taken)
@@ -47,7 +51,19 @@ func (s *shard) passedOn(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input)
 		in.Data, in.Seq = append([]byte(nil), data...), in.Seq-uint32(len(kept))
 		s.forgetPreamble(c)
 	}
+	if client, known := f.Client(); verdict == proxyproto.No && known && client == d && f.Synchronised(d) {
+		if p, trusted := s.passage(f, d); trusted {
+			s.proxies.begins(p, in.Data, s.table.Clock())
+		}
+	}
 	return false
+}
+
+// passage is that of a connection whose client is in direction d, if that client's
+// word counts.
+func (s *shard) passage(f *tcp.Flow, d tcp.Direction) (p passage, trusted bool) {
+	source := f.Endpoint(d).Addr()
+	return passage{source, f.Endpoint(d.Other())}, s.extractor.Trusts(source)
 }
 
 // forgetPreamble gives back what was kept of a header.

@@ -32,11 +32,13 @@ type Stats struct {
 	Informational        uint64 // 1xx responses
 	QueueOverflows       uint64 // requests given up because too many waited for a response
 
-	ConnectionsHTTP     uint64 // connections that spoke HTTP/1
-	ConnectionsTLS      uint64 // connections that are secured by TLS; see TLS for what was decrypted
-	ConnectionsHTTP2    uint64 // connections that spoke HTTP/2
-	ConnectionsOther    uint64 // connections left because they speak something else
-	ConnectionsProxied  uint64 // connections that begin with a PROXY protocol header
+	ConnectionsHTTP         uint64 // connections that spoke HTTP/1
+	ConnectionsTLS          uint64 // connections that are secured by TLS; see TLS for what was decrypted
+	ConnectionsHTTP2        uint64 // connections that spoke HTTP/2
+	ConnectionsOther        uint64 // connections left because they speak something else
+	ConnectionsProxied      uint64 // connections that begin with a PROXY protocol header
+	ProxyHeadersDisbelieved uint64 // PROXY protocol headers from trusted proxies that are seen to send none
+
 	ConnectionsUpgraded uint64 // HTTP connections that turned to another protocol
 	ConnectionsTunnel   uint64 // HTTP connections that became a tunnel
 
@@ -98,6 +100,7 @@ func (s *Stats) Add(o *Stats) {
 	s.ConnectionsHTTP2 += o.ConnectionsHTTP2
 	s.ConnectionsOther += o.ConnectionsOther
 	s.ConnectionsProxied += o.ConnectionsProxied
+	s.ProxyHeadersDisbelieved += o.ProxyHeadersDisbelieved
 	s.WebSockets += o.WebSockets
 	s.WebSocketClient.Add(&o.WebSocketClient)
 	s.WebSocketServer.Add(&o.WebSocketServer)
