@@ -16,7 +16,7 @@ type conn struct {
 	parser   [2]http1.Parser // by direction
 	queue    *exchange       // requests whose transaction is not finished, in order
 	newest   *exchange       // the last of them
-	identity *identity       // nil before the first request
+	identity identity        // known from the first request on
 	layers   *layers         // nil: HTTP/1 and nothing else
 	last     int64           // capture time of the server's last segment
 

@@ -71,15 +71,13 @@ func (s *shard) extract(f *tcp.Flow, c *conn, x *exchange, head *message.Head, b
 
 // identify says where and when a transaction was.
 func (s *shard) identify(f *tcp.Flow, c *conn, tx *reassembly.Transaction, start int64, sequence int) {
-	if c.identity == nil {
+	if c.identity.communityID == "" {
 		c.identity = newIdentity(protocolTCP, f.Endpoint(0), f.Endpoint(1), f.Wrapping())
 	}
 	tx.Start = start
 	tx.Source, tx.Destination = f.Endpoint(c.client), f.Endpoint(c.client.Other())
-	tx.CommunityID, tx.VLAN, tx.Encapsulation = c.identity.communityID, c.identity.vlan, c.identity.encapsulation
 	tx.Sequence = sequence
-	id := c.identity.eventID(start, sequence)
-	tx.ID = s.ids.add(id[:])
+	c.identity.mark(tx, &s.ids, start, sequence)
 	if l := c.layers; l != nil {
 		tx.Client, tx.JA4, tx.ServerName = l.client, l.ja4, l.serverName
 	}

@@ -35,9 +35,7 @@ func (s *shard) datagram(p *capture.Packet) {
 	tx := reassembly.NewTransaction()
 	tx.Start = p.Clock
 	tx.Source, tx.Destination = flow.Source, flow.Destination
-	tx.CommunityID, tx.VLAN, tx.Encapsulation = id.communityID, id.vlan, id.encapsulation
-	text := id.eventID(tx.Start, -1)
-	tx.ID = s.ids.add(text[:])
+	id.mark(tx, &s.ids, tx.Start, -1)
 	tx.JA4, tx.ServerName = h.JA4(hello.QUIC), string(h.ServerName)
 	s.handHello(tx, h)
 }

@@ -8,11 +8,18 @@ import (
 	"net/netip"
 
 	"offpath/capture"
+	"offpath/reassembly"
 )
 
-// identity is what all transactions of a connection have in common.
+// identity is what all transactions of a connection have in common. The zero
+// value is one that is not known yet.
 type identity struct {
-	communityID   string
+	communityID string
+	wrapped     *wrapped // nil if nothing stood around it
+}
+
+// wrapped is how a connection was wrapped, as transactions have it.
+type wrapped struct {
 	vlan          []uint16
 	encapsulation []string
 }
@@ -25,7 +32,7 @@ const (
 
 // newIdentity computes Community ID v1 with seed 0
 // (github.com/corelight/community-id-spec), and lists the wrapping.
-func newIdentity(protocol byte, a, b netip.AddrPort, wrapping *capture.Wrapping) *identity {
+func newIdentity(protocol byte, a, b netip.AddrPort, wrapping *capture.Wrapping) identity {
 	if c := a.Addr().Compare(b.Addr()); c > 0 || c == 0 && a.Port() > b.Port() {
 		a, b = b, a
 	}
@@ -46,14 +53,32 @@ func newIdentity(protocol byte, a, b netip.AddrPort, wrapping *capture.Wrapping)
 	digest := sha1.Sum(tuple)
 	text := [communityIDLen]byte{'1', ':'}
 	base64.StdEncoding.Encode(text[2:], digest[:])
-	id := &identity{communityID: string(text[:])}
+	return identity{string(text[:]), newWrapped(wrapping)}
+}
+
+func newWrapped(wrapping *capture.Wrapping) *wrapped {
+	if wrapping.Tags == 0 && wrapping.Depth == 0 {
+		return nil
+	}
+	w := new(wrapped)
 	if n := wrapping.Tags; n > 0 {
-		id.vlan = append(id.vlan, wrapping.VLAN[:n]...)
+		w.vlan = append(w.vlan, wrapping.VLAN[:n]...)
 	}
 	for _, layer := range wrapping.Layers[:wrapping.Depth] {
-		id.encapsulation = append(id.encapsulation, layer.String())
+		w.encapsulation = append(w.encapsulation, layer.String())
 	}
-	return id
+	return w
+}
+
+// mark says in a transaction which connection it is of, and gives it its
+// event.id.
+func (id *identity) mark(tx *reassembly.Transaction, ids *idText, start int64, sequence int) {
+	tx.CommunityID = id.communityID
+	if w := id.wrapped; w != nil {
+		tx.VLAN, tx.Encapsulation = w.vlan, w.encapsulation
+	}
+	text := id.eventID(start, sequence)
+	tx.ID = ids.add(text[:])
 }
 
 // eventID returns event.id: 96 bits, as 24 hex digits, mixed from the digest in

@@ -12,7 +12,6 @@ type Flow struct {
 	Conn any
 
 	key     key
-	chain   *Flow // next in the hash bucket
 	packets uint32
 	client  int8 // direction of the client, -1 unknown
 	state   flowState

@@ -16,13 +16,14 @@ func (t *Table) Packet(p *capture.Packet) {
 	t.stats.Packets++
 	t.stats.Octets += uint64(len(p.Payload))
 	k, d := keyOf(p)
-	f := t.find(&k)
+	hash := t.index.seed.hash(&k)
+	f := t.index.find(&k, hash)
 	if f != nil && mayRenew(f, p) && t.renewed(f, d, p) {
 		t.close(f, ReasonReplaced)
 		t.forget(f)
 		f = nil
 		if r := t.renewal; r.valid {
-			f = t.open(&k, p)
+			f = t.open(&k, hash, p)
 			f.client = int8(r.side)
 			f.half[r.side].flags |= halfSeen
 			f.half[r.side].synchronise(r.number)
@@ -34,7 +35,7 @@ func (t *Table) Packet(p *capture.Packet) {
 			t.stats.Stray += uint64(len(p.Payload))
 			return
 		}
-		f = t.open(&k, p)
+		f = t.open(&k, hash, p)
 		if p.Flags&capture.FlagSYN == 0 {
 			f.state |= stateMidstream
 		}

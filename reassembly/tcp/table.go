@@ -14,8 +14,7 @@ type Table struct {
 	next     int64 // no timer is due before it
 	stats    *Stats
 	consumer Consumer
-	buckets  []*Flow
-	seed     hashSeed
+	index    index
 	digests  maphash.Seed
 	segment  Segment // scratch
 
@@ -23,7 +22,6 @@ type Table struct {
 	budget           *Budget
 	hold, holdOneWay int64 // ns
 
-	flows   int
 	serial  uint32
 	lists   [lists]list
 	timers  timers
@@ -45,7 +43,7 @@ func New(config Config, consumer Consumer, budget *Budget, stats *Stats) (*Table
 		config: config, consumer: consumer, budget: budget, stats: stats,
 		hold: int64(config.Hold), holdOneWay: int64(config.HoldOneWay),
 		clock: math.MinInt64, next: math.MaxInt64,
-		buckets: make([]*Flow, 16), seed: newHashSeed(), digests: maphash.MakeSeed(),
+		index: newIndex(), digests: maphash.MakeSeed(),
 	}
 	t.lists[listOpen].timeout = int64(config.HalfOpen)
 	t.lists[listIdle].timeout = int64(config.Idle)
@@ -110,22 +108,11 @@ func (t *Table) Close() {
 	}
 }
 
-// find returns the flow of a key.
-func (t *Table) find(k *key) *Flow {
-	f := t.buckets[t.seed.hash(k)&uint64(len(t.buckets)-1)]
-	for f != nil && !f.key.equal(k) {
-		f = f.chain
-	}
-	return f
-}
-
-// open makes a flow for p. If the table is full, another one goes.
-func (t *Table) open(k *key, p *capture.Packet) *Flow {
-	if t.flows >= t.config.MaxFlows {
+// open makes a flow for p, given with its key and the hash of that. If the table
+// is full, another one goes.
+func (t *Table) open(k *key, hash uint64, p *capture.Packet) *Flow {
+	if t.index.flows >= t.config.MaxFlows {
 		t.evict()
-	}
-	if t.flows >= len(t.buckets) {
-		t.grow()
 	}
 	var f *Flow
 	if n := len(t.spare); n > 0 {
@@ -135,29 +122,11 @@ func (t *Table) open(k *key, p *capture.Packet) *Flow {
 	}
 	t.serial++
 	*f = Flow{key: *k, serial: t.serial, timer: -1, client: -1, wrapping: p.Wrapping}
-	t.link(f)
-	t.flows++
+	t.index.add(hash, f)
 	t.stats.Flows++
 	t.stats.FlowsOpened++
 	t.place(f, listOpen)
 	return f
-}
-
-func (t *Table) link(f *Flow) {
-	bucket := &t.buckets[t.seed.hash(&f.key)&uint64(len(t.buckets)-1)]
-	f.chain, *bucket = *bucket, f
-}
-
-func (t *Table) grow() {
-	old := t.buckets
-	t.buckets = make([]*Flow, 2*len(old))
-	for _, f := range old {
-		for f != nil {
-			next := f.chain
-			t.link(f)
-			f = next
-		}
-	}
 }
 
 // evict makes room for a flow: the least valuable one goes.
@@ -181,15 +150,9 @@ func (t *Table) evict() {
 
 // forget takes a closed flow out of the table.
 func (t *Table) forget(f *Flow) {
-	at := &t.buckets[t.seed.hash(&f.key)&uint64(len(t.buckets)-1)]
-	for *at != f {
-		at = &(*at).chain
-	}
-	*at = f.chain
+	t.index.remove(f)
 	t.lists[f.in].remove(f)
 	t.timers.set(f, 0)
-	f.chain = nil
-	t.flows--
 	t.stats.Flows--
 	if len(t.spare) < maxSpare {
 		t.spare = append(t.spare, f)
