@@ -273,6 +273,10 @@ func (p *Parser) lose(r *Reader, in *Input) Event {
 	return Lost
 }
 
+// headStep is how many octets are copied at once of a segment in which a head goes
+// on: it may be long, and the head's end near.
+const headStep = 4 << 10
+
 // readOn reads on in a head that came in parts.
 func (p *Parser) readOn(r *Reader, b Budget, in *Input) (event Event, again bool) {
 	if len(in.Data) == 0 {
@@ -280,7 +284,7 @@ func (p *Parser) readOn(r *Reader, b Budget, in *Input) (event Event, again bool
 	}
 	k := p.kept
 	before := len(k.head)
-	add := in.Data[:min(len(in.Data), MaxHead-before)]
+	add := in.Data[:min(len(in.Data), MaxHead-before, headStep)]
 	if !k.take(b, len(add)) {
 		r.Stats.BudgetAbandoned++
 		r.Stats.HeadsLost++
@@ -295,7 +299,7 @@ func (p *Parser) readOn(r *Reader, b Budget, in *Input) (event Event, again bool
 	}
 	if !whole && len(k.head) < MaxHead {
 		in.skip(len(add))
-		return More, false
+		return More, true
 	}
 	if !whole {
 		in.skip(len(add))

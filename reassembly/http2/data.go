@@ -87,10 +87,7 @@ func (c *Conn) content(r *Reader, b Budget, side Side, s *Stream, data []byte) E
 		c.view = upTo(data, r.bodyLimit) // the whole content is at hand
 		return More
 	}
-	if h.body == nil {
-		h.body = r.newBuffer()
-	}
-	if keep := upTo(data, r.bodyLimit-len(h.body.octets)); !h.body.add(b, keep) {
+	if keep := upTo(data, r.bodyLimit-len(h.body)); !r.keep(b, &h.body, keep) {
 		h.capped = true
 		r.Stats.BudgetCut++
 	}
@@ -113,9 +110,5 @@ func (c *Conn) body(h *half) message.Body {
 
 // sofar is the body as far as it has come.
 func (h *half) sofar() message.Body {
-	body := message.Body{Bytes: h.Bytes}
-	if h.body != nil {
-		body.Prefix = h.body.octets
-	}
-	return body
+	return message.Body{Bytes: h.Bytes, Prefix: h.body}
 }

@@ -85,9 +85,9 @@ func (c *Conn) lose(r *Reader, b Budget, side Side) {
 	d := &c.dir[side]
 	r.Stats.LostSync++
 	r.Stats.TablesLost++
-	r.release(d.block.octets, b)
-	r.release(d.rest, b)
-	d.block, d.rest, d.target = block{}, nil, nil
+	r.release(b, &d.block.octets)
+	r.release(b, &d.rest)
+	d.block, d.target = block{}, nil
 	d.table.lose(b)
 	d.losses++
 	d.have, d.missed, d.lostAfter = 0, 0, false
@@ -128,9 +128,10 @@ func (c *Conn) Close(r *Reader, b Budget) {
 	c.pending, c.streams = nil, nil
 	for side := range c.dir {
 		d := &c.dir[side]
-		r.release(d.block.octets, b)
-		r.release(d.rest, b)
+		r.release(b, &d.block.octets)
+		r.release(b, &d.rest)
 		d.table.release(b)
+		b.Give(cap(d.settings) * settingOctets)
 		*d = direction{started: true, state: stateForeign}
 	}
 	c.told = true
@@ -145,7 +146,7 @@ func (c *Conn) Peek(r *Reader, s *Stream, side Side, use func()) bool {
 		return false
 	}
 	head, body := r.Head, r.Body
-	r.Head, r.Body = h.head.loadHead(&r.peeked, h.shape), h.sofar()
+	r.Head, r.Body = loadHead(h.head, &r.peeked, h.shape), h.sofar()
 	use()
 	r.Head, r.Body = head, body
 	return true

@@ -270,7 +270,7 @@ func TestResponsesOfAClientThatIsNotOnTheMirrorAreClosed(t *testing.T) {
 	}
 	r := newReading(t)
 	r.feed(p.segments) // a thousand a second
-	assert.Less(t, r.budget.peak, 1300*512)
+	assert.Less(t, r.budget.peak, 1300*640)
 	assert.EqualValues(t, 5000, r.reader.Stats.Responses)
 	assert.Zero(t, r.reader.Stats.StreamsEvicted)
 	r.finish()

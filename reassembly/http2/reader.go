@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"offpath/reassembly"
+	"offpath/reassembly/internal/buffer"
 	"offpath/reassembly/message"
 )
 
@@ -49,7 +50,7 @@ const (
 	ReasonReset                    // Reader.Side has reset it; Reader.Code says why
 	ReasonGoAway                   // the server has announced that it won't answer
 	ReasonConnection               // the connection has ended
-	ReasonEvicted                  // there were too many streams
+	ReasonEvicted                  // there were too many streams, or no room for one more
 	ReasonExpired                  // nothing was heard of it for too long
 )
 
@@ -99,7 +100,7 @@ type Reader struct {
 	decoder   decoder
 	kept      [MaxFields]message.Field // of a head that was kept
 	peeked    [MaxFields]message.Field
-	spare     []*buffer
+	buffers   buffer.Pool
 	streams   []*Stream // closed ones, to be used again
 }
 
@@ -136,7 +137,7 @@ type Stats struct {
 
 	StreamsOpened   uint64
 	StreamsClosed   uint64
-	StreamsEvicted  uint64 // of the closed: because there were too many
+	StreamsEvicted  uint64 // of the closed: because there were too many, or no room for one more
 	StreamsExpired  uint64 // of the closed: because nothing was heard of them
 	BudgetAbandoned uint64 // header blocks given up because there was no room to keep them
 	BudgetCut       uint64 // bodies whose prefix was cut short for that reason
@@ -167,55 +168,19 @@ func (s *Stats) Add(o *Stats) {
 	s.BudgetCut += o.BudgetCut
 }
 
-// buffer is octets that are kept.
-type buffer struct {
-	octets []byte
-	charge int // octets charged to the budget
-}
-
-// Bounds of what is kept to be used again.
-const (
-	maxSpare       = 64
-	maxSpareOctets = 64 << 10
-)
-
-func (r *Reader) newBuffer() *buffer {
-	if n := len(r.spare); n > 0 {
-		k := r.spare[n-1]
-		r.spare = r.spare[:n-1]
-		return k
-	}
-	return new(buffer)
-}
+// maxSpare is how many closed streams are kept to be used again.
+const maxSpare = 64
 
 // release gives a buffer back; nil is none.
-func (r *Reader) release(k *buffer, b Budget) {
-	if k == nil {
-		return
-	}
-	b.Give(k.charge)
-	if len(r.spare) < maxSpare && cap(k.octets) <= maxSpareOctets {
-		*k = buffer{octets: k.octets[:0]}
-		r.spare = append(r.spare, k)
-	}
+func (r *Reader) release(b Budget, buf *[]byte) {
+	r.buffers.Release(b, *buf)
+	*buf = nil
 }
 
-// take charges octets to a buffer.
-func (k *buffer) take(b Budget, octets int) bool {
-	if !b.Take(octets) {
-		return false
-	}
-	k.charge += octets
-	return true
-}
-
-// add appends octets, or says that there is no room for them.
-func (k *buffer) add(b Budget, octets []byte) bool {
-	if !k.take(b, len(octets)) {
-		return false
-	}
-	k.octets = append(k.octets, octets...)
-	return true
+// keep appends octets to a buffer, or says that there is no room for them.
+func (r *Reader) keep(b Budget, buf *[]byte, octets []byte) (ok bool) {
+	*buf, ok = r.buffers.Append(b, *buf, octets)
+	return ok
 }
 
 // Layout of a head that is kept: status, then which fields hold method and
@@ -227,40 +192,39 @@ const (
 )
 
 // keepHead copies the head that was just decoded; nil if there is no room for it.
-func (r *Reader) keepHead(b Budget) *buffer {
+func (r *Reader) keepHead(b Budget) []byte {
 	s := &r.section
-	k := r.newBuffer()
-	if !k.take(b, keptHead+keptField*len(s.fields)+s.octets) {
-		r.release(k, b)
+	k, ok := r.buffers.Grow(b, nil, keptHead+keptField*len(s.fields)+s.octets)
+	if !ok {
 		return nil
 	}
 	order := binary.LittleEndian
-	k.octets = order.AppendUint16(k.octets, uint16(s.status))
-	k.octets = order.AppendUint16(k.octets, uint16(s.method))
-	k.octets = order.AppendUint16(k.octets, uint16(s.target))
+	k = order.AppendUint16(k, uint16(s.status))
+	k = order.AppendUint16(k, uint16(s.method))
+	k = order.AppendUint16(k, uint16(s.target))
 	for _, f := range s.fields {
-		k.octets = order.AppendUint32(k.octets, uint32(len(f.Name)))
-		k.octets = order.AppendUint32(k.octets, uint32(len(f.Value)))
-		k.octets = append(append(k.octets, f.Name...), f.Value...)
+		k = order.AppendUint32(k, uint32(len(f.Name)))
+		k = order.AppendUint32(k, uint32(len(f.Value)))
+		k = append(append(k, f.Name...), f.Value...)
 	}
 	return k
 }
 
 // loadHead makes the head again, of views into the buffer.
-func (k *buffer) loadHead(array *[MaxFields]message.Field, shape *message.Shape) message.Head {
+func loadHead(k []byte, array *[MaxFields]message.Field, shape *message.Shape) message.Head {
 	order := binary.LittleEndian
-	h := message.Head{Version: "2", Status: int(order.Uint16(k.octets)), Fields: array[:0], Shape: shape}
-	for rest := k.octets[keptHead:]; len(rest) > 0; {
+	h := message.Head{Version: "2", Status: int(order.Uint16(k)), Fields: array[:0], Shape: shape}
+	for rest := k[keptHead:]; len(rest) > 0; {
 		name, value := order.Uint32(rest), order.Uint32(rest[4:])
 		f := message.Field{Name: rest[keptField : keptField+name : keptField+name]}
 		rest = rest[keptField+name:]
 		f.Value, rest = rest[:value:value], rest[value:]
 		h.Fields = append(h.Fields, f)
 	}
-	if i := order.Uint16(k.octets[2:]); i > 0 {
+	if i := order.Uint16(k[2:]); i > 0 {
 		h.Method = h.Fields[i-1].Value
 	}
-	if i := order.Uint16(k.octets[4:]); i > 0 {
+	if i := order.Uint16(k[4:]); i > 0 {
 		h.Target = h.Fields[i-1].Value
 	}
 	return h

@@ -6,7 +6,7 @@ import "offpath/reassembly/message"
 type Stream struct {
 	ID   uint32
 	Push uint32 // the stream whose answer promised it; 0 if the client opened it
-	User any    // the caller's
+	User any    // the caller's; of what it refers to, 128 octets are charged with the stream
 
 	half         [2]half // by side
 	older, newer *Stream // in order of activity
@@ -22,8 +22,8 @@ type Stream struct {
 func (s *Stream) Message(side Side) *Message { return &s.half[side].Message }
 
 // streamCost is what a stream is charged to the budget, beside what its messages
-// keep: its own octets and its place in the table.
-const streamCost = 512
+// keep: its own octets, its place in the table, and 128 for what User refers to.
+const streamCost = 640
 
 type halfState uint8
 
@@ -38,9 +38,9 @@ const (
 type half struct {
 	Message
 	rpc    rpcReader
-	head   *buffer        // the head, if it must outlive its block
+	head   []byte         // the head, if it must outlive its block
 	shape  *message.Shape // of the head
-	body   *buffer        // prefix of the body
+	body   []byte         // prefix of the body
 	length int64          // Content-Length; -1: none
 	losses uint32         // the direction's losses when the stream was opened
 	status int
@@ -124,8 +124,8 @@ func (c *Conn) remove(r *Reader, b Budget, s *Stream) {
 		if c.dir[side].target == s {
 			c.dir[side].target = nil
 		}
-		r.release(s.half[side].head, b)
-		r.release(s.half[side].body, b)
+		r.release(b, &s.half[side].head)
+		r.release(b, &s.half[side].body)
 	}
 	b.Give(streamCost)
 	r.Stats.StreamsClosed++
@@ -141,9 +141,8 @@ func (c *Conn) remove(r *Reader, b Budget, s *Stream) {
 
 // recycle gives back what the last event showed.
 func (c *Conn) recycle(r *Reader, b Budget) {
-	for i, k := range c.shown {
-		r.release(k, b)
-		c.shown[i] = nil
+	for i := range c.shown {
+		r.release(b, &c.shown[i])
 	}
 	if s := c.gone; s != nil {
 		c.gone = nil

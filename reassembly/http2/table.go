@@ -1,6 +1,10 @@
 package http2
 
-import "offpath/reassembly"
+import (
+	"math/bits"
+
+	"offpath/reassembly"
+)
 
 // Bounds of a dynamic table.
 const (
@@ -148,6 +152,16 @@ func (t *table) evict(limit int) {
 // entryOctets is the size of an entry in memory.
 const entryOctets = 24
 
+// step rounds a size up to a power of two or the middle between two: an allocation of
+// such a size takes no more than that.
+func step(n int) int {
+	power := 1 << bits.Len(uint(n-1))
+	if n <= power/4*3 {
+		return power / 4 * 3
+	}
+	return power
+}
+
 // reserve makes room for one more entry and its octets, first by moving what is
 // alive to the front. It returns false if the budget does not allow it.
 func (t *table) reserve(b Budget, n int) bool {
@@ -162,7 +176,7 @@ func (t *table) reserve(b Budget, n int) bool {
 		return true
 	}
 	if !enough && 2*(live+n) > cap(octets) {
-		octets = make([]byte, 0, max(256, 2*cap(octets), 2*(live+n)))
+		octets = make([]byte, 0, step(max(256, 2*cap(octets), 2*(live+n))))
 	}
 	if !room && 2*(alive+1) > cap(entries) {
 		entries = make([]entry, 0, max(8, 2*cap(entries)))

@@ -88,6 +88,77 @@ func abuseOfLayers(t *testing.T) []abuse {
 		},
 		func(t *testing.T, _ *line, s *pipeline.Stats) { assert.EqualValues(t, 20_000, s.ConnectionsTLS) },
 	}, {
+		"512,000 connections in the middle of a ClientHello", 1024,
+		func(l *line) {
+			half := connection(func(c *script.Connection) {
+				c.Open()
+				c.Client(string(hellos[3].Payload[:150]))
+			})
+			for i := range 512_000 {
+				for _, p := range half {
+					l.send(from(p, half[1], i))
+				}
+			}
+		},
+		func(t *testing.T, _ *line, s *pipeline.Stats) {
+			assert.EqualValues(t, 512_000, s.ConnectionsTLS)
+			assert.Positive(t, s.ConnectionsRefused)
+			assert.Less(t, s.ConnectionsRefused, uint64(256_000))
+		},
+	}, {
+		"300,000 connections of HTTP/2 with an open stream each", 1024,
+		func(l *line) {
+			asking := streaming(func(s *framed) {
+				s.head(1, false, ":method", "POST", ":scheme", "https", ":authority", "bank.example", ":path", "/api/v1/transfers", "user-agent", "BankApp/5.2", "content-type", "application/json")
+			})
+			for i := range 300_000 {
+				for _, p := range asking {
+					l.send(from(p, asking[1], i))
+				}
+			}
+		},
+		func(t *testing.T, l *line, s *pipeline.Stats) {
+			assert.EqualValues(t, 300_000, s.ConnectionsHTTP2)
+			assert.Positive(t, s.ConnectionsRefused)
+			assert.Greater(t, s.HTTP2.Requests, uint64(100_000))
+			assert.Zero(t, s.Transactions)
+		},
+	}, {
+		"300,000 connections of HTTP/2 with a request each that nobody answers", 1024,
+		func(l *line) {
+			asking := streaming(func(s *framed) { s.get(1, "/api/v1/accounts?of=1") })
+			for i := range 300_000 {
+				for _, p := range asking {
+					l.send(from(p, asking[1], i))
+				}
+			}
+		},
+		func(t *testing.T, l *line, s *pipeline.Stats) {
+			assert.Positive(t, s.ConnectionsRefused)
+			assert.Greater(t, s.HTTP2.Requests, uint64(100_000))
+			assert.Equal(t, s.QueueOverflows, s.Transactions)
+			assert.EqualValues(t, s.HTTP2.Requests, l.found)
+		},
+	}, {
+		"450,000 connections with a request each that nobody answers", 1024,
+		func(l *line) {
+			asking := connection(func(c *script.Connection) {
+				c.Open()
+				c.Client("GET /api/v1/accounts?of=1 HTTP/1.1\r\nHost: bank.example\r\nUser-Agent: BankApp/5.2\r\nAccept: application/json\r\nCookie: a=b\r\n\r\n")
+			})
+			for i := range 450_000 {
+				for _, p := range asking {
+					l.send(from(p, asking[1], i))
+				}
+			}
+		},
+		func(t *testing.T, l *line, s *pipeline.Stats) {
+			assert.Positive(t, s.QueueOverflows)
+			assert.Equal(t, s.QueueOverflows, s.Transactions, "who finds no room to wait is handed over")
+			assert.Less(t, s.Transactions, uint64(250_000))
+			assert.Equal(t, 450_000, l.found)
+		},
+	}, {
 		"200,000 connections in TLS without a key", 1024,
 		func(l *line) {
 			for i := range 200_000 {
@@ -119,6 +190,16 @@ func abuseOfLayers(t *testing.T) []abuse {
 		},
 		func(t *testing.T, _ *line, s *pipeline.Stats) { assert.Zero(t, s.ConnectionsProxied) },
 	}}
+}
+
+// streaming is a connection on which a client says something in HTTP/2.
+func streaming(write func(s *framed)) []capture.Packet {
+	s := newFramed(true)
+	write(s)
+	return connection(func(c *script.Connection) {
+		c.Open()
+		c.Client(s.said())
+	})
 }
 
 // streamed feeds what a client says in HTTP/2, made beforehand.

@@ -239,7 +239,7 @@ func TestAbuse(t *testing.T) {
 		"a million requests that nobody answers", 64,
 		said(strings.Repeat("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1_000_000), ""),
 		func(t *testing.T, l *line, s *pipeline.Stats) {
-			assert.Positive(t, s.QueueOverflows)
+			assert.Positive(t, s.QueueOverflows, "of those that waited")
 			assert.Equal(t, 1_000_000, l.found)
 		},
 	}, {
@@ -277,6 +277,7 @@ func TestAbuse(t *testing.T) {
 			l.pipeline.Close()
 			closed := l.pipeline.Stats()
 			balance(t, &closed)
+			assert.Zero(t, l.pipeline.Charged(), "octets that were not given back")
 			t.Logf("%.1f times the usual; %d MiB", 5*float64(took)/float64(allowed(l)), used>>20)
 			if !raceDetector { // it slows some down more than others
 				assert.LessOrEqual(t, took, allowed(l), "CPU for what was carried")

@@ -220,11 +220,11 @@ func (s *shard) foreign(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, 
 	case like == expected, like == http1.Undecided:
 		return false
 	case like == http1.TLS:
-		s.secure(f, c, c.client)
-		s.decrypt(f, c, d, in, last)
+		s.secure(f, c, c.client, d, in, last)
 	case like == http1.HTTP2 && d == c.client, d != c.client && http2.Opens(in.Data):
-		s.turnToStreams(f, c)
-		s.readStreams(f, c, d, in, last)
+		if s.turnToStreams(f, c) {
+			s.readStreams(f, c, d, in, last)
+		}
 	default:
 		s.preface(f, c, in.Data)
 		in.Data = nil
@@ -326,6 +326,9 @@ func (s *shard) requestEnd(f *tcp.Flow, c *conn, p *http1.Parser, in *http1.Inpu
 		s.emit(f, c) // the response came first
 	case c.serverEnded:
 		s.giveUp(f, c)
+	case !s.waits(x):
+		s.giveUpEnded(f, c)
+		c.responsesLost = true
 	case !f.Seen(c.client.Other()):
 		f.SetDeadline(s.table.Clock() + oneWayWait)
 	}
@@ -469,8 +472,12 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 	}
 	upgraded, tx := x.flags&(reassembly.FlagUpgraded|reassembly.FlagTunnel), x.tx
 	s.extractor.Response(tx, &s.reader.Head, s.reader.Body)
-	if x.ended {
+	switch {
+	case x.ended:
 		s.emit(f, c)
+	case !s.waits(x):
+		s.refuse(f, c)
+		return
 	}
 	switch {
 	case upgraded&reassembly.FlagUpgraded != 0:

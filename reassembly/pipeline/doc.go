@@ -11,6 +11,13 @@
 // what is shed does not depend on the number of workers. Transactions hold no
 // view into packets.
 //
+// A flow's own share pays for HTTP/1. What a connection keeps beside is charged to
+// the shard's buffers: messages in parts, what TLS, HTTP/2, WebSockets and PROXY
+// headers need, and requests that wait for their response. Three quarters of them at
+// most go to what only waits: a connection that finds no room to be more than HTTP/1
+// is refused, and a request that finds none to wait is handed over without response;
+// both are counted.
+//
 // # Time and order
 //
 // The clock is the packets'. A transaction ends at the clock of the packet that

@@ -16,6 +16,7 @@ type exchange struct {
 	headEnd  uint32         // sequence number after its head
 	end      uint32         // sequence number after it, if ended
 	sequence int            // position on the connection
+	charge   int            // octets of tx that are charged to the budget
 	gap      int64
 	last     int64 // capture time of the last octet seen of its messages
 
@@ -51,12 +52,38 @@ func (w *worker) newExchange() *exchange {
 }
 
 // recycle takes back an exchange that no connection refers to.
-func (w *worker) recycle(x *exchange) {
+func (s *shard) recycle(x *exchange) {
+	s.budget.Give(x.charge)
 	*x = exchange{}
-	if len(w.spare) < 1024 {
-		w.spare = append(w.spare, x)
+	if len(s.spare) < 1024 {
+		s.spare = append(s.spare, x)
 	}
 }
+
+// waitCost is what a transaction that waits for the rest of its exchange is charged
+// beside its text, octets.
+const waitCost = 1280
+
+// waits charges a transaction that waits for the rest of its exchange, or says that
+// there is no room for it.
+func (s *shard) waits(x *exchange) bool {
+	q := &x.tx.Request
+	n := waitCost + 2*len(q.Target) + len(q.Referrer) + len(q.UserAgent) +
+		fieldCost*(len(q.Headers)+len(x.tx.Auth.SessionPresented))
+	for _, field := range q.Detail.Fields {
+		n += fieldCost + len(field[0]) + len(field[1])
+	}
+	if !s.admits(n - x.charge) {
+		s.stats.QueueOverflows++
+		return false
+	}
+	x.charge = n
+	return true
+}
+
+// fieldCost is what a header field of a transaction takes, or the hash of a token,
+// beside the octets of its value.
+const fieldCost = 40
 
 // extract makes the transaction of a request.
 func (s *shard) extract(f *tcp.Flow, c *conn, x *exchange, head *message.Head, body message.Body) {

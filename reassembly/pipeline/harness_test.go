@@ -57,6 +57,7 @@ func run(t testing.TB, config pipeline.Config, packets []capture.Packet, batch i
 	})
 	stats := p.Stats()
 	balance(t, &stats)
+	assert.Zero(t, p.Charged(), "octets that were not given back")
 	return all, stats
 }
 

@@ -13,12 +13,13 @@ type layers struct {
 	tls     *tls.Conn   // nil: not secured
 	http2   *http2.Conn // nil: not spoken
 	socket  *socket     // nil: no WebSocket
+	charge  int         // octets charged for what these fields don't charge themselves
 	waiting bool        // in HTTP/2, for a server that is not on the mirror
 	busy    bool        // a method of tls is being called
 	doubt   bool        // octets were lost under tls
 	begun   bool        // the server has begun to speak HTTP/2
 
-	preamble []byte        // of a PROXY protocol header that is not whole
+	preamble []byte        // a buffer of the worker: of a PROXY protocol header that is not whole
 	from     tcp.Direction // in which it came
 	proxied  bool          // one was read
 
@@ -27,12 +28,29 @@ type layers struct {
 	serverName string     // likewise
 }
 
-// over returns the layers of a connection, made if there are none.
-func (c *conn) over() *layers {
-	if c.layers == nil {
-		c.layers = new(layers)
+// layersCost is what layers are charged to the budget, octets: their own and those of
+// a JA4.
+const layersCost = 192
+
+// over returns the layers of a connection, made if there are none; nil if there is no
+// room for them.
+func (s *shard) over(c *conn) *layers {
+	if c.layers == nil && s.admits(layersCost) {
+		c.layers = &layers{charge: layersCost}
 	}
 	return c.layers
+}
+
+// admits charges what a connection takes while nothing is said, or says that there is
+// no room for it: a quarter of the budget is left to messages that are being read.
+func (s *shard) admits(octets int) bool {
+	return s.budget.Used()+octets <= s.config.shardBuffer()/4*3 && s.budget.Take(octets)
+}
+
+// refuse leaves a connection because there is no room for what it is.
+func (s *shard) refuse(f *tcp.Flow, c *conn) {
+	s.stats.ConnectionsRefused++
+	s.leave(f, c)
 }
 
 // releaseLayers gives back what the layers keep.
@@ -44,10 +62,14 @@ func (s *shard) releaseLayers(f *tcp.Flow, c *conn) {
 	}
 	if h := c.layers.http2; h != nil {
 		h.Close(s.frames, s.budget)
+		s.budget.Give(http2.ConnCost)
 		c.layers.http2 = nil
 	}
 	if t := c.layers.tls; t != nil && !c.layers.busy {
 		t.Close(s.records, s.budget, silence{})
+		s.budget.Give(tls.ConnCost)
 		c.layers.tls = nil
 	}
+	s.budget.Give(c.layers.charge)
+	c.layers.charge = 0
 }

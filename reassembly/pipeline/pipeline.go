@@ -9,6 +9,7 @@ import (
 	"offpath/reassembly/content"
 	"offpath/reassembly/http1"
 	"offpath/reassembly/http2"
+	"offpath/reassembly/internal/buffer"
 	"offpath/reassembly/tcp"
 	"offpath/reassembly/tls"
 	"offpath/reassembly/tls/quic"
@@ -86,6 +87,7 @@ type worker struct {
 	reader     *http1.Reader
 	frames     *http2.Reader
 	records    *tls.Reader
+	buffers    buffer.Pool
 	plain      inside // of the connection that is being decrypted
 	extractor  *content.Extractor
 	done       []*reassembly.Transaction

@@ -21,22 +21,34 @@ func (s *shard) passedOn(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input)
 	}
 	data := in.Data
 	if len(kept) > 0 {
-		data = append(kept, in.Data...)
+		var ok bool
+		if data, ok = s.buffers.Append(s.budget, kept, in.Data); !ok {
+			s.refuse(f, c)
+			return true
+		}
+		c.layers.preamble = data
 	}
 	h, n, verdict := proxyproto.Parse(data)
+	undecided := verdict == proxyproto.Undecided && len(data) <= proxyproto.MaxHeader
 	switch {
-	case verdict == proxyproto.Undecided && len(data) <= proxyproto.MaxHeader && s.budget.Take(len(in.Data)):
-		c.over().preamble, c.layers.from = data, d
+	case (undecided || verdict == proxyproto.Yes) && s.over(c) == nil:
+		s.refuse(f, c)
+		return true
+	case undecided:
 		if len(kept) == 0 {
-			c.layers.preamble = append([]byte(nil), data...)
+			var ok bool
+			if c.layers.preamble, ok = s.buffers.Append(s.budget, nil, data); !ok {
+				s.refuse(f, c)
+				return true
+			}
+			c.layers.from = d
 		}
 		in.Data = nil
 		return true
 	case verdict == proxyproto.Yes:
-		s.forgetPreamble(c)
 		s.stats.ConnectionsProxied++
 		f.SetClient(d)
-		c.over().proxied = true
+		c.layers.proxied = true
 		if p, trusted := s.passage(f, d); trusted && h.Source.IsValid() && !h.Local {
 			if s.proxies.disbelieved(p, s.table.Clock()) {
 				s.stats.ProxyHeadersDisbelieved++
@@ -44,6 +56,7 @@ func (s *shard) passedOn(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input)
 				c.layers.client = h.Source.Addr()
 			}
 		}
+		s.forgetPreamble(c)
 		taken := n - len(kept)
 		in.Data, in.Seq = in.Data[taken:], in.Seq+uint32(taken)
 		return len(in.Data) == 0
@@ -68,8 +81,8 @@ func (s *shard) passage(f *tcp.Flow, d tcp.Direction) (p passage, trusted bool) 
 
 // forgetPreamble gives back what was kept of a header.
 func (s *shard) forgetPreamble(c *conn) {
-	if c.layers != nil && len(c.layers.preamble) > 0 {
-		s.budget.Give(len(c.layers.preamble))
+	if c.layers != nil {
+		s.buffers.Release(s.budget, c.layers.preamble)
 		c.layers.preamble = nil
 	}
 }

@@ -16,28 +16,35 @@ func (s *shard) startsTLS(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input
 	if c.layers != nil && c.layers.tls != nil {
 		return false // TLS within TLS is not followed
 	}
+	client := d
 	switch tls.Looks(in.Data) {
 	case tls.ClientHello:
-		s.secure(f, c, d)
 	case tls.ServerHello:
-		s.secure(f, c, d.Other())
+		client = d.Other()
 	default:
 		return false
 	}
-	s.decrypt(f, c, d, in, last)
+	s.secure(f, c, client, d, in, last)
 	return true
 }
 
-// secure makes a connection one that is secured by TLS from here on.
-func (s *shard) secure(f *tcp.Flow, c *conn, client tcp.Direction) {
+// secure makes a connection one that is secured by TLS from here on, and reads the
+// input that shows it.
+func (s *shard) secure(f *tcp.Flow, c *conn, client, d tcp.Direction, in *http1.Input, last bool) {
 	s.stats.ConnectionsTLS++
+	l := s.over(c)
+	if l == nil || !s.admits(tls.ConnCost) {
+		s.refuse(f, c)
+		return
+	}
 	s.startOver(c)
 	f.SetClient(client)
 	c.client, c.oriented = client, true
 	c.parser[client.Other()].Answer()
 	c.heard = [2]bool{true, true} // what is decrypted begins where the peers began
 	c.prefaced, c.midstream = false, false
-	c.over().tls = new(tls.Conn)
+	l.tls = new(tls.Conn)
+	s.decrypt(f, c, d, in, last)
 }
 
 // decrypt takes octets of a secured connection.
@@ -102,11 +109,19 @@ func (i *inside) direction(client bool) tcp.Direction {
 
 // ClientHello takes what names the client's software: the first says it.
 func (i *inside) ClientHello(h *hello.Client) {
-	if l := i.conn.layers; l.ja4 == "" {
-		l.ja4, l.serverName = h.JA4(hello.TCP), string(h.ServerName)
+	l, kept := i.conn.layers, true
+	if l.ja4 == "" {
+		l.ja4 = h.JA4(hello.TCP)
+		if kept = i.shard.budget.Take(len(h.ServerName)); kept {
+			l.charge += len(h.ServerName)
+			l.serverName = string(h.ServerName)
+		}
 	}
 	if i.shard.config.Hellos {
 		i.shard.hello(i.flow, i.conn, h)
+	}
+	if !kept {
+		i.shard.refuse(i.flow, i.conn)
 	}
 }
 

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"net/netip"
+	"strings"
 
 	"offpath/reassembly"
 	"offpath/reassembly/http2"
@@ -13,7 +14,7 @@ import (
 // upgrade, or a stream of HTTP/2.
 type socket struct {
 	sides    [2]websocket.Counter // by http2.Side
-	request  string               // event.id of what asked for it
+	request  string               // event.id of what asked for it, which it shares with no other
 	client   netip.Addr           // of the same
 	sequence int                  // likewise
 	start    int64                // capture time of the answer, ns since the epoch
@@ -26,10 +27,10 @@ const socketCost = 512
 // openSocket begins to count a WebSocket that a transaction's answer has opened;
 // nil is returned if there is no room for it.
 func (s *shard) openSocket(tx *reassembly.Transaction, start int64) *socket {
-	if !s.budget.Take(socketCost) {
+	if !s.admits(socketCost) {
 		return nil
 	}
-	k := &socket{request: tx.ID, client: tx.Client, sequence: tx.Sequence, start: start, last: start}
+	k := &socket{request: strings.Clone(tx.ID), client: tx.Client, sequence: tx.Sequence, start: start, last: start}
 	k.sides[http2.Server].Server()
 	return k
 }
@@ -42,16 +43,21 @@ func (k *socket) read(side http2.Side, data []byte, time int64) {
 
 // turnToSocket makes a connection a WebSocket.
 func (s *shard) turnToSocket(f *tcp.Flow, c *conn, tx *reassembly.Transaction) {
+	l := s.over(c)
+	if l == nil {
+		s.refuse(f, c)
+		return
+	}
 	k := s.openSocket(tx, c.last)
 	if k == nil {
-		s.leave(f, c)
+		s.refuse(f, c)
 		return
 	}
 	client := c.client
 	s.endRequests(f, c)
 	s.startOver(c)
 	c.client, c.oriented, c.turned = client, true, true
-	c.over().socket = k
+	l.socket = k
 }
 
 // closeSocket books a WebSocket that has ended, and hands it over.

@@ -30,12 +30,13 @@ type Stats struct {
 	ResponsesUnsolicited uint64 // responses without a request that no loss explains
 	ResponsesAbandoned   uint64 // responses whose head could not be kept
 	Informational        uint64 // 1xx responses
-	QueueOverflows       uint64 // requests given up because too many waited for a response
+	QueueOverflows       uint64 // requests given up because too many waited for a response, or there was no room to
 
 	ConnectionsHTTP         uint64 // connections that spoke HTTP/1
 	ConnectionsTLS          uint64 // connections that are secured by TLS; see TLS for what was decrypted
 	ConnectionsHTTP2        uint64 // connections that spoke HTTP/2
 	ConnectionsOther        uint64 // connections left because they speak something else
+	ConnectionsRefused      uint64 // connections left because there was no room for what they speak
 	ConnectionsProxied      uint64 // connections that begin with a PROXY protocol header
 	ProxyHeadersDisbelieved uint64 // PROXY protocol headers from trusted proxies that are seen to send none
 
@@ -99,6 +100,7 @@ func (s *Stats) Add(o *Stats) {
 	s.ConnectionsTLS += o.ConnectionsTLS
 	s.ConnectionsHTTP2 += o.ConnectionsHTTP2
 	s.ConnectionsOther += o.ConnectionsOther
+	s.ConnectionsRefused += o.ConnectionsRefused
 	s.ConnectionsProxied += o.ConnectionsProxied
 	s.ProxyHeadersDisbelieved += o.ProxyHeadersDisbelieved
 	s.WebSockets += o.WebSockets

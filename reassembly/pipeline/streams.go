@@ -17,13 +17,20 @@ func (s *shard) asksForStreams() bool {
 	return message.EqualFold(value, "h2c")
 }
 
-// turnToStreams makes a connection one that speaks HTTP/2.
-func (s *shard) turnToStreams(f *tcp.Flow, c *conn) {
+// turnToStreams makes a connection one that speaks HTTP/2, or leaves it if there is no
+// room for that.
+func (s *shard) turnToStreams(f *tcp.Flow, c *conn) bool {
 	s.stats.ConnectionsHTTP2++
+	l := s.over(c)
+	if l == nil || !s.admits(http2.ConnCost) {
+		s.refuse(f, c)
+		return false
+	}
 	client := c.client
 	s.startOver(c)
 	c.client, c.oriented, c.spoken = client, true, true
-	c.over().http2 = new(http2.Conn)
+	l.http2 = new(http2.Conn)
+	return true
 }
 
 // joinsStreams turns to HTTP/2 if a segment of a connection whose beginning was
@@ -46,7 +53,9 @@ func (s *shard) joinsStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.In
 		c.client = d.Other()
 	}
 	f.SetClient(c.client)
-	s.turnToStreams(f, c)
+	if !s.turnToStreams(f, c) {
+		return true
+	}
 	c.midstream = true
 	if sought {
 		c.layers.http2.Seek(s.frames, s.budget, http2.Client)
@@ -65,11 +74,12 @@ func (s *shard) upgradeToStreams(f *tcp.Flow, c *conn, x *exchange) {
 	x.answered = false
 	x.informational = append(x.informational, s.reader.Head.Status)
 	s.endRequests(f, c)
-	s.turnToStreams(f, c)
-	c.turned = true
-	if stream := c.layers.http2.Upgrade(s.frames, s.budget, s.table.Clock(), x.head); stream != nil {
-		stream.User = x
-		return
+	if s.turnToStreams(f, c) {
+		c.turned = true
+		if stream := c.layers.http2.Upgrade(s.frames, s.budget, s.table.Clock(), x.head); stream != nil {
+			stream.User = x
+			return
+		}
 	}
 	x.broken = true
 	s.finish(f, c, x)
@@ -121,21 +131,35 @@ func (s *shard) readStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Inp
 	}
 }
 
-// call returns the exchange of the stream at hand, made if there is none.
+// settled is what a stream has of which nothing more is made: for want of room its
+// transaction was handed over as it stood, or given up.
+type settled struct{}
+
+// call returns the exchange of the stream at hand, made if there is none; nil if the
+// stream is settled.
 func (s *shard) call() *exchange {
-	x, _ := s.frames.Stream.User.(*exchange)
-	if x == nil {
-		x = s.newExchange()
-		x.sequence = -1
-		s.frames.Stream.User = x
+	switch user := s.frames.Stream.User.(type) {
+	case *exchange:
+		return user
+	case settled:
+		return nil
 	}
+	x := s.newExchange()
+	x.sequence = -1
+	s.frames.Stream.User = x
 	return x
 }
 
 func (s *shard) streamHead(f *tcp.Flow, c *conn) {
 	r := s.frames
 	x := s.call()
-	if r.Side == http2.Client {
+	switch {
+	case x == nil && r.Side == http2.Client:
+		s.stats.RequestsAbandoned++
+		return
+	case x == nil:
+		return
+	case r.Side == http2.Client:
 		x.first.Time = r.Message.First
 		s.count(c, x)
 		return
@@ -168,6 +192,9 @@ func (s *shard) count(c *conn, x *exchange) {
 func (s *shard) streamEnd(f *tcp.Flow, c *conn) {
 	r := s.frames
 	x := s.call()
+	if x == nil {
+		return
+	}
 	m := r.Message
 	x.gap += m.Gap
 	x.anomalies |= m.Anomalies
@@ -187,11 +214,20 @@ func (s *shard) streamEnd(f *tcp.Flow, c *conn) {
 			x.tx.Operation = procedure(x.tx.Request.Path)
 			grpc(x.tx, &m.RPC).RequestMessages = m.RPC.Messages
 		}
+		if !x.answered && !s.waits(x) {
+			r.Stream.User = settled{}
+			s.finish(f, c, x)
+		}
 		return
 	}
 	x.answered = true
 	if x.tx == nil { // the request has not ended
 		x.tx = reassembly.NewTransaction()
+		if !s.waits(x) {
+			s.forgo(x)
+			r.Stream.User = settled{}
+			return
+		}
 	}
 	s.extractor.Response(x.tx, &r.Head, r.Body)
 	if m.RPC.Is {
@@ -290,16 +326,21 @@ func (s *shard) streamClosed(f *tcp.Flow, c *conn) {
 	x, _ := user.(*exchange)
 	switch {
 	case x == nil:
-		return
 	case x.sequence >= 0 && x.ended:
 		if r.Reason == http2.ReasonReset && !x.answered {
 			x.anomalies |= reassembly.AnomalyResetInMessage
 		}
 		s.finish(f, c, x)
-		return
-	case x.sequence >= 0:
-		s.stats.RequestsAbandoned++
 	default:
+		s.forgo(x)
+	}
+}
+
+// forgo counts an exchange of which no transaction can be made.
+func (s *shard) forgo(x *exchange) {
+	if x.sequence >= 0 {
+		s.stats.RequestsAbandoned++
+	} else {
 		s.stats.ResponsesUnpaired++
 	}
 	s.recycle(x)

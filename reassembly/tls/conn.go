@@ -59,16 +59,18 @@ type half struct {
 	messages messages
 }
 
+// ConnCost is what the owner of a Conn charges to the budget for it, octets. What it
+// keeps beside, of a handshake, of keys and of records, it charges itself.
+const ConnCost = 1 << 10
+
 // Conn is one TLS connection. The zero value begins with the hellos.
-//
-// It is about 900 octets, and the state of a handshake while there is one; a
-// connection that is decrypted has the keys of both directions besides.
 type Conn struct {
 	half     [2]half
 	hs       *handshake // nil before and after
 	since    int64      // event time from which records wait; 0: none does
 	asked    uint64     // generation of the secrets that was looked through
 	arrivals uint32     // of records held, for their order
+	keys     int        // octets charged for keys
 	protocol string
 	version  uint16 // chosen by the server; 0: not known
 	suiteID  uint16 // likewise
@@ -174,8 +176,7 @@ func (c *Conn) settle(r *Reader, b Budget, out Consumer) {
 	}
 	client, server := &c.half[fromClient], &c.half[fromServer]
 	if client.proven && server.proven {
-		c.hs.drop(r, b)
-		c.hs = nil
+		c.dropHandshake(r, b)
 	}
 	switch {
 	case c.status >= Opaque:
@@ -247,8 +248,24 @@ func (c *Conn) drop(r *Reader, b Budget) {
 	for i := range c.half {
 		c.half[i].drop(r, b)
 	}
-	c.hs.drop(r, b)
-	c.hs = nil
+	c.dropHandshake(r, b)
+	b.Give(c.keys)
+	c.keys = 0
+}
+
+// afford charges the keys of so many directions, or says that there is no room for
+// them. They are charged until the connection is given up or ends.
+func (c *Conn) afford(b Budget, directions int) bool {
+	suite := c.suite()
+	more := directions*suite.Cost() - c.keys
+	if more <= 0 {
+		return true
+	}
+	if !b.Take(more) {
+		return false
+	}
+	c.keys += more
+	return true
 }
 
 func (h *half) drop(r *Reader, b Budget) {
@@ -290,6 +307,5 @@ func (c *Conn) offer(r *Reader, b Budget, i int, last bool, out Consumer) bool {
 		return true
 	}
 	h.refused = h.refused[:copy(h.refused, h.refused[n:])]
-	b.Give(n)
 	return false
 }

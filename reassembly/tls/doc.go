@@ -59,7 +59,8 @@
 //
 // Records within one segment are opened from there, into a buffer of the Reader;
 // records and hellos that span segments are copied, and so are those that wait:
-// all that is charged to the Budget. A hello is at most hello.MaxMessage octets,
+// all that is charged to the Budget, with what is kept of a handshake and the keys; the
+// Conn itself is charged by its owner. A hello is at most hello.MaxMessage octets,
 // and nothing is allocated by a length that is claimed. Opening a record
 // allocates nothing. A Conn that is Opaque holds nothing but itself.
 //

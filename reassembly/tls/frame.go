@@ -42,6 +42,10 @@ func (c *Conn) frame(r *Reader, b Budget, i int, in *Input, out Consumer) (rec r
 		n := min(len(body), length-len(h.part))
 		if n > 0 && !r.keep(b, &h.part, body[:n]) {
 			r.Stats.BudgetLost++
+			if !h.greeted {
+				c.opaque(r, b, ReasonBudget)
+				return rec, false
+			}
 			c.loseRecord(r, b, i, out)
 			return rec, false
 		}
@@ -109,7 +113,7 @@ func (c *Conn) recordLost(r *Reader, b Budget, i int, kind uint8, length int, ou
 	switch {
 	case legacy && h.opener == nil && !h.changed:
 		if kind == typeChangeCipherSpec {
-			h.change()
+			h.change(r, b)
 		}
 		return
 	case !legacy && kind != typeApplicationData:

@@ -1,7 +1,6 @@
 package tls
 
 import (
-	"bytes"
 	"crypto/rsa"
 
 	"offpath/reassembly/tls/hello"
@@ -32,8 +31,8 @@ type handshake struct {
 	// Up to TLS 1.2.
 	encryptThenMAC bool
 	extended       bool // extended master secret
-	offeredID      []byte
-	sessionID      []byte
+	offeredID      sessionID
+	sessionID      sessionID
 	offeredTicket  sessionKey
 	ticketOffered  bool
 	ticket         sessionKey // of the NewSessionTicket
@@ -53,17 +52,29 @@ type handshake struct {
 	transcript  [2][]byte       // messages of client, up to ClientKeyExchange, and server
 }
 
-// shake returns the handshake at hand.
-func (c *Conn) shake(r *Reader) *handshake {
-	if c.hs == nil && r.learns() {
+// handshakeCost is what a handshake is charged beside its transcript, octets.
+const handshakeCost = 512
+
+// shake returns the handshake at hand. It is nil if nothing can be made of it, or if
+// there is no room for it: then the connection is given up.
+func (c *Conn) shake(r *Reader, b Budget) *handshake {
+	if c.hs == nil && r.learns() && c.status < Opaque {
+		if !b.Take(handshakeCost) {
+			c.opaque(r, b, ReasonBudget)
+			return nil
+		}
 		c.hs = &handshake{transcribes: r.config.Keys != nil}
 	}
 	return c.hs
 }
 
-func (hs *handshake) drop(r *Reader, b Budget) {
-	if hs != nil {
+// dropHandshake gives back what is kept of a handshake.
+func (c *Conn) dropHandshake(r *Reader, b Budget) {
+	if hs := c.hs; hs != nil {
 		hs.forgetTranscript(r, b)
+		r.release(b, &hs.encrypted)
+		b.Give(handshakeCost)
+		c.hs = nil
 	}
 }
 
@@ -166,7 +177,7 @@ func (c *Conn) greetClient(r *Reader, b Budget, body []byte, out Consumer) {
 		out.ClientHello(m)
 	}
 	h.greeted, c.progress = true, true
-	hs := c.shake(r)
+	hs := c.shake(r, b)
 	switch {
 	case hs == nil:
 		return
@@ -176,15 +187,15 @@ func (c *Conn) greetClient(r *Reader, b Budget, body []byte, out Consumer) {
 		return
 	case again: // renegotiation (RFC 5246 section 7.4.1.1)
 		out.ClientHello(m)
-		hs.drop(r, b)
-		c.hs = &handshake{transcribes: r.config.Keys != nil}
-		hs = c.hs
+		hs.forgetTranscript(r, b)
+		r.release(b, &hs.encrypted)
+		*hs = handshake{transcribes: r.config.Keys != nil}
 		hs.transcribe(r, b, fromClient, []byte{messageClientHello, byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))})
 		hs.transcribe(r, b, fromClient, body)
 		c.half[fromClient].proven, c.half[fromServer].proven = false, false
 	}
 	hs.clientRandom, hs.haveClient = keylog.Random(m.Random), true
-	hs.offeredID = append(hs.offeredID[:0], m.SessionID[:min(len(m.SessionID), 32)]...)
+	hs.offeredID = sessionIDOf(m.SessionID)
 	if len(m.Ticket) > 0 {
 		hs.offeredTicket, hs.ticketOffered = sessionKeyOf(byTicket, m.Ticket), true
 	}
@@ -199,7 +210,7 @@ func (c *Conn) serverHello(r *Reader, b Budget, body []byte, out Consumer) {
 	c.progress = true
 	if m.Retry {
 		c.retried = true
-		if hs := c.shake(r); hs != nil {
+		if hs := c.shake(r, b); hs != nil {
 			hs.early = earlyRejected // RFC 8446 section 4.2.10
 		}
 		return
@@ -218,14 +229,24 @@ func (c *Conn) serverHello(r *Reader, b Budget, body []byte, out Consumer) {
 	if before != 0 && before != c.version { // no renegotiation changes it
 		c.doomed = ReasonProtocol
 	}
-	hs := c.shake(r)
+	hs := c.shake(r, b)
 	if hs == nil || hs.haveServer {
 		return
+	}
+	if c.doomed == ReasonNone {
+		directions := 2
+		if before != 0 { // a renegotiation: those in place live on until it ends
+			directions = 4
+		}
+		if !c.afford(b, directions) {
+			c.opaque(r, b, ReasonBudget)
+			return
+		}
 	}
 	hs.suite, _ = protection.ByID(m.Suite)
 	hs.serverRandom, hs.haveServer = m.Random, true
 	hs.encryptThenMAC, hs.extended = m.EncryptThenMAC, m.ExtendedMasterSecret
-	hs.sessionID = append(hs.sessionID[:0], m.SessionID[:min(len(m.SessionID), 32)]...)
+	hs.sessionID = sessionIDOf(m.SessionID)
 	if !hs.suite.RSA || !hs.extended {
 		hs.forgetTranscript(r, b)
 	}
@@ -249,6 +270,10 @@ func (c *Conn) doom(r *Reader, m *hello.Server) Reason {
 	return ReasonNone
 }
 
+// maxProtocol is the length of the longest name of a protocol that is kept, octets.
+// No registered one is longer.
+const maxProtocol = 32
+
 // protocolName makes a string of a protocol's name, without allocating for the
 // usual ones.
 func protocolName(name []byte) string {
@@ -257,6 +282,9 @@ func protocolName(name []byte) string {
 		return "h2"
 	case "http/1.1":
 		return "http/1.1"
+	}
+	if len(name) > maxProtocol {
+		return ""
 	}
 	return string(name)
 }
@@ -294,9 +322,11 @@ func (c *Conn) keyExchange(r *Reader, b Budget, body []byte, rest int) {
 	hs.exchanged, c.progress = true, true
 	if t := &hs.transcript[fromClient]; rest > 0 && rest <= len(*t) {
 		*t = (*t)[:len(*t)-rest]
-		b.Give(rest)
 	}
 	if r.config.Keys != nil && len(body) > 2 && int(body[0])<<8|int(body[1]) == len(body)-2 {
-		hs.encrypted = bytes.Clone(body[2:])
+		r.release(b, &hs.encrypted)
+		if !r.keep(b, &hs.encrypted, body[2:]) {
+			c.opaque(r, b, ReasonBudget)
+		}
 	}
 }

@@ -17,8 +17,8 @@ type heldRecord struct {
 }
 
 const (
-	// heldOverhead is what a record is charged beside its octets.
-	heldOverhead = 48
+	// heldOverhead is what a record that is held takes beside its octets.
+	heldOverhead = 40
 	// maxHeld is how many records a direction may hold.
 	maxHeld = 4096
 )
@@ -29,17 +29,30 @@ type held struct {
 	octets  []byte
 	first   int // record
 	from    int // octet
-	charged int
+	size    int // of the records with their octets
 }
 
 func (q *held) any() bool { return q.first < len(q.records) }
 
 func (q *held) drop(r *Reader, b Budget) {
-	if q.charged > 0 {
-		b.Give(q.charged)
-		r.Stats.Held -= uint64(q.charged)
-	}
+	r.Stats.Held -= uint64(q.size)
+	r.release(b, &q.octets)
+	b.Give(heldOverhead * cap(q.records))
 	*q = held{}
+}
+
+// room makes room for one more record, or says that there is none.
+func (q *held) room(b Budget) bool {
+	n := len(q.records)
+	if n < cap(q.records) {
+		return true
+	}
+	larger := max(8, 2*n)
+	if !b.Take(heldOverhead * (larger - n)) {
+		return false
+	}
+	q.records = append(make([]heldRecord, 0, larger), q.records...)
+	return true
 }
 
 // hold keeps a record until it can be processed, or gives up if that will never
@@ -63,15 +76,14 @@ func (c *Conn) hold(r *Reader, b Budget, i int, rec *record) {
 	}
 	q := &c.half[i].held
 	size := len(rec.Body) + heldOverhead
-	total := c.half[fromClient].held.charged + c.half[fromServer].held.charged
-	if len(q.records) >= maxHeld || total+size > r.config.Hold || !b.Take(size) {
+	total := c.half[fromClient].held.size + c.half[fromServer].held.size
+	if len(q.records) >= maxHeld || total+size > r.config.Hold || !q.room(b) || !r.keep(b, &q.octets, rec.Body) {
 		r.Stats.HoldLost++
 		c.holdLost(r, b, i, rec.Type, len(rec.Body))
 		return
 	}
-	q.charged += size
+	q.size += size
 	r.Stats.Held += uint64(size)
-	q.octets = append(q.octets, rec.Body...)
 	c.queue(q, heldRecord{start: rec.start, length: uint16(len(rec.Body)), version: rec.Version, kind: rec.Type})
 }
 
@@ -91,7 +103,7 @@ func (c *Conn) waitsForPeer(i int) bool {
 // holdLost notes that a record is missing among those that wait.
 func (c *Conn) holdLost(r *Reader, b Budget, i int, kind uint8, length int) {
 	q := &c.half[i].held
-	if len(q.records) >= 2*maxHeld {
+	if len(q.records) >= 2*maxHeld || !q.room(b) {
 		c.giveUp(r, b, i, ReasonBudget)
 		return
 	}

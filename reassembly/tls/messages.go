@@ -43,7 +43,10 @@ func (c *Conn) feed(r *Reader, b Budget, i int, data []byte, out Consumer) {
 		return
 	}
 	m.loose = false
-	c.shake(r).transcribe(r, b, i, data)
+	if !c.half[i].proven {
+		c.shake(r, b)
+	}
+	c.hs.transcribe(r, b, i, data)
 	for len(data) > 0 && c.reads(&c.half[i]) {
 		if m.left == 0 && m.have < messageHeader {
 			n := copy(m.header[m.have:], data)

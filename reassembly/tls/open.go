@@ -15,7 +15,7 @@ const (
 // open opens a record under the number and keys that it should have. If something
 // is missing before it, numbers further on and the keys that follow are tried: the
 // record itself proves which are right.
-func (c *Conn) open(r *Reader, i int, rec *record) (plain []byte, ok bool) {
+func (c *Conn) open(r *Reader, b Budget, i int, rec *record) (plain []byte, ok bool) {
 	h := &c.half[i]
 	window := 0
 	if h.doubt {
@@ -30,7 +30,7 @@ func (c *Conn) open(r *Reader, i int, rec *record) (plain []byte, ok bool) {
 			}
 		}
 	}
-	if !h.doubt || !c.following(r, i) {
+	if !h.doubt || !c.following(r, b, i) {
 		return nil, false
 	}
 	for k := 0; k <= window; k++ {
@@ -44,8 +44,8 @@ func (c *Conn) open(r *Reader, i int, rec *record) (plain []byte, ok bool) {
 }
 
 // following makes the keys after those in place, and reports whether there are
-// any.
-func (c *Conn) following(r *Reader, i int) bool {
+// any, and room for them.
+func (c *Conn) following(r *Reader, b Budget, i int) bool {
 	h, hs := &c.half[i], c.hs
 	if h.next != nil {
 		return true
@@ -56,6 +56,9 @@ func (c *Conn) following(r *Reader, i int) bool {
 		}
 		h.next = hs.openers[i]
 		return true
+	}
+	if !c.afford(b, 4) {
+		return false
 	}
 	suite := c.suite()
 	if h.epoch == epochApplication {

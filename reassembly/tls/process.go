@@ -82,7 +82,7 @@ func (c *Conn) processLegacy(r *Reader, b Budget, i int, rec *record, out Consum
 	}
 	if h.doubt && rec.Type != typeChangeCipherSpec && c.derive(r) {
 		// The ChangeCipherSpec may be what is missing: then it authenticates.
-		if plain, ok := c.open(r, i, rec); ok {
+		if plain, ok := c.open(r, b, i, rec); ok {
 			c.unwrap(r, b, i, plain, rec, out)
 			return true
 		}
@@ -91,7 +91,7 @@ func (c *Conn) processLegacy(r *Reader, b Budget, i int, rec *record, out Consum
 	case typeHandshake:
 		c.feed(r, b, i, rec.Body, out)
 	case typeChangeCipherSpec:
-		h.change()
+		h.change(r, b)
 	case typeAlert:
 		c.plainAlert(r, b, rec.Body)
 	case typeApplicationData:
@@ -103,8 +103,9 @@ func (c *Conn) processLegacy(r *Reader, b Budget, i int, rec *record, out Consum
 }
 
 // change notes a ChangeCipherSpec: the next record is under the new keys.
-func (h *half) change() {
+func (h *half) change(r *Reader, b Budget) {
 	h.changed, h.seq = true, 0
+	r.release(b, &h.messages.body)
 	h.messages = messages{}
 }
 
@@ -126,7 +127,7 @@ func (c *Conn) plainAlert(r *Reader, b Budget, body []byte) {
 
 // protected opens a record and deals with its content.
 func (c *Conn) protected(r *Reader, b Budget, i int, rec *record, out Consumer) {
-	plain, ok := c.open(r, i, rec)
+	plain, ok := c.open(r, b, i, rec)
 	if !ok {
 		c.unopened(r, b, i, rec, out)
 		return
@@ -165,7 +166,7 @@ func (c *Conn) content(r *Reader, b Budget, i int, kind uint8, plain []byte, rec
 		c.feed(r, b, i, plain, out)
 	case typeChangeCipherSpec:
 		if c.version != hello.VersionTLS13 {
-			h.change()
+			h.change(r, b)
 		}
 	case typeAlert:
 		if len(plain) != 2 || plain[1] == alertCanceled || plain[0] == alertWarning && plain[1] != alertCloseNotify {

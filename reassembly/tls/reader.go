@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"offpath/reassembly/internal/buffer"
 	"offpath/reassembly/tls/hello"
 	"offpath/reassembly/tls/keylog"
 )
@@ -22,7 +23,8 @@ type Reader struct {
 	server hello.Server
 	out    Plain
 	plain  []byte // content of the record at hand
-	free   [][]byte
+
+	buffers buffer.Pool
 
 	leaves map[sessionKey]*rsa.PrivateKey // by hash of the certificate; nil: not ours
 }
@@ -49,43 +51,15 @@ func (r *Reader) Learn(lines []byte) {
 // learns reports whether there may be a secret for some connection.
 func (r *Reader) learns() bool { return r.config.Secrets != nil || r.config.Keys != nil }
 
-// maxFree and maxFreeOctets bound the buffers that are kept for the next use.
-const (
-	maxFree       = 64
-	maxFreeOctets = 64 << 10
-)
-
-// buffer returns an empty buffer.
-func (r *Reader) buffer() []byte {
-	if n := len(r.free); n > 0 {
-		b := r.free[n-1]
-		r.free = r.free[:n-1]
-		return b
-	}
-	return make([]byte, 0, 1<<10)
-}
-
 // keep appends to a buffer of this Reader, or says that there is no room.
-func (r *Reader) keep(b Budget, buf *[]byte, data []byte) bool {
-	if !b.Take(len(data)) {
-		return false
-	}
-	if *buf == nil {
-		*buf = r.buffer()
-	}
-	*buf = append(*buf, data...)
-	return true
+func (r *Reader) keep(b Budget, buf *[]byte, data []byte) (ok bool) {
+	*buf, ok = r.buffers.Append(b, *buf, data)
+	return ok
 }
 
-// release gives back a buffer and what it was charged.
+// release gives a buffer back; nil is none.
 func (r *Reader) release(b Budget, buf *[]byte) {
-	if *buf == nil {
-		return
-	}
-	b.Give(len(*buf))
-	if len(r.free) < maxFree && cap(*buf) <= maxFreeOctets {
-		r.free = append(r.free, (*buf)[:0])
-	}
+	r.buffers.Release(b, *buf)
 	*buf = nil
 }
 

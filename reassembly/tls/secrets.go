@@ -205,8 +205,8 @@ func (c *Conn) resumed(r *Reader) (m master, ok bool) {
 			return m, true
 		}
 	}
-	if len(hs.sessionID) > 0 && bytes.Equal(hs.sessionID, hs.offeredID) {
-		return r.config.Sessions.get(sessionKeyOf(bySessionID, hs.sessionID))
+	if hs.sessionID.n > 0 && hs.sessionID == hs.offeredID {
+		return r.config.Sessions.get(sessionKeyOf(bySessionID, hs.sessionID.bytes()))
 	}
 	return m, false
 }
@@ -242,8 +242,8 @@ func (c *Conn) remember(r *Reader) {
 	if r.config.Sessions == nil || hs == nil || !hs.haveMaster || !c.half[fromClient].proven && !c.half[fromServer].proven {
 		return
 	}
-	if len(hs.sessionID) > 0 {
-		r.config.Sessions.put(sessionKeyOf(bySessionID, hs.sessionID), &hs.master)
+	if hs.sessionID.n > 0 {
+		r.config.Sessions.put(sessionKeyOf(bySessionID, hs.sessionID.bytes()), &hs.master)
 	}
 	if hs.ticketIssued {
 		r.config.Sessions.put(hs.ticket, &hs.master)

@@ -51,7 +51,7 @@ func (c *Conn) sought(r *Reader, b Budget, i int, in *Input, out Consumer) {
 	}
 	for c.reads(h) {
 		n := c.candidate(h.seek.octets)
-		c.passOver(b, h, n)
+		c.passOver(h, n)
 		r.Stats.SoughtOctets += uint64(n)
 		octets := h.seek.octets
 		if h.seek.passed > maxSought || h.seek.tries > maxTries {
@@ -76,7 +76,7 @@ func (c *Conn) sought(r *Reader, b Budget, i int, in *Input, out Consumer) {
 				return
 			}
 			h.seek.tries++
-			c.passOver(b, h, 1)
+			c.passOver(h, 1)
 			continue
 		}
 		h.seek = seek{tries: h.seek.tries, before: h.seek.before[:0]}
@@ -89,14 +89,13 @@ func (c *Conn) sought(r *Reader, b Budget, i int, in *Input, out Consumer) {
 }
 
 // passOver goes beyond n of the octets at hand.
-func (c *Conn) passOver(b Budget, h *half, n int) {
+func (c *Conn) passOver(h *half, n int) {
 	s := &h.seek
 	if n > 0 && h.opener != nil {
 		s.before = append(s.before, s.octets[max(0, n-maxBefore):n]...)
 		s.before = s.before[:copy(s.before, s.before[max(0, len(s.before)-maxBefore):])]
 	}
 	s.octets = s.octets[:copy(s.octets, s.octets[n:])]
-	b.Give(n)
 	s.missed += int64(n)
 	s.passed += int64(n)
 }
@@ -153,7 +152,7 @@ func (c *Conn) resume(r *Reader, b Budget, i int, rec *record, out Consumer) boo
 		c.giveUp(r, b, i, ReasonGap)
 		return false
 	}
-	plain, ok := c.open(r, i, rec)
+	plain, ok := c.open(r, b, i, rec)
 	if !ok {
 		h.seq = before
 		return false

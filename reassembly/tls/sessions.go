@@ -11,6 +11,19 @@ type sessionKey [sha256.Size]byte
 
 type master [48]byte
 
+// sessionID is a session id as it was sent (RFC 5246 section 7.4.1.2).
+type sessionID struct {
+	octets [32]byte
+	n      uint8
+}
+
+func sessionIDOf(id []byte) (s sessionID) {
+	s.n = uint8(copy(s.octets[:], id))
+	return s
+}
+
+func (s *sessionID) bytes() []byte { return s.octets[:s.n] }
+
 // The kinds of names that a session goes by.
 const (
 	bySessionID = 'i'

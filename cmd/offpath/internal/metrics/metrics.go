@@ -205,6 +205,7 @@ func (w writer) pipeline(s pipeline.Stats) {
 	w.counter("offpath_connections_total", connections, s.ConnectionsTLS, "protocol", "tls")
 	w.counter("offpath_connections_total", connections, s.ConnectionsHTTP2, "protocol", "http2")
 	w.counter("offpath_connections_total", connections, s.ConnectionsOther, "protocol", "other")
+	w.counter("offpath_connections_refused_total", "Connections not read on because there was no room for what they speak.", s.ConnectionsRefused)
 	w.counter("offpath_connections_proxied_total", "Connections that begin with a PROXY protocol header.", s.ConnectionsProxied)
 	w.counter("offpath_proxy_headers_disbelieved_total", "PROXY protocol headers from trusted proxies that are seen to send none.", s.ProxyHeadersDisbelieved)
 	w.counter("offpath_connections_upgraded_total", "Connections that turned from HTTP/1 to another protocol.", s.ConnectionsUpgraded)

@@ -41,7 +41,7 @@ func everything() Books {
 
 // reassembled is what a pipeline may have counted.
 func reassembled() (s pipeline.Stats) {
-	s.ConnectionsTLS, s.ConnectionsProxied, s.ProxyHeadersDisbelieved = 9, 4, 8
+	s.ConnectionsTLS, s.ConnectionsProxied, s.ProxyHeadersDisbelieved, s.ConnectionsRefused = 9, 4, 8, 6
 	s.HTTP.Requests, s.HTTP2.Requests = 10, 20
 	s.HTTP2.StreamsClosed, s.HTTP2.StreamsEvicted, s.HTTP2.StreamsExpired = 6, 1, 2
 	s.TLS.Decrypted = 3
@@ -71,6 +71,7 @@ func TestTheBooksOfEveryStageAreShown(t *testing.T) {
 		"offpath_queue_shed_total":                             1,
 		"offpath_connections_total,protocol=tls":               9,
 		"offpath_connections_proxied_total":                    4,
+		"offpath_connections_refused_total":                    6,
 		"offpath_proxy_headers_disbelieved_total":              8,
 		"offpath_http_messages_total,kind=request":             30,
 		"offpath_http2_streams_closed_total,reason=ended":      3,

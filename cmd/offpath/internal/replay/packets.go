@@ -110,6 +110,7 @@ func (p *packets) losses() []loss {
 		loss{"header fields of HTTP/2 not known", r.HTTP2.FieldsUnknown},
 		loss{"responses without their requests", r.ResponsesUnpaired + r.ResponsesUnsolicited},
 		loss{"messages given up for want of room", r.RequestsAbandoned + r.ResponsesAbandoned + r.QueueOverflows},
+		loss{"connections not read on for want of room", r.ConnectionsRefused},
 		loss{"connections evicted", r.TCP.FlowsClosed[tcp.ReasonEvicted]},
 		loss{"connections encrypted (TLS), without a key", withoutKey},
 		loss{"connections encrypted (TLS), not readable", secured - min(secured, r.TLS.Decrypted+withoutKey)},

@@ -31,6 +31,18 @@ type Suite struct {
 	mac  crypto.Hash // of CBC and stream suites
 }
 
+// Cost is what an Opener takes of memory at most, with the secret that it is made
+// of, in octets.
+func (s *Suite) Cost() int {
+	switch s.bulk {
+	case rc4Stream:
+		return 3 << 10
+	case aesCBC, tripleDES:
+		return 9 << 8
+	}
+	return 9 << 7
+}
+
 // ByID returns the suite with a number of the IANA registry TLS Cipher Suites;
 // ok is false if records under it can't be opened.
 func ByID(id uint16) (s Suite, ok bool) {
