@@ -3,8 +3,9 @@
 //
 // A [Source] (a capture file in capture/pcapfile, a live ring in
 // capture/afpacket) delivers packets, already decoded by capture/decode, in
-// batches per worker. A worker owns the shards that its packets fall into and
-// is the only one to touch them: nothing behind a batch needs a lock.
+// batches per worker. A worker gets all packets of a flow, and of a capture file all
+// of a shard, and is the only one to touch what is kept of them: nothing behind a
+// batch needs a lock.
 //
 // Memory: every slice of a [Packet] is a view into the source's buffers (a
 // kernel ring block, a part of a file, a datagram put together from fragments)
@@ -187,7 +188,7 @@ type Packet struct {
 	WireLen int // octets of the frame on the wire; more than len(Data) if the snap length cut it
 	Link    LinkType
 	Iface   uint16 // index of the interface within the source
-	Shard   uint8  // symmetric hash of innermost addresses and ports
+	Shard   uint8  // symmetric, keyed hash of innermost addresses and ports
 
 	Disposition Disposition
 	Wrapping    Wrapping

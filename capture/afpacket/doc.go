@@ -5,15 +5,16 @@
 //
 // Each worker has one ring on each interface. The rings of an interface are a
 // fanout group, in which the eBPF program of package bpf gives both directions
-// of a connection to the same worker: that of number shard % workers, as the
-// reader of a capture file does. Where eBPF can't be loaded the kernel's flow
+// of a connection to the same worker: that of number [decode.Shard] % workers. The
+// program has no key, so Packet.Shard, which has one, says nothing of the worker: each
+// has flows of all shards. Where eBPF can't be loaded the kernel's flow
 // hash takes its place ([Source.Steering] says so): it keeps connections
 // together too, but divides them otherwise.
 //
 // The kernel looks at the outermost packet. Connections inside tunnels, and
 // datagrams in IP fragments, which go by their addresses alone, may come to a
 // worker that is not theirs: it decodes them, puts fragments together, and hands
-// a copy over to the worker of their shard, in batches, through an inbox of 16
+// a copy over to the worker that the program would have chosen, in batches, through an inbox of 16
 // MiB each; what doesn't fit is dropped and counted (HandOverDrops). So all
 // packets of a connection meet, whatever they are wrapped in. A packet that was
 // handed over takes the clock of the worker that gets it, a few milliseconds

@@ -6,6 +6,7 @@ import (
 
 	"offpath/capture"
 	"offpath/capture/afpacket/internal/tpacket"
+	"offpath/capture/decode"
 )
 
 const (
@@ -94,7 +95,7 @@ func (w *worker) handOver(p *capture.Packet) bool {
 	if len(w.peers) < 2 || p.Disposition != capture.DispositionTCP || w.method == MethodHash && !inTunnel(p) {
 		return false
 	}
-	owner := int(p.Shard) % len(w.peers)
+	owner := int(decode.Shard(p.Src, p.Dst, p.SrcPort, p.DstPort)) % len(w.peers)
 	if owner == w.index {
 		return false
 	}

@@ -50,6 +50,10 @@ type Options struct {
 	// around a tunnel being in one of them; none means all.
 	Tunnels []netip.Prefix
 
+	// Secret keys the division of flows into shards; empty means decode.Shard. To
+	// which worker they go does not depend on it.
+	Secret []byte
+
 	// HashSteering distributes connections by the kernel's flow hash without
 	// trying to load the eBPF program.
 	HashSteering bool

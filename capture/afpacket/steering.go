@@ -13,7 +13,7 @@ type Method string
 
 const (
 	MethodSingle Method = "single" // one worker gets all
-	MethodEBPF   Method = "ebpf"   // worker = shard % workers
+	MethodEBPF   Method = "ebpf"   // worker = decode.Shard % workers
 	MethodHash   Method = "hash"   // the kernel's symmetric flow hash
 )
 

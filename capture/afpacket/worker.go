@@ -70,7 +70,7 @@ type input struct {
 }
 
 func newWorker(index int, o *Options, ifaces []*iface) (*worker, error) {
-	w := &worker{index: index, decoder: decode.New(decode.Memory/o.Workers, o.Tunnels...)}
+	w := &worker{index: index, decoder: decode.New(decode.Memory/o.Workers, o.Secret, o.Tunnels...)}
 	rings := make([]*tpacket.Ring, len(ifaces))
 	for n, i := range ifaces {
 		rings[n] = i.rings[index]

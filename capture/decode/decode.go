@@ -57,18 +57,27 @@ import (
 )
 
 // A Decoder reads frames for one goroutine. The zero value puts no fragments
-// together: they are DispositionFragment, each by itself.
+// together: they are DispositionFragment, each by itself; and its shards are those
+// of [Shard].
 type Decoder struct {
 	defragmenter *defragmenter
 	tunnels      []netip.Prefix // whose tunnels are read; nil: all
+	keyed        bool           // key is set
+	key          shardKey
 }
 
 // New returns a Decoder that keeps fragments of unfinished datagrams in the
 // given number of octets, at least MinMemory. When they don't suffice, the
-// datagram that was begun first is given up. Tunnels in IP are read if both
-// addresses around them are in the given networks; without any, all are.
-func New(memory int, tunnels ...netip.Prefix) *Decoder {
-	return &Decoder{defragmenter: newDefragmenter(max(memory, MinMemory)), tunnels: tunnels}
+// datagram that was begun first is given up. What shard a flow falls into depends
+// on a secret, so that nobody outside can aim at one; if that is empty, it is the
+// one of [Shard]. Tunnels in IP are read if both addresses around them are in the
+// given networks; without any, all are.
+func New(memory int, secret []byte, tunnels ...netip.Prefix) *Decoder {
+	d := &Decoder{defragmenter: newDefragmenter(max(memory, MinMemory)), tunnels: tunnels}
+	if len(secret) > 0 {
+		d.keyed, d.key = true, newShardKey(secret)
+	}
+	return d
 }
 
 // Fragments returns the books of fragments. It is to be called from the

@@ -291,7 +291,7 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 	for _, s := range []string{macs + "0800" + ip4 + hello, macs + "8100 0001 86dd" + ip6 + hello, macs + "0806"} {
 		data := unhex(t, s)
 		p := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
-		d := New(MinMemory)
+		d := New(MinMemory, nil)
 		assert.Zero(t, testing.AllocsPerRun(1000, func() { d.Decode(&p) }))
 	}
 }
@@ -311,7 +311,7 @@ func BenchmarkDecode(b *testing.B) {
 			p := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
-			d := New(MinMemory)
+			d := New(MinMemory, nil)
 			for b.Loop() {
 				d.Decode(&p)
 			}

@@ -102,7 +102,7 @@ func TestADatagramCutAnyhowIsThePacketThatWasCut(t *testing.T) {
 			continue // not cut at all
 		}
 		rng.Shuffle(len(frames), func(i, j int) { frames[i], frames[j] = frames[j], frames[i] })
-		d := New(MinMemory)
+		d := New(MinMemory, nil)
 		payloads, packets := see(d, at(1, frames...)...)
 		require.NotEmpty(t, payloads)
 		for _, got := range payloads { // twice if every part came twice
@@ -226,7 +226,7 @@ func TestFragmentsOfADatagram(t *testing.T) {
 	for _, tt := range tests {
 		for version, sights := range tt.sights {
 			t.Run(tt.name+", "+version, func(t *testing.T) {
-				d := New(MinMemory)
+				d := New(MinMemory, nil)
 				payloads, packets := see(d, sights...)
 				d.Flush()
 				assert.Equal(t, tt.want.payloads, payloads)
@@ -253,7 +253,7 @@ func TestFragmentsThatNoHostTakesAreMalformed(t *testing.T) {
 		"without an octet, IPv6":                          fragment6(t, 6, 1, 64, false, nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := New(MinMemory)
+			d := New(MinMemory, nil)
 			_, packets := see(d, sight{frame: frame})
 			assert.Equal(t, capture.DispositionMalformed, packets[0].Disposition)
 			assert.Empty(t, d.defragmenter.table)
@@ -279,7 +279,7 @@ func TestFragmentsInAndOfTunnels(t *testing.T) {
 			frames = append(frames, plain(protocolIPv6, f))
 		}
 	}
-	d := New(MinMemory)
+	d := New(MinMemory, nil)
 	payloads, packets := see(d, at(0, frames...)...)
 	assert.Equal(t, []string{text}, payloads)
 	assert.EqualValues(t, 3, d.Fragments().Whole)
@@ -289,7 +289,7 @@ func TestFragmentsInAndOfTunnels(t *testing.T) {
 
 func TestADatagramMadeOfFragmentsHasNoFragmentHeader(t *testing.T) {
 	inside := fragment6(t, 6, 2, 0, true, make([]byte, 64))[40:]
-	_, packets := see(New(MinMemory), at(0,
+	_, packets := see(New(MinMemory, nil), at(0,
 		fragment6(t, protocolFragment, 1, 0, true, inside[:64]), fragment6(t, protocolFragment, 1, 64, false, inside[64:]))...)
 	assert.Equal(t, capture.DispositionMalformed, packets[1].Disposition)
 }
@@ -297,7 +297,7 @@ func TestADatagramMadeOfFragmentsHasNoFragmentHeader(t *testing.T) {
 // A million unfinished datagrams of one source, and as many of others: memory
 // stays within the bound, and the one source does not push out the others.
 func TestUnfinishedDatagramsStayWithinTheirMemory(t *testing.T) {
-	d := New(MinMemory)
+	d := New(MinMemory, nil)
 	frame := fragment4(t, 6, 0, 0, true, make([]byte, 64))
 	victim := segment(t, "victim")
 	see(d, sight{frame: func() []byte {

@@ -28,17 +28,17 @@ const (
 )
 
 // gre reads a GRE header of either version.
-func (d *Decoder) gre(p *capture.Packet, words uint32, b []byte, size int) capture.Disposition {
+func (d *Decoder) gre(p *capture.Packet, b []byte, size int) capture.Disposition {
 	if size < 4 {
-		return other(p, words, capture.DispositionMalformed)
+		return d.other(p, capture.DispositionMalformed)
 	}
 	if len(b) < 4 {
-		return other(p, words, capture.DispositionTruncated)
+		return d.other(p, capture.DispositionTruncated)
 	}
 	flags, protocol := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	header := 4
 	if flags&greRouting != 0 || flags&greVersion > 1 {
-		return other(p, words, capture.DispositionNotTCP)
+		return d.other(p, capture.DispositionNotTCP)
 	}
 	if flags&greChecksum != 0 {
 		header += 4
@@ -54,24 +54,24 @@ func (d *Decoder) gre(p *capture.Packet, words uint32, b []byte, size int) captu
 			header += 4
 		}
 		if protocol != grePPP {
-			return other(p, words, capture.DispositionNotTCP)
+			return d.other(p, capture.DispositionNotTCP)
 		}
 	}
 	b, size = skip(b, header), size-header
 	switch {
 	case size < 0:
-		return other(p, words, capture.DispositionMalformed)
+		return d.other(p, capture.DispositionMalformed)
 	case size == 0: // a keepalive or an acknowledgement
-		return other(p, words, capture.DispositionNotTCP)
+		return d.other(p, capture.DispositionNotTCP)
 	}
 	switch protocol {
 	case greERSPAN:
-		return d.erspan(p, words, flags, b, size)
+		return d.erspan(p, flags, b, size)
 	case greERSPAN3:
-		return d.erspan3(p, words, b, size)
+		return d.erspan3(p, b, size)
 	}
 	if !push(p, capture.EncapsulationGRE) {
-		return other(p, words, capture.DispositionMalformed)
+		return d.other(p, capture.DispositionMalformed)
 	}
 	switch {
 	case protocol == grePPP:
@@ -97,25 +97,25 @@ const (
 
 // erspan reads type I, which is the mirrored frame at once, or type II, whose
 // header of 8 octets shows by the GRE sequence number.
-func (d *Decoder) erspan(p *capture.Packet, words uint32, flags uint16, b []byte, size int) capture.Disposition {
+func (d *Decoder) erspan(p *capture.Packet, flags uint16, b []byte, size int) capture.Disposition {
 	if flags&greSequence == 0 {
 		if !push(p, capture.EncapsulationERSPAN1) {
-			return other(p, words, capture.DispositionMalformed)
+			return d.other(p, capture.DispositionMalformed)
 		}
 		return d.ethernet(p, b, size)
 	}
 	if len(b) < 8 {
-		return other(p, words, capture.DispositionTruncated)
+		return d.other(p, capture.DispositionTruncated)
 	}
 	switch b[0] >> 4 {
 	case erspanVersion2:
 	case erspanVersion3: // under the number of type II, as some switches have it
-		return d.erspan3(p, words, b, size)
+		return d.erspan3(p, b, size)
 	default:
-		return other(p, words, capture.DispositionMalformed)
+		return d.other(p, capture.DispositionMalformed)
 	}
 	if !push(p, capture.EncapsulationERSPAN2) {
-		return other(p, words, capture.DispositionMalformed)
+		return d.other(p, capture.DispositionMalformed)
 	}
 	return d.ethernet(p, skip(b, 8), size-8)
 }
@@ -129,12 +129,12 @@ const (
 )
 
 // erspan3 reads type III: 12 octets and the platform-specific header.
-func (d *Decoder) erspan3(p *capture.Packet, words uint32, b []byte, size int) capture.Disposition {
+func (d *Decoder) erspan3(p *capture.Packet, b []byte, size int) capture.Disposition {
 	if len(b) < 12 {
-		return other(p, words, capture.DispositionTruncated)
+		return d.other(p, capture.DispositionTruncated)
 	}
 	if b[0]>>4 != erspanVersion3 || !push(p, capture.EncapsulationERSPAN3) {
-		return other(p, words, capture.DispositionMalformed)
+		return d.other(p, capture.DispositionMalformed)
 	}
 	last := binary.BigEndian.Uint16(b[10:])
 	b, size = b[12:], size-12
@@ -147,5 +147,5 @@ func (d *Decoder) erspan3(p *capture.Packet, words uint32, b []byte, size int) c
 	case erspanIP:
 		return d.raw(p, 0, b, size)
 	}
-	return other(p, words, capture.DispositionNotTCP)
+	return d.other(p, capture.DispositionNotTCP)
 }

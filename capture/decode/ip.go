@@ -40,10 +40,8 @@ func (d *Decoder) ipv4(p *capture.Packet, b []byte, size int) capture.Dispositio
 	if h[0]>>4 != 4 || header < 20 {
 		return capture.DispositionMalformed
 	}
-	src, dst := binary.BigEndian.Uint32(h[12:]), binary.BigEndian.Uint32(h[16:])
 	p.IPVersion = 4
-	p.Src, p.Dst = mapped(src), mapped(dst)
-	words := src ^ dst
+	p.Src, p.Dst = mapped(binary.BigEndian.Uint32(h[12:])), mapped(binary.BigEndian.Uint32(h[16:]))
 
 	// Segmentation offload leaves the length 0 in what the sending host
 	// captures, and Linux does so for packets above 64 KiB (BIG TCP).
@@ -51,22 +49,22 @@ func (d *Decoder) ipv4(p *capture.Packet, b []byte, size int) capture.Dispositio
 		size = length
 	}
 	if size < header {
-		return other(p, words, capture.DispositionMalformed)
+		return d.other(p, capture.DispositionMalformed)
 	}
 	if len(b) < header {
-		return other(p, words, capture.DispositionTruncated)
+		return d.other(p, capture.DispositionTruncated)
 	}
 	if binary.BigEndian.Uint16(h[6:])&0x3fff != 0 { // more fragments, or an offset
-		return d.ipv4Fragment(p, words, h, b[header:], size-header)
+		return d.ipv4Fragment(p, h, b[header:], size-header)
 	}
 	if h[9] == protocolTCP {
-		return tcp(p, words, b[header:], size-header)
+		return d.tcp(p, b[header:], size-header)
 	}
-	return d.payload(p, words, h[9], b[header:], size-header, false)
+	return d.payload(p, h[9], b[header:], size-header, false)
 }
 
 // ipv4Fragment takes the fragment of header h and payload b.
-func (d *Decoder) ipv4Fragment(p *capture.Packet, words uint32, h, b []byte, size int) capture.Disposition {
+func (d *Decoder) ipv4Fragment(p *capture.Packet, h, b []byte, size int) capture.Disposition {
 	field := binary.BigEndian.Uint16(h[6:])
 	protocol := h[9]
 	whole, disposition := d.fragment(p, datagramKey{
@@ -75,9 +73,9 @@ func (d *Decoder) ipv4Fragment(p *capture.Packet, words uint32, h, b []byte, siz
 		offset: int(field&0x1fff) * 8, size: size, more: field&0x2000 != 0, next: protocol, octets: b[:min(size, len(b))],
 	})
 	if whole.size == 0 {
-		return other(p, words, disposition)
+		return d.other(p, disposition)
 	}
-	return d.payload(p, words, protocol, whole.octets, whole.size, true)
+	return d.payload(p, protocol, whole.octets, whole.size, true)
 }
 
 // ipv6 reads the IPv6 header (RFC 8200).
@@ -94,9 +92,6 @@ func (d *Decoder) ipv6(p *capture.Packet, b []byte, size int) capture.Dispositio
 	}
 	p.IPVersion = 6
 	p.Src, p.Dst = capture.Addr(h[8:24]), capture.Addr(h[24:40])
-	x := binary.BigEndian.Uint64(h[8:]) ^ binary.BigEndian.Uint64(h[16:]) ^
-		binary.BigEndian.Uint64(h[24:]) ^ binary.BigEndian.Uint64(h[32:])
-	words := uint32(x>>32) ^ uint32(x)
 
 	// Length 0 is a jumbogram, whose option says the length, or segmentation
 	// offload as in IPv4.
@@ -106,20 +101,20 @@ func (d *Decoder) ipv6(p *capture.Packet, b []byte, size int) capture.Dispositio
 	} else if h[6] == protocolHopByHop {
 		if n, found := jumboLength(b); found {
 			if n <= 0xffff || n > size {
-				return other(p, words, capture.DispositionMalformed)
+				return d.other(p, capture.DispositionMalformed)
 			}
 			size = n
 		}
 	}
 	if h[6] == protocolTCP {
-		return tcp(p, words, b, size)
+		return d.tcp(p, b, size)
 	}
-	return d.payload(p, words, h[6], b, size, false)
+	return d.payload(p, h[6], b, size, false)
 }
 
 // ipv6Fragment takes the fragment that begins with its header (RFC 8200
 // section 4.5).
-func (d *Decoder) ipv6Fragment(p *capture.Packet, words uint32, b []byte, size int) capture.Disposition {
+func (d *Decoder) ipv6Fragment(p *capture.Packet, b []byte, size int) capture.Disposition {
 	field := binary.BigEndian.Uint16(b[2:])
 	whole, disposition := d.fragment(p, datagramKey{
 		src: p.Src, dst: p.Dst, id: binary.BigEndian.Uint32(b[4:]), version: 6,
@@ -127,9 +122,9 @@ func (d *Decoder) ipv6Fragment(p *capture.Packet, words uint32, b []byte, size i
 		offset: int(field &^ 7), size: size - 8, more: field&1 != 0, next: b[0], octets: b[8:],
 	})
 	if whole.size == 0 {
-		return other(p, words, disposition)
+		return d.other(p, disposition)
 	}
-	return d.payload(p, words, whole.next, whole.octets, whole.size, true)
+	return d.payload(p, whole.next, whole.octets, whole.size, true)
 }
 
 // fragment gives a fragment to the defragmenter. If that completes a datagram,
@@ -148,23 +143,23 @@ func (d *Decoder) fragment(p *capture.Packet, key datagramKey, f fragment) (frag
 // the chain of extension headers; size is that of the payload by the header.
 // whole tells that it was put together from fragments: such a datagram has no
 // fragment header of its own.
-func (d *Decoder) payload(p *capture.Packet, words uint32, next uint8, b []byte, size int, whole bool) capture.Disposition {
+func (d *Decoder) payload(p *capture.Packet, next uint8, b []byte, size int, whole bool) capture.Disposition {
 	b = b[:min(size, len(b))]
 	for range maxExtensions {
 		switch next {
 		case protocolTCP:
-			return tcp(p, words, b, size)
+			return d.tcp(p, b, size)
 		case protocolUDP:
-			return d.udp(p, words, b, size)
+			return d.udp(p, b, size)
 		case protocolHopByHop, protocolRouting, protocolDestination, protocolFragment, protocolAH:
 		default:
-			return d.tunnel(p, words, next, b, size)
+			return d.tunnel(p, next, b, size)
 		}
 		if size < 8 {
-			return other(p, words, capture.DispositionMalformed)
+			return d.other(p, capture.DispositionMalformed)
 		}
 		if len(b) < 8 {
-			return other(p, words, capture.DispositionTruncated)
+			return d.other(p, capture.DispositionTruncated)
 		}
 		header := int(b[1])*8 + 8
 		switch next {
@@ -173,37 +168,37 @@ func (d *Decoder) payload(p *capture.Packet, words uint32, next uint8, b []byte,
 			// (atomic fragment, RFC 6946).
 			if binary.BigEndian.Uint16(b[2:])&0xfff9 != 0 {
 				if whole {
-					return other(p, words, capture.DispositionMalformed)
+					return d.other(p, capture.DispositionMalformed)
 				}
-				return d.ipv6Fragment(p, words, b, size)
+				return d.ipv6Fragment(p, b, size)
 			}
 			header = 8
 		case protocolAH:
 			header = int(b[1])*4 + 8 // RFC 4302 section 2.2
 		}
 		if size < header {
-			return other(p, words, capture.DispositionMalformed)
+			return d.other(p, capture.DispositionMalformed)
 		}
 		if len(b) < header {
-			return other(p, words, capture.DispositionTruncated)
+			return d.other(p, capture.DispositionTruncated)
 		}
 		next = b[0]
 		b, size = b[header:], size-header
 	}
-	return other(p, words, capture.DispositionMalformed)
+	return d.other(p, capture.DispositionMalformed)
 }
 
 // tunnel reads what IP carries beside TCP and UDP. Unless there is an IP packet
 // in it, the shard is that of the outer addresses.
-func (d *Decoder) tunnel(p *capture.Packet, words uint32, protocol uint8, b []byte, size int) capture.Disposition {
-	p.Shard = finish(words, 0, 0)
+func (d *Decoder) tunnel(p *capture.Packet, protocol uint8, b []byte, size int) capture.Disposition {
+	p.Shard = d.shard(p, 0, 0)
 	if !d.trusted(p) {
 		return capture.DispositionNotTCP
 	}
 	switch protocol {
 	case protocolIPv4:
 		if !push(p, capture.EncapsulationIPIP) {
-			return other(p, words, capture.DispositionMalformed)
+			return d.other(p, capture.DispositionMalformed)
 		}
 		return d.ipv4(p, b, size)
 	case protocolIPv6:
@@ -212,15 +207,15 @@ func (d *Decoder) tunnel(p *capture.Packet, words uint32, protocol uint8, b []by
 			layer = capture.Encapsulation6in6
 		}
 		if !push(p, layer) {
-			return other(p, words, capture.DispositionMalformed)
+			return d.other(p, capture.DispositionMalformed)
 		}
 		return d.ipv6(p, b, size)
 	case protocolGRE:
-		return d.gre(p, words, b, size)
+		return d.gre(p, b, size)
 	case protocolMPLS:
 		return d.mpls(p, b, size)
 	}
-	return other(p, words, capture.DispositionNotTCP)
+	return d.other(p, capture.DispositionNotTCP)
 }
 
 // jumboLength returns the length that the jumbo payload option (RFC 2675) in
@@ -249,19 +244,19 @@ func jumboLength(b []byte) (length int, found bool) {
 }
 
 // tcp reads the TCP header (RFC 9293 section 3.1).
-func tcp(p *capture.Packet, words uint32, b []byte, size int) capture.Disposition {
+func (d *Decoder) tcp(p *capture.Packet, b []byte, size int) capture.Disposition {
 	if size < 20 {
-		return other(p, words, capture.DispositionMalformed)
+		return d.other(p, capture.DispositionMalformed)
 	}
 	if len(b) < 20 {
-		return other(p, words, capture.DispositionTruncated)
+		return d.other(p, capture.DispositionTruncated)
 	}
 	header := int(b[12]>>4) * 4
 	if header < 20 || header > size {
-		return other(p, words, capture.DispositionMalformed)
+		return d.other(p, capture.DispositionMalformed)
 	}
 	if header > len(b) {
-		return other(p, words, capture.DispositionTruncated)
+		return d.other(p, capture.DispositionTruncated)
 	}
 	p.SrcPort, p.DstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	p.Seq, p.Ack = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
@@ -270,14 +265,14 @@ func tcp(p *capture.Packet, words uint32, b []byte, size int) capture.Dispositio
 	p.PayloadLen = size - header
 	captured := min(size, len(b))
 	p.Payload = b[header:captured:captured]
-	p.Shard = finish(words, p.SrcPort, p.DstPort)
+	p.Shard = d.shard(p, p.SrcPort, p.DstPort)
 	return capture.DispositionTCP
 }
 
 // other gives an IP packet whose TCP header isn't read its shard.
-func other(p *capture.Packet, words uint32, d capture.Disposition) capture.Disposition {
-	p.Shard = finish(words, 0, 0)
-	return d
+func (d *Decoder) other(p *capture.Packet, disposition capture.Disposition) capture.Disposition {
+	p.Shard = d.shard(p, 0, 0)
+	return disposition
 }
 
 // mapped returns the IPv4-mapped form of an address.

@@ -184,7 +184,7 @@ func TestDecodeUnwraps(t *testing.T) {
 		{name: "eight layers", hex: ip(4, outer4(4, outer4(4, outer4(4, outer4(4, outer4(4, outer4(4, outer4(4, packet4)))))))), want: "ipip ipip ipip ipip ipip ipip ipip ipip"},
 		{name: "nine layers", hex: ip(4, outer4(4, outer4(4, outer4(4, outer4(4, outer4(4, outer4(4, outer4(4, outer4(4, packet4))))))))), want: "malformed"},
 	}
-	d := New(MinMemory)
+	d := New(MinMemory, nil)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			data := unhex(t, tt.hex)
@@ -237,7 +237,7 @@ func BenchmarkDecodeTunnel(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			data := unhex(b, head)
 			p := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
-			d := New(MinMemory)
+			d := New(MinMemory, nil)
 			b.SetBytes(int64(len(data)))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -249,7 +249,7 @@ func BenchmarkDecodeTunnel(b *testing.B) {
 
 // benchmark of the slow path of fragments: two fragments a datagram.
 func BenchmarkDecodeFragments(b *testing.B) {
-	d := New(MinMemory)
+	d := New(MinMemory, nil)
 	first := unhex(b, "45 00 05 dc 00 01 20 00 40 06 00 00 c6 33 64 07 c0 00 02 01"+hello+strings.Repeat("41", 1455))
 	last := unhex(b, "45 00 00 3c 00 01 00 b9 40 06 00 00 c6 33 64 07 c0 00 02 01"+strings.Repeat("42", 40))
 	b.SetBytes(int64(len(first) + len(last)))
@@ -291,7 +291,7 @@ func TestOnlyTunnelsBetweenTheNamedNetworksAreRead(t *testing.T) {
 				networks = append(networks, netip.MustParsePrefix(n))
 			}
 			p := capture.Packet{Data: data, WireLen: len(data), Link: capture.LinkEthernet}
-			New(MinMemory, networks...).Decode(&p)
+			New(MinMemory, nil, networks...).Decode(&p)
 			assert.Equal(t, tt.want, p.Disposition, "%s, %v", name, tt.networks)
 			if tt.want != capture.DispositionTCP {
 				assert.Equal(t, "10.0.0.1", p.Src.Netip().String(), "%s, %v", name, tt.networks)

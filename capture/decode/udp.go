@@ -24,9 +24,9 @@ const (
 // udp reads a UDP datagram whose port is that of a tunnel, or which looks like
 // Teredo. If it turns out to be none, or no TCP to be in it, the packet is what it
 // was: QUIC or no TCP, between the addresses of the outer header.
-func (d *Decoder) udp(p *capture.Packet, words uint32, b []byte, size int) capture.Disposition {
+func (d *Decoder) udp(p *capture.Packet, b []byte, size int) capture.Disposition {
 	if len(b) < 8 {
-		return other(p, words, capture.DispositionNotTCP)
+		return d.other(p, capture.DispositionNotTCP)
 	}
 	src, dst := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	length := int(binary.BigEndian.Uint16(b[4:]))
@@ -34,7 +34,7 @@ func (d *Decoder) udp(p *capture.Packet, words uint32, b []byte, size int) captu
 		length = size
 	}
 	if length < 8 || length > size {
-		return other(p, words, capture.DispositionNotTCP)
+		return d.other(p, capture.DispositionNotTCP)
 	}
 	b, size = limit(b, size, length)
 	b, size = b[8:], size-8
@@ -65,11 +65,11 @@ func (d *Decoder) udp(p *capture.Packet, words uint32, b []byte, size int) captu
 	}
 	p.Wrapping, p.Src, p.Dst, p.IPVersion = wrapping, from, to, version
 	if !isQUIC(b) {
-		return other(p, words, capture.DispositionNotTCP)
+		return d.other(p, capture.DispositionNotTCP)
 	}
 	p.SrcPort, p.DstPort = src, dst
 	p.Payload, p.PayloadLen = b, size
-	p.Shard = finish(words, src, dst)
+	p.Shard = d.shard(p, src, dst)
 	return capture.DispositionQUIC
 }
 

@@ -41,7 +41,7 @@ const (
 )
 
 // Recorder writes the frames that workers see as one pcapng with nanoseconds.
-// Reading it back gives every shard the same packets in the same order: frames
+// Reading it back gives every flow the same packets in the same order: frames
 // are merged by clock, those of equal clock by worker.
 //
 // Batch is called by each worker with what it got; it copies the frames and

@@ -31,6 +31,8 @@ type Options struct {
 	// Tunnels are the networks whose tunnels in IP are read, both addresses
 	// around a tunnel being in one of them; none means all.
 	Tunnels []netip.Prefix
+	// Secret keys the division of flows into shards; empty means decode.Shard.
+	Secret []byte
 	// Progress, if set, is called now and then from Run with the octets read
 	// from disk and the sum of the sizes of all regular files. Standard input
 	// and pipes count in done only.
@@ -112,7 +114,7 @@ func Open(paths []string, opts Options) (*Source, error) {
 	}
 	s := &Source{
 		inputs: inputs, skipped: skipped, opts: opts,
-		decoder:    decode.New(decode.Memory, opts.Tunnels...),
+		decoder:    decode.New(decode.Memory, opts.Secret, opts.Tunnels...),
 		interfaces: map[interfaceKey]uint16{},
 		pace:       pacer{speed: opts.Speed},
 	}

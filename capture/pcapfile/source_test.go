@@ -394,11 +394,12 @@ func manyFrames(t testing.TB, format Format, n int) []byte {
 func TestWorkersGetTheirShardsInInputOrder(t *testing.T) {
 	const frames = 10_000
 	path := write(t, t.TempDir(), "x", manyFrames(t, PcapNG, frames))
-	one, first, err := read(t, Options{}, path)
+	secret := []byte("0123456789abcdef")
+	one, first, err := read(t, Options{Secret: secret}, path)
 	require.NoError(t, err)
 	require.Len(t, one, frames)
 	for _, workers := range []int{2, 3, 8, 256} {
-		s, err := Open([]string{path}, Options{Workers: workers})
+		s, err := Open([]string{path}, Options{Workers: workers, Secret: secret})
 		require.NoError(t, err)
 		all, err := collect(t, s)
 		require.NoError(t, err)

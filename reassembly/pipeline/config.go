@@ -18,6 +18,11 @@ type Config struct {
 	// more: half of it for buffers, the other half for flows at FlowSize each.
 	// Default 1 GiB.
 	Memory int64
+	// Divided says that the flows of every shard are divided over the workers, as
+	// the kernel does it in live capture; else each shard belongs to one worker, that
+	// of number shard % Workers. If so, each worker has its part of Memory, and what
+	// is shed depends on the number of workers.
+	Divided bool
 	// Content says what is taken from messages.
 	Content content.Config
 	// Hellos makes every ClientHello a Transaction of its own, with Event set.
@@ -50,6 +55,14 @@ func (c Config) withDefaults() Config {
 		c.TCP.MaxFlows = int(c.Memory / 2 / FlowSize / capture.Shards)
 	}
 	return c
+}
+
+// shards is how many shards with memory of their own a worker has at most.
+func (c *Config) shards() int {
+	if c.Divided {
+		return capture.Shards / c.Workers
+	}
+	return capture.Shards
 }
 
 // shardBuffer is how many octets of buffers a shard has.

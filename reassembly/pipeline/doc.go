@@ -8,8 +8,9 @@
 // The goroutine that calls [Pipeline.Handle] for a worker runs all of it to
 // completion; workers share nothing. Flows, buffers and everything kept of
 // unfinished messages are bounded per shard, a 256th of [Config.Memory], so that
-// what is shed does not depend on the number of workers. Transactions hold no
-// view into packets.
+// what is shed does not depend on the number of workers (unless [Config.Divided]).
+// Which flows share a shard is nobody's choice: capture/decode keys it. Transactions
+// hold no view into packets.
 //
 // A flow's own share pays for HTTP/1. What a connection keeps beside is charged to
 // the shard's buffers: messages in parts, what TLS, HTTP/2, WebSockets and PROXY

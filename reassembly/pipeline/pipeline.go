@@ -79,10 +79,11 @@ func (p *Pipeline) Stats() Stats {
 // worker is what one goroutine owns.
 type worker struct {
 	config *Config
-	shards [capture.Shards]*shard
-	next   int64 // no timer of any shard is due before it
-	clock  int64 // of the last batch
-	cut    bool  // the flow at hand is closed because the capture has ended
+	shards [capture.Shards]*shard // by the number that packets have
+	made   []*shard               // each once
+	next   int64                  // no timer of any shard is due before it
+	clock  int64                  // of the last batch
+	cut    bool                   // the flow at hand is closed because the capture has ended
 
 	reader     *http1.Reader
 	frames     *http2.Reader
@@ -154,12 +155,24 @@ func (w *worker) batch(b capture.Batch) {
 	w.advance(b.Clock)
 }
 
-// shard returns a shard, made when it is needed first.
+// shard returns the shard of packets with a number, made when it is needed first.
 func (w *worker) shard(number uint8) *shard {
 	s := w.shards[number]
 	if s == nil {
-		s, _ = w.newShard() // the configuration was found valid by New
-		w.shards[number] = s
+		s = w.makeShard(number)
+	}
+	return s
+}
+
+// makeShard makes a shard, for all numbers that come to the same one.
+func (w *worker) makeShard(number uint8) *shard {
+	s, _ := w.newShard() // the configuration was found valid by New
+	w.made = append(w.made, s)
+	n := w.config.shards()
+	for i := range w.shards {
+		if i*n/capture.Shards == int(number)*n/capture.Shards {
+			w.shards[i] = s
+		}
 	}
 	return s
 }
@@ -171,11 +184,9 @@ func (w *worker) advance(clock int64) {
 		return
 	}
 	w.next = math.MaxInt64
-	for _, s := range w.shards {
-		if s != nil {
-			s.table.Advance(w.clock)
-			w.next = min(w.next, s.table.Next())
-		}
+	for _, s := range w.made {
+		s.table.Advance(w.clock)
+		w.next = min(w.next, s.table.Next())
 	}
 }
 
@@ -183,11 +194,9 @@ func (w *worker) advance(clock int64) {
 func (w *worker) close(clock int64) {
 	clear(w.done)
 	w.done = w.done[:0]
-	for _, s := range w.shards {
-		if s != nil {
-			s.table.Advance(clock)
-			s.table.Close()
-		}
+	for _, s := range w.made {
+		s.table.Advance(clock)
+		s.table.Close()
 	}
 }
 

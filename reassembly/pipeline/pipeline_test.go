@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"offpath/capture"
+	"offpath/reassembly"
 	"offpath/reassembly/internal/script"
+	"offpath/reassembly/pipeline"
 )
 
 func get(target string) string {
@@ -568,5 +571,39 @@ func TestWorkersBatchesAndCutsDoNotChangeTheLines(t *testing.T) {
 			}
 			require.Equal(t, tx, got[i], "cut after packet %d", n)
 		}
+	}
+}
+
+// TestDividedFlowsShareTheMemory: where workers have flows of all shards, all of
+// them together hold no more than one would.
+func TestDividedFlowsShareTheMemory(t *testing.T) {
+	s := script.New()
+	for i := range 20000 {
+		c := s.Connection()
+		c.ServerAddr = netip.AddrPortFrom(c.ServerAddr.Addr(), uint16(i%7+1))
+		c.Silent = true
+		c.Client(get(fmt.Sprint("/", i)))
+		c.Server(ok("x"))
+	}
+	packets := s.Packets()
+	config := config
+	config.Divided = true
+	config.TCP.MaxFlows = 16
+	for _, workers := range []int{1, 2, 7} {
+		config.Workers = workers
+		p, err := pipeline.New(config, func(int, []*reassembly.Transaction, int64) {})
+		require.NoError(t, err)
+		parts := make([][]capture.Packet, workers)
+		for _, packet := range packets {
+			w := int(packet.SrcPort+packet.DstPort) % workers // as the kernel divides them
+			parts[w] = append(parts[w], packet)
+		}
+		for w := range parts {
+			p.Handle(w, capture.Batch{Packets: parts[w], Clock: packets[len(packets)-1].Clock})
+		}
+		held := p.Stats().TCP.Flows
+		assert.LessOrEqual(t, held, uint64(16*capture.Shards), "%d workers", workers)
+		assert.Greater(t, held, uint64(15*capture.Shards), "%d workers", workers)
+		p.Close()
 	}
 }

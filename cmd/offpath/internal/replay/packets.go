@@ -30,6 +30,7 @@ func openPackets(o *Options, p *progress) (*packets, error) {
 		To:       o.Window.To,
 		Speed:    o.Speed,
 		Tunnels:  o.Config.Capture.Tunnels,
+		Secret:   o.Key,
 		Progress: p.show,
 		Stdin:    o.Stdin,
 	})

@@ -23,6 +23,7 @@ import (
 // capturePart takes frames off the interfaces and reassembles them.
 type capturePart struct {
 	source   *afpacket.Source
+	key      []byte // of the site
 	pipeline *pipeline.Pipeline
 	record   *os.File           // nil without a recording
 	recorder *pcapfile.Recorder // of record
@@ -35,9 +36,13 @@ type capturePart struct {
 // *SetupError.
 func openCapture(p *process) (*capturePart, error) {
 	c := p.options.Config
+	key, err := c.SiteKey()
+	if err != nil {
+		return nil, &SetupError{err}
+	}
 	source, err := afpacket.Open(afpacket.Options{
 		Interfaces: c.Capture.Interfaces, Workers: c.Capture.Workers, RingMiB: c.Capture.RingMiB,
-		Tunnels: c.Capture.Tunnels,
+		Tunnels: c.Capture.Tunnels, Secret: key,
 	})
 	if errors.Is(err, afpacket.ErrNoInterface) || errors.Is(err, afpacket.ErrLinkType) {
 		return nil, &SetupError{err}
@@ -45,7 +50,7 @@ func openCapture(p *process) (*capturePart, error) {
 	if err != nil {
 		return nil, err
 	}
-	part := &capturePart{source: source, log: p.log}
+	part := &capturePart{source: source, key: key, log: p.log}
 	p.books.Capture = part.stats
 	return part, nil
 }
@@ -54,16 +59,12 @@ func openCapture(p *process) (*capturePart, error) {
 // recording.
 func (part *capturePart) connect(p *process, feed wiring.Feed) error {
 	c := p.options.Config
-	key, err := c.SiteKey()
-	if err != nil {
-		return &SetupError{err}
-	}
 	secrets, err := wiring.TLS(c, c.TLS.KeyLog != "")
 	if err != nil {
 		return &SetupError{err}
 	}
 	part.secrets, part.keyLog = secrets.Secrets, c.TLS.KeyLog
-	if part.pipeline, err = wiring.Pipeline(c, key, part.source.Workers(), wiring.Extras{TLS: secrets}, feed); err != nil {
+	if part.pipeline, err = wiring.Pipeline(c, part.key, part.source.Workers(), wiring.Extras{Divided: true, TLS: secrets}, feed); err != nil {
 		return err
 	}
 	p.books.Pipeline = part.pipeline.Stats

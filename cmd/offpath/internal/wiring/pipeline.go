@@ -11,8 +11,9 @@ import (
 	"offpath/reassembly/tls"
 )
 
-// Extras are what a replay may ask of reassembly beyond the configuration.
+// Extras are what is asked of reassembly beyond the configuration.
 type Extras struct {
+	Divided   bool // workers share the shards, as in live capture
 	Detail    Detail
 	Cleartext bool
 	TLS       tls.Config // what to decrypt with
@@ -33,6 +34,7 @@ func Pipeline(c *config.Config, key []byte, workers int, extras Extras, feed Fee
 	p, err := pipeline.New(pipeline.Config{
 		Workers: workers,
 		Memory:  int64(c.Reassembly.MemoryMiB) << 20,
+		Divided: extras.Divided,
 		Content: content.Config{
 			Key:            key,
 			Cleartext:      extras.Cleartext,
