@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -88,17 +89,18 @@ func (b *balancer) setting() string {
 	return fmt.Sprintf("OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: haproxy, address: 'unix:%s/admin.sock', map_dir: '%s'}]", b.folder, b.folder)
 }
 
-// start starts HAProxy and waits until it answers.
-func (b *balancer) start() {
+// start starts HAProxy and waits until it answers. It returns what ends it.
+func (b *balancer) start() (stop func()) {
 	b.t.Helper()
 	var complaints strings.Builder
 	c := exec.Command("haproxy", "-db", "-f", b.config)
 	c.Stderr = &complaints
 	require.NoError(b.t, c.Start())
-	b.t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		c.Process.Kill()
 		c.Wait()
 	})
+	b.t.Cleanup(stop)
 	address := strings.TrimPrefix(b.url, "http://")
 	address, _, _ = strings.Cut(address, "/")
 	eventually(b.t, func() bool {
@@ -109,6 +111,7 @@ func (b *balancer) start() {
 		conn.Close()
 		return true
 	}, "haproxy listens: "+complaints.String())
+	return stop
 }
 
 // ask makes a login attempt from an address and returns the status.
@@ -167,7 +170,8 @@ func TestAnAttackerIsRefusedOnceTheLoadBalancerIsThere(t *testing.T) {
 	status, body := r.get("/readyz")
 	assert.Equal(t, 503, status, body)
 
-	b.start()
+	stop := b.start()
+	r.await("lb1 is reachable")
 	eventually(t, func() bool { status, _ := r.get("/readyz"); return status == 200 }, "ready once the load balancer is there")
 	eventually(t, func() bool { return ask(t, b.url, attacker) == 403 }, "the attacker is refused")
 	assert.Equal(t, 401, ask(t, b.url, customer), "others are not")
@@ -178,6 +182,12 @@ func TestAnAttackerIsRefusedOnceTheLoadBalancerIsThere(t *testing.T) {
 		_, metrics := r.get("/metrics")
 		return strings.Contains(metrics, "\noffpath_verdict_first_refusal_seconds_count 1\n")
 	}, "the time to it is measured")
+
+	stop()
+	assert.Contains(t, r.await("lb1 is unreachable").Error, "connection refused")
+	b.start()
+	r.await("lb1 is reachable")
+	eventually(t, func() bool { return ask(t, b.url, attacker) == 403 }, "a load balancer that comes back refuses as before")
 
 	order := func(args ...string) {
 		c := command(args...)

@@ -55,7 +55,7 @@ func setting(c *exec.Cmd, name string) string {
 
 // entry is one line of the log.
 type entry struct {
-	Level, Message, Listen string
+	Level, Message, Listen, Error string
 }
 
 // running is a service at work.

@@ -61,6 +61,10 @@ type Config struct {
 	// of the controller; it should return soon.
 	OnHits func([]detect.Hits)
 
+	// OnTarget is told of a target that was reached, or is out of reach since
+	// its LastError. Calls are serial for a target; it should return soon.
+	OnTarget func(Target)
+
 	Coalesce        time.Duration // least time between two deltas to a target, 0 to 100 ms; default [DefaultCoalesce]
 	PollInterval    time.Duration // between looks at identity and mode; default [DefaultPollInterval]
 	CompareInterval time.Duration // between full comparisons; default [DefaultCompareInterval]

@@ -266,7 +266,8 @@ func TestApplyWaitsForNoTarget(t *testing.T) {
 
 func TestTargetThatFailsGetsEverythingWhenItAnswersAgain(t *testing.T) {
 	lb := newFake("lb1")
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, Mode: detect.ModeEnforce})
+	told := make(chan controller.Target, 10)
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, Mode: detect.ModeEnforce, OnTarget: func(t controller.Target) { told <- t }})
 	require.NoError(t, c.Apply(block(1, "198.51.100.1")))
 	eventually(t, func() bool { return len(lb.holds()) == 1 }, "in force")
 	lb.change(func() { lb.down = errDown })
@@ -286,6 +287,11 @@ func TestTargetThatFailsGetsEverythingWhenItAnswersAgain(t *testing.T) {
 		}
 	}
 	assert.Equal(t, []string{"connected", "disconnected", "connected"}, what)
+	for _, connected := range []bool{true, false, true} {
+		state := <-told
+		assert.Equal(t, connected, state.Connected)
+		assert.Equal(t, connected, state.LastError == "", state.LastError)
+	}
 }
 
 func TestHitsOfCountersThatBeginAnewAreNotLost(t *testing.T) {

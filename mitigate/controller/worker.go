@@ -236,9 +236,18 @@ func (w *worker) fail(err error) {
 	news := w.state.Connected || w.state.Errors == 1
 	w.state.LastError = err.Error()
 	w.setConnected(false)
+	state := w.state
 	w.mu.Unlock()
 	if news {
 		w.record("disconnected", "", err.Error())
+		w.tell(state)
+	}
+}
+
+// tell says that the target was reached or is out of reach.
+func (w *worker) tell(state Target) {
+	if told := w.controller.config.OnTarget; told != nil {
+		told(state)
 	}
 }
 
@@ -343,9 +352,11 @@ func (w *worker) sync(ctx context.Context) {
 		w.state.Drift += uint64(report.Set + report.Removed)
 	}
 	w.confirm(since)
+	state := w.state
 	w.mu.Unlock()
 	if !steady {
 		w.record("connected", "", fmt.Sprintf("%d in force, %d set, %d removed", len(entries), report.Set, report.Removed))
+		w.tell(state)
 	} else if report.Set+report.Removed > 0 && report.Compared {
 		w.record("synced", "", fmt.Sprintf("%d set, %d removed", report.Set, report.Removed))
 	}

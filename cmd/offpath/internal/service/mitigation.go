@@ -35,6 +35,7 @@ func newMitigation(p *process) (*mitigationPart, error) {
 		return nil, &SetupError{err}
 	}
 	settings.OnHits = func(hits []detect.Hits) { m.hits(hits) }
+	settings.OnTarget = m.reached
 	if m.controller, err = controller.New(settings); err != nil {
 		return nil, fmt.Errorf("start mitigation: %w", err)
 	}
@@ -54,6 +55,15 @@ func (m *mitigationPart) feedBack(stage *detection.Stage) {
 	m.hits = func(hits []detect.Hits) {
 		stage.Post(func(e *engine.Engine) { e.Hits(hits) })
 	}
+}
+
+// reached logs that a load balancer can be reached, or no longer.
+func (m *mitigationPart) reached(t controller.Target) {
+	if t.Connected {
+		m.log.Info().Str("target", t.Name).Msg(t.Name + " is reachable and holds the active verdicts")
+		return
+	}
+	m.log.Warn().Str("target", t.Name).Str("error", t.LastError).Msg(t.Name + " is unreachable; verdicts wait for it")
 }
 
 // decided puts a verdict of the engine in force.
