@@ -1,11 +1,16 @@
 package tcp
 
-// close ends a flow: what waits is handed on, with the holes before it declared
-// missing. The flow is remembered for a while.
+// close ends a flow, which is remembered for a while.
 func (t *Table) close(f *Flow, why Reason) {
-	if f.state&stateClosed != 0 {
-		return
-	}
+	t.end(f, why)
+	t.index.close(f, t.clock)
+	t.next = min(t.next, t.clock+t.linger)
+	t.recycle(f)
+}
+
+// end ends a flow: what waits is handed on, with the holes before it declared
+// missing.
+func (t *Table) end(f *Flow, why Reason) {
 	if f.state&stateResetting != 0 && why != ReasonReplaced {
 		why = ReasonReset
 	}
@@ -22,7 +27,7 @@ func (t *Table) close(f *Flow, why Reason) {
 		t.consumer.Close(f, why)
 	}
 	f.Conn, f.deadline = nil, 0
-	t.place(f, listClosed)
+	t.lists[f.in].remove(f)
 }
 
 // force overcomes one obstacle of a flow that is being closed: first a hole,

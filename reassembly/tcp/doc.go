@@ -40,8 +40,8 @@
 // the consumer returns; only those out of order, and those that the consumer
 // refuses because the other direction must come first, are copied, into a
 // balanced tree per direction, within a share per flow and per shard.
-// An idle flow costs its Flow, a link in the hash table, and what the consumer
-// attaches.
+// An idle flow costs its Flow, a slot of the index, and what the consumer attaches;
+// one that was closed and is remembered for [Config.Linger] less than a third of its Flow.
 //
 // Identity of a flow is IP version, addresses and ports; VLAN tags take no part
 // (mirrors tag the directions differently). Checksums, urgent data and

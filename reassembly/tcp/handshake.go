@@ -48,9 +48,40 @@ func (t *Table) synchronise(f *Flow, d Direction, p *capture.Packet) {
 	}
 }
 
-// mayRenew reports whether there is a reason to ask renewed.
+// mayRenew reports whether there is a reason to ask renewed of a flow that is not
+// closed.
 func mayRenew(f *Flow, p *capture.Packet) bool {
-	return f.state&(stateClosed|stateRenewing) != 0 || p.Flags&capture.FlagSYN != 0
+	return f.state&stateRenewing != 0 || p.Flags&capture.FlagSYN != 0
+}
+
+// reopened takes a packet of a flow that is remembered only, and reports whether
+// it shows a new connection, for which the flow is forgotten.
+func (t *Table) reopened(known slot, d Direction, p *capture.Packet) bool {
+	var o doubt
+	r := t.index.closed.get(known.at)
+	f := r.flow(&o)
+	if !t.renewed(&f, d, p) {
+		r.half[d].flags |= halfSeen
+		t.stats.Stray += uint64(len(p.Payload))
+		return false
+	}
+	t.index.forget(known)
+	t.stats.Flows--
+	return true
+}
+
+// renew makes the flow of the connection whose SYN came earlier, if renewed found
+// one; else nil.
+func (t *Table) renew(k *key, hash uint32, p *capture.Packet) *Flow {
+	r := t.renewal
+	if !r.valid {
+		return nil
+	}
+	f := t.open(k, hash, p)
+	f.client = int8(r.side)
+	f.half[r.side].flags |= halfSeen
+	f.half[r.side].synchronise(r.number)
+	return f
 }
 
 // renewed reports whether p shows that f's addresses and ports serve a new

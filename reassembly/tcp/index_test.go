@@ -9,24 +9,44 @@ import (
 
 func TestAnIndexHoldsWhatAMapWouldHold(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	x, model := newIndex(), map[key]*Flow{}
-	for n := range 200_000 {
+	x := newIndex()
+	open, closed := map[key]*Flow{}, map[key]int64{}
+	for n := range 300_000 {
 		k := key{rest: rng.Uint64N(1000)}
-		hash := x.seed.hash(&k)
-		require.Same(t, model[k], x.find(&k, hash))
-		f := model[k]
+		s := x.find(&k, x.hash(&k))
+		require.Same(t, open[k], s.flow)
+		at, remembered := closed[k]
+		require.Equal(t, open[k] != nil || remembered, s.hash != 0)
+		if remembered {
+			require.Equal(t, k, x.closed.get(s.at).key)
+			require.Equal(t, at, x.closed.get(s.at).closed)
+		}
 		// More come than go, then more go than come.
 		come := rng.IntN(3) > n/50_000%2
-		switch {
-		case f == nil && come:
-			f = &Flow{key: k}
-			model[k] = f
-			x.add(hash, f)
-		case f != nil && !come:
-			delete(model, k)
-			x.remove(f)
+		switch f := open[k]; {
+		case come && f == nil && !remembered:
+			open[k] = &Flow{key: k}
+			x.add(x.hash(&k), open[k])
+		case !come && f != nil && n%2 == 0:
+			x.removeFlow(f)
+			delete(open, k)
+		case !come && f != nil:
+			x.close(f, int64(n))
+			delete(open, k)
+			closed[k] = int64(n)
+		case !come && remembered && n%2 == 0:
+			x.forget(s)
+			delete(closed, k)
+		case !come && remembered:
+			oldest := x.closed.oldest()
+			for _, other := range closed {
+				require.LessOrEqual(t, oldest.closed, other)
+			}
+			delete(closed, oldest.key)
+			x.forgetOldest()
 		}
-		require.Equal(t, len(model), x.flows)
+		require.Equal(t, len(open)+len(closed), x.taken)
+		require.Equal(t, len(closed) == 0, x.closed.oldest() == nil)
 	}
 }
 
@@ -36,9 +56,9 @@ func TestAnIndexFindsFlowsWhoseHashesAreAlike(t *testing.T) {
 	for i := range uint64(8) { // at the last slots and, beyond the end, at the first ones
 		f := &Flow{key: key{rest: i}}
 		flows = append(flows, f)
-		x.add(14+i%2, f)
+		x.add(uint32(14+i%2), f)
 	}
 	for _, f := range flows {
-		require.Same(t, f, x.find(&f.key, 14+f.key.rest%2))
+		require.Same(t, f, x.find(&f.key, uint32(14+f.key.rest%2)).flow)
 	}
 }

@@ -4,10 +4,9 @@ package tcp
 type listID uint8
 
 const (
-	listNone   listID = iota
-	listOpen          // half open, or no data yet
-	listIdle          // with data
-	listClosed        // remembered only
+	listNone listID = iota
+	listOpen        // half open, or no data yet
+	listIdle        // with data
 
 	lists = int(iota)
 )

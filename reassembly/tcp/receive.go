@@ -16,18 +16,18 @@ func (t *Table) Packet(p *capture.Packet) {
 	t.stats.Packets++
 	t.stats.Octets += uint64(len(p.Payload))
 	k, d := keyOf(p)
-	hash := t.index.seed.hash(&k)
-	f := t.index.find(&k, hash)
-	if f != nil && mayRenew(f, p) && t.renewed(f, d, p) {
-		t.close(f, ReasonReplaced)
-		t.forget(f)
-		f = nil
-		if r := t.renewal; r.valid {
-			f = t.open(&k, hash, p)
-			f.client = int8(r.side)
-			f.half[r.side].flags |= halfSeen
-			f.half[r.side].synchronise(r.number)
+	hash := t.index.hash(&k)
+	known := t.index.find(&k, hash)
+	f := known.flow
+	switch {
+	case f == nil && known.hash != 0:
+		if !t.reopened(known, d, p) {
+			return
 		}
+		f = t.renew(&k, hash, p)
+	case f != nil && mayRenew(f, p) && t.renewed(f, d, p):
+		t.remove(f, ReasonReplaced)
+		f = t.renew(&k, hash, p)
 	}
 	if f == nil {
 		if !opens(p) {
@@ -42,15 +42,12 @@ func (t *Table) Packet(p *capture.Packet) {
 	}
 	f.packets++
 	f.half[d].flags |= halfSeen
-	if t.clock-f.listed >= refresh && f.state&stateClosed == 0 {
+	if t.clock-f.listed >= refresh {
 		t.place(f, f.in)
 	}
-	switch {
-	case f.state&stateClosed != 0:
-		t.stats.Stray += uint64(len(p.Payload))
-	case f.state&stateIgnored != 0:
+	if f.state&stateIgnored != 0 {
 		t.skim(f, d, p)
-	default:
+	} else {
 		t.receive(f, d, p)
 	}
 }

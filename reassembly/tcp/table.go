@@ -21,6 +21,7 @@ type Table struct {
 	config           Config
 	budget           *Budget
 	hold, holdOneWay int64 // ns
+	linger           int64 // ns
 
 	serial  uint32
 	lists   [lists]list
@@ -41,13 +42,12 @@ func New(config Config, consumer Consumer, budget *Budget, stats *Stats) (*Table
 	}
 	t := &Table{
 		config: config, consumer: consumer, budget: budget, stats: stats,
-		hold: int64(config.Hold), holdOneWay: int64(config.HoldOneWay),
+		hold: int64(config.Hold), holdOneWay: int64(config.HoldOneWay), linger: int64(config.Linger),
 		clock: math.MinInt64, next: math.MaxInt64,
 		index: newIndex(), digests: maphash.MakeSeed(),
 	}
 	t.lists[listOpen].timeout = int64(config.HalfOpen)
 	t.lists[listIdle].timeout = int64(config.Idle)
-	t.lists[listClosed].timeout = int64(config.Linger)
 	return t, nil
 }
 
@@ -62,17 +62,37 @@ func (t *Table) Advance(clock int64) {
 	for t.next <= clock {
 		f, due, expired := t.earliest()
 		if f == nil || due > clock {
-			t.next = due
+			t.next = min(due, t.forgetUntil(clock))
 			break
 		}
 		t.clock = max(t.clock, due)
 		if expired {
-			t.expire(f)
+			t.remove(f, ReasonExpired)
 		} else {
 			t.fire(f)
 		}
 	}
 	t.clock = max(t.clock, clock)
+}
+
+// forgetUntil forgets the closed flows whose time is over, and returns when that
+// of the next one is.
+func (t *Table) forgetUntil(clock int64) int64 {
+	for {
+		r := t.index.closed.oldest()
+		switch {
+		case r == nil:
+			return math.MaxInt64
+		case r.closed+t.linger > clock:
+			return r.closed + t.linger
+		}
+		t.forgetOldest()
+	}
+}
+
+func (t *Table) forgetOldest() {
+	t.index.forgetOldest()
+	t.stats.Flows--
 }
 
 // earliest returns the flow whose time comes first, math.MaxInt64 and nil if
@@ -90,28 +110,22 @@ func (t *Table) earliest() (first *Flow, due int64, expired bool) {
 	return first, due, expired
 }
 
-// expire ends a flow that was idle for too long, and forgets one that was
-// closed before.
-func (t *Table) expire(f *Flow) {
-	t.close(f, ReasonExpired)
-	t.forget(f)
-}
-
 // Close ends all flows: the input has ended.
 func (t *Table) Close() {
-	for _, id := range []listID{listClosed, listOpen, listIdle} {
+	for t.index.closed.oldest() != nil {
+		t.forgetOldest()
+	}
+	for _, id := range []listID{listOpen, listIdle} {
 		for l := &t.lists[id]; l.oldest != nil; {
-			f := l.oldest
-			t.close(f, ReasonEndOfInput)
-			t.forget(f)
+			t.remove(l.oldest, ReasonEndOfInput)
 		}
 	}
 }
 
 // open makes a flow for p, given with its key and the hash of that. If the table
 // is full, another one goes.
-func (t *Table) open(k *key, hash uint64, p *capture.Packet) *Flow {
-	if t.index.flows >= t.config.MaxFlows {
+func (t *Table) open(k *key, hash uint32, p *capture.Packet) *Flow {
+	if t.index.taken >= t.config.MaxFlows {
 		t.evict()
 	}
 	var f *Flow
@@ -131,29 +145,30 @@ func (t *Table) open(k *key, hash uint64, p *capture.Packet) *Flow {
 
 // evict makes room for a flow: the least valuable one goes.
 func (t *Table) evict() {
-	closed, open, idle := &t.lists[listClosed], &t.lists[listOpen], &t.lists[listIdle]
-	var f *Flow
+	open, idle := &t.lists[listOpen], &t.lists[listIdle]
 	switch {
-	case closed.oldest != nil:
-		f = closed.oldest
+	case t.index.closed.oldest() != nil:
+		t.forgetOldest()
 		t.stats.EvictedClosed++
 	case open.oldest != nil:
-		f = open.oldest
 		t.stats.EvictedOpen++
+		t.remove(open.oldest, ReasonEvicted)
 	default:
-		f = idle.oldest
 		t.stats.EvictedIdle++
+		t.remove(idle.oldest, ReasonEvicted)
 	}
-	t.close(f, ReasonEvicted)
-	t.forget(f)
 }
 
-// forget takes a closed flow out of the table.
-func (t *Table) forget(f *Flow) {
-	t.index.remove(f)
-	t.lists[f.in].remove(f)
-	t.timers.set(f, 0)
+// remove ends a flow, and forgets it at once.
+func (t *Table) remove(f *Flow, why Reason) {
+	t.end(f, why)
+	t.index.removeFlow(f)
 	t.stats.Flows--
+	t.recycle(f)
+}
+
+// recycle takes a flow to be used again, that of the next packet at the earliest.
+func (t *Table) recycle(f *Flow) {
 	if len(t.spare) < maxSpare {
 		t.spare = append(t.spare, f)
 	}

@@ -300,6 +300,77 @@ func TestEvictionTakesClosedThenHalfOpenThenIdleLongest(t *testing.T) {
 	assert.EqualValues(t, 3, stats.EvictedIdle)
 }
 
+func TestClosedFlowsAreRememberedForAWhile(t *testing.T) {
+	s := script.New()
+	closed := func() *script.Connection {
+		c := s.Connection()
+		c.Open()
+		c.Client("hello")
+		c.Close()
+		return c
+	}
+	first := closed()
+	s.Wait(2 * time.Second)
+	closed()
+	before := len(s.Packets())
+	first.Send(true, capture.FlagACK|capture.FlagPSH, []byte("late"))
+	s.Wait(1500 * time.Millisecond)
+	first.Send(true, capture.FlagACK, nil)
+	packets := s.Packets()
+	table, _, stats, _ := table(t, tcp.Config{MaxFlows: 16}, 1<<20)
+	feed(table, packets[:before])
+	assert.EqualValues(t, 2, stats.Flows)
+	stray := stats.PacketsStray
+	table.Packet(&packets[before])
+	assert.EqualValues(t, 2, stats.FlowsOpened, "the straggler opens none")
+	assert.EqualValues(t, 4, stats.Stray)
+	assert.Equal(t, stray, stats.PacketsStray, "it is known whose it is")
+	table.Packet(&packets[before+1])
+	assert.EqualValues(t, 1, stats.Flows, "the first is forgotten after three seconds")
+	assert.Equal(t, stray+1, stats.PacketsStray)
+	for range 20 {
+		closed()
+	}
+	packets = s.Packets()
+	feed(table, packets[before+2:])
+	assert.EqualValues(t, 16, stats.Flows)
+	assert.EqualValues(t, 5, stats.EvictedClosed)
+	table.Advance(table.Clock() + int64(4*time.Second))
+	assert.Zero(t, stats.Flows)
+	balance(t, stats)
+}
+
+// deaf takes everything, and counts what is closed.
+type deaf struct{ closed int }
+
+func (*deaf) Data(_ *tcp.Flow, _ tcp.Direction, s *tcp.Segment) int { return len(s.Data) }
+func (*deaf) Missing(*tcp.Flow, tcp.Direction, int64, tcp.Cause)    {}
+func (*deaf) Conflict(*tcp.Flow, tcp.Direction)                     {}
+func (*deaf) End(*tcp.Flow, tcp.Direction)                          {}
+func (*deaf) Timeout(*tcp.Flow)                                     {}
+func (d *deaf) Close(*tcp.Flow, tcp.Reason)                         { d.closed++ }
+
+func TestAConnectionThatComesAndGoesCostsNoAllocation(t *testing.T) {
+	s := script.New()
+	c := s.Connection()
+	c.Open()
+	c.Client("hello")
+	c.Close()
+	packets := s.Packets()
+	consumer := &deaf{}
+	table, err := tcp.New(tcp.Config{}, consumer, tcp.NewBudget(1<<20), &tcp.Stats{})
+	require.NoError(t, err)
+	again := func() {
+		for i := range packets {
+			packets[i].Seq += 1 << 21 // another connection on the same ports
+			packets[i].Ack += 1 << 21
+		}
+		feed(table, packets)
+	}
+	assert.Zero(t, testing.AllocsPerRun(1000, again))
+	assert.Equal(t, 1001, consumer.closed)
+}
+
 func TestIgnoredFlowsAreOnlyCounted(t *testing.T) {
 	s := script.New()
 	c := s.Connection()
