@@ -68,7 +68,13 @@ func (p *Parser) beginsInLine(b Budget, in *Input, turned bool) bool {
 		k.turn()
 	}
 	end, before := bytes.IndexByte(in.Data, '\n'), len(k.head)
-	if !k.turned || end < 0 || before+end >= maxSoughtLine || !k.take(b, end+1) {
+	if !k.turned { // then its method may still have begun before
+		if !p.provable(in) {
+			return false
+		}
+		k.firstTurn, k.lastTurn = before, before
+	}
+	if end < 0 || before+end >= maxSoughtLine || !k.take(b, end+1) {
 		return false
 	}
 	k.head = append(k.head, in.Data[:end+1]...)

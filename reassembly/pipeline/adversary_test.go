@@ -188,3 +188,46 @@ func TestNoSplittingOfRequestsHidesThem(t *testing.T) {
 		})
 	}
 }
+
+// TestOneSideAloneDoesNotSayWhoTheClientIs: of a connection joined in the middle,
+// what a body holds does not make its sender the server.
+func TestOneSideAloneDoesNotSayWhoTheClientIs(t *testing.T) {
+	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	const fake = "HTTP/1.1 200 OK\r\nServer: x\r\n\r\n"
+	get := func(target string) string { return "GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n" }
+	for name, test := range map[string]struct {
+		said []utterance
+		want []string
+		port uint16 // of the server
+	}{
+		"a response in an upload": {[]utterance{{true, fake}, {false, ok}, {true, get("/a")}, {false, ok}, {true, get("/b")}, {false, ok}},
+			[]string{"GET /a 200 req=0 res=0 midstream", "GET /b 200 req=0 res=0 midstream"}, 8080},
+		"responses in an upload before each request": {[]utterance{{true, fake}, {true, fake}, {true, get("/a")}, {false, ok}, {true, fake}, {true, get("/b")}, {false, ok}},
+			[]string{"GET /a 200 req=0 res=0 midstream", "GET /b 200 req=0 res=0 midstream,garbage"}, 8080},
+		"a response in an upload, and requests in parts": {[]utterance{{true, fake}, {false, ok}, {true, "x"}, {false, ok}, {true, "GE"}, {true, get("/a")[2:]}, {false, ok}, {true, get("/b")}, {false, ok}},
+			[]string{"GET /a 200 req=0 res=0 midstream", "GET /b 200 req=0 res=0 midstream"}, 8080},
+		"a request in a download": {[]utterance{{false, get("/x")}, {true, get("/a")}, {false, ok}, {true, get("/b")}, {false, ok}},
+			[]string{"GET /a 200 req=0 res=0 midstream", "GET /b 200 req=0 res=0 midstream"}, 8080},
+		"a request in a download from a server's port": {[]utterance{{false, get("/x")}, {true, "rest of an upload"}}, []string{}, 80},
+		"a client whose requests come in parts": {[]utterance{{false, ok}, {true, "GE"}, {true, get("/a")[2:]}, {false, ok}, {true, "GE"}, {true, get("/b")[2:]}, {false, ok}},
+			[]string{"GET /a 200 req=0 res=0 midstream", "GET /b 200 req=0 res=0 midstream"}, 8080},
+		"a download, then requests": {[]utterance{{false, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nbody!"}, {true, get("/a")}, {false, ok}},
+			[]string{"GET /a 200 req=0 res=0 midstream"}, 8080},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := script.New()
+			c := s.Connection()
+			c.ServerAddr = netip.AddrPortFrom(c.ServerAddr.Addr(), test.port)
+			for _, u := range test.said {
+				s.Wait(time.Second)
+				onWire(c, []utterance{u})
+			}
+			c.Close()
+			txs, _ := run(t, config, s.Packets(), 64)
+			assert.Equal(t, test.want, lines(txs))
+			for _, tx := range txs {
+				assert.Equal(t, c.ClientAddr, tx.Source)
+			}
+		})
+	}
+}

@@ -26,17 +26,20 @@ type conn struct {
 	queued    uint8
 	client    tcp.Direction
 
-	heard         [2]bool // octets came, by direction
-	oriented      bool    // client is known, the parsers are set up
-	spoken        bool    // a message was read
-	pipelined     bool    // the client does not wait for responses
-	responsesLost bool    // responses may have been lost since the last pair
-	answering     bool    // the response being read belongs to the first request
-	interim       bool    // the response being read is a 1xx
-	serverEnded   bool    // no more responses come
-	midstream     bool    // joined after its start, or lost it
-	prefaced      bool    // began with something else than HTTP
-	turned        bool    // another protocol begins with the server's next octet
+	heard         [2]bool           // octets came, by direction
+	said          [2]http1.Likeness // start line that a side last began a segment with, while the client is a guess
+	oriented      bool              // client is known, the parsers are set up
+	spoken        bool              // a message was read
+	pipelined     bool              // the client does not wait for responses
+	responsesLost bool              // responses may have been lost since the last pair
+	answering     bool              // the response being read belongs to the first request
+	interim       bool              // the response being read is a 1xx
+	serverEnded   bool              // no more responses come
+	midstream     bool              // joined after its start, or lost it
+	prefaced      bool              // began with something else than HTTP
+	sure          bool              // who is the client is no guess
+	guessed       bool              // nor does the handshake tell
+	turned        bool              // another protocol begins with the server's next octet
 }
 
 // maxSpareConns bounds worker.spareConns.
@@ -128,6 +131,9 @@ func (s *shard) read(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, las
 	if !c.spoken && !c.midstream && !c.prefaced && c.parser[d].Idle() && s.foreign(f, c, d, in, last) {
 		return
 	}
+	if !c.sure {
+		s.review(f, c, d, in)
+	}
 	data := in.Data
 	if d == c.client {
 		s.requests(f, c, in, last)
@@ -160,14 +166,12 @@ func (c *conn) between(d tcp.Direction) bool {
 // orient finds out who is the client, from the handshake or from the first
 // segment that tells. It returns false if it is not known yet.
 func (s *shard) orient(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input) bool {
-	client, known := f.Client()
+	client, _ := f.Client()
 	begun := false
-	if !known || c.prefaced {
+	if c.sure = !c.guesses(f) && !c.prefaced; !c.sure {
 		switch like := http1.Prove(in.Data); {
-		case like == http1.Request:
-			client = d
-		case like == http1.Response:
-			client = d.Other()
+		case like != http1.Unlike && c.believes(f, d, like):
+			client = asker(d, like)
 		case c.prefaced && !c.midstream && mayBeginRequest(in.Data):
 			client, begun = d, true
 		default:
@@ -175,7 +179,7 @@ func (s *shard) orient(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input) b
 			in.Data = nil
 			return false
 		}
-		f.SetClient(client)
+		c.guess(f, client)
 	}
 	c.client, c.oriented = client, true
 	c.parser[client.Other()].Answer()
@@ -364,6 +368,14 @@ func (s *shard) responses(f *tcp.Flow, c *conn, in *http1.Input, last bool) {
 			f.Behind(c.client, in.Ack) && s.premature(c, in) {
 			return
 		}
+		if !c.sure && c.queue == nil && p.Seeking() && len(in.Data) > 0 {
+			if http1.Prove(in.Data) == http1.Response {
+				s.stats.ResponsesUnpaired++
+			}
+			c.responsesLost = true
+			in.Data = nil
+			return
+		}
 		switch p.Read(s.reader, s.budget, in) {
 		case http1.More:
 			return
@@ -412,7 +424,7 @@ func (s *shard) responseHead(f *tcp.Flow, c *conn, p *http1.Parser) {
 	for c.queue != x {
 		s.giveUp(f, c) // what answered it was lost
 	}
-	c.responsesLost, x.resynced = false, false
+	c.responsesLost, x.resynced, c.sure = false, false, true
 	if c.interim {
 		s.stats.Informational++
 		if len(x.informational) < maxInformational {
@@ -503,6 +515,7 @@ func (s *shard) tunnel(f *tcp.Flow, c *conn) {
 	s.endRequests(f, c)
 	s.startOver(c)
 	c.prefaced, c.turned, c.spoken, c.midstream = true, true, false, false
+	c.said = [2]http1.Likeness{}
 	c.skipped = 0
 }
 

@@ -38,8 +38,8 @@ func (s *shard) secure(f *tcp.Flow, c *conn, client, d tcp.Direction, in *http1.
 		return
 	}
 	s.startOver(c)
-	f.SetClient(client)
-	c.client, c.oriented = client, true
+	c.guess(f, client)
+	c.oriented, c.sure = true, true
 	c.parser[client.Other()].Answer()
 	c.heard = [2]bool{true, true} // what is decrypted begins where the peers began
 	c.prefaced, c.midstream = false, false

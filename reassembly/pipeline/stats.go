@@ -38,6 +38,7 @@ type Stats struct {
 	ConnectionsOther        uint64 // connections left because they speak something else
 	ConnectionsRefused      uint64 // connections left because there was no room for what they speak
 	ConnectionsProxied      uint64 // connections that begin with a PROXY protocol header
+	RolesCorrected          uint64 // times that the other side turned out to be the client
 	ProxyHeadersDisbelieved uint64 // PROXY protocol headers from trusted proxies that are seen to send none
 
 	ConnectionsUpgraded uint64 // HTTP connections that turned to another protocol
@@ -102,6 +103,7 @@ func (s *Stats) Add(o *Stats) {
 	s.ConnectionsOther += o.ConnectionsOther
 	s.ConnectionsRefused += o.ConnectionsRefused
 	s.ConnectionsProxied += o.ConnectionsProxied
+	s.RolesCorrected += o.RolesCorrected
 	s.ProxyHeadersDisbelieved += o.ProxyHeadersDisbelieved
 	s.WebSockets += o.WebSockets
 	s.WebSocketClient.Add(&o.WebSocketClient)

@@ -48,11 +48,11 @@ func (s *shard) joinsStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.In
 			return false
 		}
 	}
-	c.client = d
+	client := d
 	if side == http2.Server {
-		c.client = d.Other()
+		client = d.Other()
 	}
-	f.SetClient(c.client)
+	c.guess(f, client)
 	if !s.turnToStreams(f, c) {
 		return true
 	}
