@@ -122,6 +122,15 @@ func (p *Parser) Seeking() bool { return p.state == stateLost }
 // Unsure reports whether messages may have been lost before the next one.
 func (p *Parser) Unsure() bool { return p.state == stateLost || p.found || p.silent }
 
+// Begun is what has come of a head that comes in parts; nil if none does. It is valid
+// until the next call.
+func (p *Parser) Begun() []byte {
+	if p.state != stateHead || p.kept == nil {
+		return nil
+	}
+	return p.kept.head
+}
+
 // Peek calls use while Reader.Head and Reader.Body are those of the message at
 // hand as far as it has come, and restores them. There must have been a Head for
 // it, and no event since from this parser.

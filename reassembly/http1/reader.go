@@ -65,6 +65,9 @@ func (r *Reader) Upgrade() bool { return r.upgrade }
 // heads go to the same place.
 func (r *Reader) Shapes() *message.Shapes { return r.shapes }
 
+// Preface reports whether Head is that of the client's preface of HTTP/2: no request.
+func (r *Reader) Preface() bool { return string(r.raw) == Preface }
+
 // NewReader returns a Reader whose parsers keep bodyLimit octets of each body.
 func NewReader(bodyLimit int) *Reader {
 	return &Reader{bodyLimit: bodyLimit, shapes: message.NewShapes(decidesFraming), known: make([]known, message.ShapeSlots)}

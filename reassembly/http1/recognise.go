@@ -21,7 +21,11 @@ const (
 	maxStartLine = MaxHead // octets of a start line that came in part: servers take long ones
 )
 
-var http2Preface = []byte("PRI * HTTP/2.0\r\n")
+// Preface is the head that the client's preface of HTTP/2 begins with (RFC 9113 section
+// 3.4).
+const Preface = "PRI * HTTP/2.0\r\n\r\n"
+
+var http2Preface = []byte(Preface[:len(Preface)-2])
 
 // afterLineEnds is what follows the line ends that data begins with: before a
 // start line they are passed over (RFC 9112 section 2.2).

@@ -80,7 +80,7 @@ func TestARequestIsHandedOverWhenTheProtocolChanges(t *testing.T) {
 			{false, "HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"}, {true, "abcdefgPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}}},
 		"HTTP/2 that never comes": {[]string{"GET /a 0 req=0 res=-1 info=[101] upgraded incomplete"}, []utterance{{true, "GET /a HTTP/1.1\r\nHost: h\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"},
 			{false, "HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n"}, {true, "nothing known to us here"}, {false, "nothing known to us here"}}},
-		"HTTP/2 to a server that does not speak it": {[]string{"GET / 0 req=0 res=-1 missing_host incomplete"}, []utterance{{true, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00" + "\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x84\x86"},
+		"HTTP/2 to a server that does not speak it": {[]string{"GET / 0 req=0 res=-1 missing_host incomplete", "PRI * 400 req=0 res=0"}, []utterance{{true, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00" + "\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x84\x86"},
 			{false, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"}}},
 	} {
 		t.Run(name, func(t *testing.T) {

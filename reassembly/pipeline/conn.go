@@ -227,6 +227,9 @@ func (s *shard) foreign(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, 
 		s.secure(f, c, c.client, d, in, last)
 	case like == http1.HTTP2 && d == c.client, d != c.client && http2.Opens(in.Data):
 		if s.turnToStreams(f, c) {
+			if d == c.client {
+				c.layers.since = in.Time
+			}
 			s.readStreams(f, c, d, in, last)
 		}
 	default:
@@ -268,6 +271,10 @@ func (s *shard) requests(f *tcp.Flow, c *conn, in *http1.Input, last bool) {
 		case http1.More:
 			return
 		case http1.Head:
+			if !c.spoken && s.reader.Preface() {
+				s.goOnInStreams(f, c, p.First(), in, last)
+				return
+			}
 			s.requestHead(f, c, p)
 		case http1.End:
 			s.requestEnd(f, c, p, in)

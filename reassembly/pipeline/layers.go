@@ -18,6 +18,7 @@ type layers struct {
 	busy    bool        // a method of tls is being called
 	doubt   bool        // octets were lost under tls
 	begun   bool        // the server has begun to speak HTTP/2
+	since   int64       // capture time of the preface of HTTP/2; 0: not seen
 
 	preamble []byte        // a buffer of the worker: of a PROXY protocol header that is not whole
 	from     tcp.Direction // in which it came

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"strings"
 
 	"offpath/reassembly"
@@ -27,10 +28,35 @@ func (s *shard) turnToStreams(f *tcp.Flow, c *conn) bool {
 		return false
 	}
 	client := c.client
+	asked := &c.parser[client] // where a preface that comes in pieces may have begun
+	begun := http1.Input{Data: bytes.Clone(asked.Begun()), Position: asked.First()}
+	if len(l.preamble) > 0 && l.from == client { // it begins as a PROXY header does
+		begun = http1.Input{Data: bytes.Clone(l.preamble), Position: http1.Position{Time: s.table.Clock()}}
+	}
+	s.forgetPreamble(c)
 	s.startOver(c)
 	c.client, c.oriented, c.spoken = client, true, true
 	l.http2 = new(http2.Conn)
-	return true
+	if len(begun.Data) > 0 && strings.HasPrefix(http1.Preface, string(begun.Data)) {
+		l.since = begun.Time
+		s.readStreams(f, c, client, &begun, true)
+	}
+	return !f.Ignored()
+}
+
+// goOnInStreams goes on in HTTP/2 with a client whose preface came in pieces, and looked
+// like a request of HTTP/1 until it was whole.
+func (s *shard) goOnInStreams(f *tcp.Flow, c *conn, at http1.Position, in *http1.Input, last bool) {
+	s.reader.Stats.Requests-- // it was none
+	if !s.turnToStreams(f, c) {
+		return
+	}
+	c.layers.since = at.Time
+	head := http1.Input{Data: []byte(http1.Preface), Position: at}
+	s.readStreams(f, c, c.client, &head, true)
+	if !f.Ignored() {
+		s.readStreams(f, c, c.client, in, last)
+	}
 }
 
 // joinsStreams turns to HTTP/2 if a segment of a connection whose beginning was
@@ -59,6 +85,8 @@ func (s *shard) joinsStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.In
 	c.midstream = true
 	if sought {
 		c.layers.http2.Seek(s.frames, s.budget, http2.Client)
+	} else {
+		c.layers.since = in.Time
 	}
 	s.readStreams(f, c, d, in, last)
 	return true
@@ -85,6 +113,30 @@ func (s *shard) upgradeToStreams(f *tcp.Flow, c *conn, x *exchange) {
 	s.finish(f, c, x)
 }
 
+// turnBack goes on in HTTP/1 with a server that takes the preface for what it looks like
+// to it: a request of HTTP/1 (RFC 9113 section 3.4), which its answer belongs to. What
+// the client has asked for behind it was not read, and is handed over without answer.
+func (s *shard) turnBack(f *tcp.Flow, c *conn) {
+	client := c.client
+	s.endRequests(f, c)
+	c.layers.http2.Close(s.frames, s.budget)
+	s.budget.Give(http2.ConnCost)
+	c.layers.http2 = nil
+	s.startOver(c)
+	c.client, c.oriented, c.midstream = client, true, false
+	c.parser[client].Seek()
+	c.parser[client.Other()].Answer()
+	x := s.newExchange()
+	x.first.Time, x.sequence, x.ended = c.layers.since, int(c.sequence), true
+	c.sequence++
+	c.queue, c.newest, c.queued = x, x, 1
+	s.reader.Stats.Requests++
+	s.extract(f, c, x, &message.Head{Version: "2", Method: []byte("PRI"), Target: []byte("*")}, message.Body{Whole: true})
+	if !s.waits(x) {
+		s.giveUpEnded(f, c)
+	}
+}
+
 // side is who sends in a direction.
 func (c *conn) side(d tcp.Direction) http2.Side {
 	if d == c.client {
@@ -100,6 +152,11 @@ func (s *shard) readStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Inp
 	}
 	if l := c.layers; d != c.client && len(in.Data) > 0 && !l.begun {
 		l.begun = true
+		if l.since != 0 && http1.Recognise(in.Data) == http1.Response {
+			s.turnBack(f, c)
+			s.read(f, c, d, in, last)
+			return
+		}
 		if c.midstream && !http2.Opens(in.Data) {
 			l.http2.Seek(s.frames, s.budget, http2.Server)
 		}

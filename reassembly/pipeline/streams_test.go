@@ -207,3 +207,88 @@ func TestPseudoHeaderFieldsAreAmongTheFieldsAndNotAmongTheHeaders(t *testing.T) 
 	assert.Equal(t, []string{":status", "server"}, names(txs[0].Response.Detail.Fields))
 	assert.Equal(t, []string{"accept"}, txs[0].Request.Headers)
 }
+
+func TestAServerThatAnswersThePrefaceInHTTP1IsHeard(t *testing.T) {
+	for _, test := range []struct {
+		name, answer string
+		want         []string
+	}{
+		{"with an error", "HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbad", []string{
+			"GET /a 0 req=0 res=-1 incomplete", "POST /b 0 req=0 res=-1 incomplete", "PRI * 400 req=0 res=3",
+		}},
+		{"twice, the second time what follows the preface", "HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Length: 0\r\n\r\nHTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", []string{
+			"GET /a 0 req=0 res=-1 incomplete", "POST /b 0 req=0 res=-1 incomplete", "PRI * 505 req=0 res=0",
+		}},
+		{"with one that is cut short", "HTTP/1.1 400 Bad Request\r\nContent-Length: 30\r\n\r\nbad", []string{
+			"GET /a 0 req=0 res=-1 incomplete", "POST /b 0 req=0 res=-1 incomplete", "PRI * 400 req=0 res=3 incomplete",
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, mss := range []int{1460, 9} {
+				s := script.New()
+				c := s.Connection()
+				c.MSS = mss
+				c.Open()
+				c.Client(newFramed(true).get(1, "/a").head(3, true, ":method", "POST", ":scheme", "http", ":authority", "a", ":path", "/b").said())
+				c.Server(test.answer)
+				c.Client(newFramed(false).said())
+				c.Close()
+				txs, stats := run(t, config, s.Packets(), 64)
+				assert.Equal(t, test.want, lines(txs), "segments of %d octets", mss)
+				assert.Equal(t, "2", txs[2].HTTPVersion)
+				assert.Zero(t, stats.ConnectionsOther)
+				ids := map[string]bool{}
+				for _, tx := range txs {
+					ids[tx.ID] = true
+				}
+				assert.Len(t, ids, len(txs))
+			}
+		})
+	}
+}
+
+func TestAPrefaceInPiecesBeginsHTTP2(t *testing.T) {
+	asked := newFramed(true).get(1, "/a").get(3, "/b").said()
+	answered := newFramed(false).head(1, true, ":status", "200").head(3, true, ":status", "404").said()
+	want := []string{"GET /a 200 req=0 res=0", "GET /b 404 req=0 res=0"}
+	for _, test := range []struct {
+		name string
+		say  func(c *script.Connection, cut int)
+	}{
+		{"and the rest follows", func(c *script.Connection, cut int) {
+			c.Client(asked[:cut])
+			c.Client(asked[cut:])
+			c.Server(answered)
+		}},
+		{"and the server speaks in between", func(c *script.Connection, cut int) {
+			c.Client(asked[:cut])
+			c.Server(answered[:9])
+			c.Client(asked[cut:])
+			c.Server(answered[9:])
+		}},
+		{"in a tunnel", func(c *script.Connection, cut int) {
+			c.Client("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n")
+			c.Server("HTTP/1.1 200 OK\r\n\r\n")
+			c.Client(asked[:cut])
+			c.Client(asked[cut:])
+			c.Server(answered)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for cut := 1; cut < 30; cut++ {
+				s := script.New()
+				c := s.Connection()
+				c.Open()
+				test.say(c, cut)
+				c.Close()
+				txs, _ := run(t, config, s.Packets(), 64)
+				got := lines(txs)
+				if len(got) == 3 {
+					require.Contains(t, got[0], "CONNECT")
+					got = got[1:]
+				}
+				assert.Equal(t, want, got, "after %d octets", cut)
+			}
+		})
+	}
+}
