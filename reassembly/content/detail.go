@@ -34,12 +34,18 @@ func (e *Extractor) detail(d *reassembly.Detail, f *fields) {
 // appendField appends the value of a header field with what is secret in it
 // hashed: the credentials of Authorization (its scheme stays), every cookie's
 // value, user and password before a host, the whole value of fields with
-// credential-like names, and what is credential-like in any other value, as in a
-// URL.
+// credential-like names, tokens among subprotocols, and what is credential-like in
+// any other value, as in a URL; JSON Web Tokens wherever they stand.
 func (e *Extractor) appendField(dst []byte, f message.Field) []byte {
 	if e.hash.cleartext || len(f.Value) == 0 {
 		return append(dst, f.Value...)
 	}
+	from := len(dst)
+	return e.hideTokens(e.appendNamed(dst, f), from)
+}
+
+// appendNamed is appendField by the field's name.
+func (e *Extractor) appendNamed(dst []byte, f message.Field) []byte {
 	switch {
 	case equalFold(f.Name, "authorization"), equalFold(f.Name, "proxy-authorization"):
 		return e.appendAuthorization(dst, f.Value)
@@ -58,6 +64,8 @@ func (e *Extractor) appendField(dst []byte, f message.Field) []byte {
 			dst = append(append(dst, ';'), attributes...)
 		}
 		return dst
+	case equalFold(f.Name, "sec-websocket-protocol"):
+		return e.appendProtocols(dst, f.Value)
 	}
 	if at := bytes.LastIndexByte(f.Value, '@'); at >= 0 && (equalFold(f.Name, "host") || equalFold(f.Name, ":authority")) {
 		return append(e.appendUserInfo(dst, f.Value[:at]), f.Value[at:]...)

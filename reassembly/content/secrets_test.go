@@ -11,6 +11,7 @@ import (
 
 	"offpath/reassembly"
 	"offpath/reassembly/jsonl"
+	"offpath/reassembly/message"
 )
 
 // secrets stand at every place that the messages below have for one.
@@ -93,6 +94,7 @@ func structured(t *testing.T) []string {
 }
 
 func TestHeaderFieldsInDetail(t *testing.T) {
+	const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl-_s"
 	e := newExtractor(t, func(c *Config) { c.DetailHeaders = true })
 	token := func(s string) string { return e.Hash(KindToken, []byte(s)) }
 	for _, c := range []struct{ name, value, want string }{
@@ -112,8 +114,51 @@ func TestHeaderFieldsInDetail(t *testing.T) {
 		{"Cache-Control", "max-age=0, private", "max-age=0, private"},
 		{"Host", "Al:pw@h:80", e.Hash(KindAccount, []byte("al")) + ":" + e.Hash(KindPassword, []byte("pw")) + "@h:80"},
 		{"X-Empty", "", ""},
+		{"X-Whatever", jwt, token(jwt)},
+		{"X-Whatever", "a " + jwt + ", b=" + jwt + ";" + jwt, "a " + token(jwt) + ", b=" + token(jwt) + ";" + token(jwt)},
+		{"X-Whatever", "jwt-" + jwt, "jwt-" + token(jwt)},
+		{"X-Versions", "eyJhbGciOiJIUzI1NiJ9 e2f1.2.3 example.com.ev eXAmPlEsOfWords.a.b", "eyJhbGciOiJIUzI1NiJ9 e2f1.2.3 example.com.ev eXAmPlEsOfWords.a.b"},
+		{"Link", "</verify/" + jwt + ">; rel=next", "</verify/" + token(jwt) + ">; rel=next"},
+		{"Set-Cookie", "a=b; Path=/" + jwt, "a=" + token("b") + "; Path=/" + token(jwt)},
+		{"X-Encrypted", "ewogImFsZyI6ImRpciJ9..iv.text.tag", token("ewogImFsZyI6ImRpciJ9..iv.text.tag")},
+		{"Authorization", "Bearer " + jwt, "Bearer " + token(jwt)},
+		{"Sec-WebSocket-Protocol", "graphql-transport-ws, graphql-ws,mqttv3.1, ocpp2.0.1", "graphql-transport-ws, graphql-ws,mqttv3.1, ocpp2.0.1"},
+		{"Sec-WebSocket-Protocol", "v4.channel.k8s.io, base64url.bearer.authorization.k8s.io." + base64.RawURLEncoding.EncodeToString([]byte(jwt)),
+			"v4.channel.k8s.io, base64url.bearer.authorization.k8s.io." + token(jwt)},
+		{"sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.!", "base64url.bearer.authorization.k8s.io." + token("!")},
+		{"Sec-WebSocket-Protocol", "soap , Bearer , secret,wamp.2.json", "soap , Bearer , " + token("secret") + ",wamp.2.json"},
+		{"Sec-WebSocket-Protocol", "access_token, abc", "access_token, " + token("abc")},
+		{"Sec-WebSocket-Protocol", "jwt." + jwt, "jwt." + token(jwt)},
+		{"Sec-WebSocket-Protocol", jwt + ", chat", token(jwt) + ", chat"},
+		{"Sec-WebSocket-Protocol", "bearer.hunter", "bearer." + token("hunter")},
+		{"Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.sk-abc, openai-beta.realtime-v1", "realtime, openai-insecure-api-key." + token("sk-abc") + ", openai-beta.realtime-v1"},
+		{"Sec-WebSocket-Protocol", "MBWS.huawei.com, 9f86d081884c7d659a2feaa0c55ad015, x.Qm9vZ2llV29vZ2ll", "MBWS.huawei.com, " + token("9f86d081884c7d659a2feaa0c55ad015") + ", x." + token("Qm9vZ2llV29vZ2ll")},
+		{"Sec-WebSocket-Protocol", ",, bearer,,a", ",, bearer,," + token("a")},
 	} {
 		tx := request(e, "GET / HTTP/1.1\n"+c.name+": "+c.value)
 		assert.Equal(t, [][2]string{{c.name, c.want}}, tx.Request.Detail.Fields)
 	}
+}
+
+func FuzzBearer(f *testing.F) {
+	const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl-_s"
+	f.Add("chat, bearer, ", "x")
+	f.Add("a.b.", "")
+	f.Add("eyJhbGciOiJI.", ".")
+	f.Add("", jwt+" "+jwt)
+	e := newExtractor(f, nil)
+	f.Fuzz(func(t *testing.T, before, after string) {
+		for _, name := range []string{"Sec-WebSocket-Protocol", "X-Any"} {
+			value := before + " " + jwt + "," + after
+			got := string(e.appendField(nil, message.Field{Name: []byte(name), Value: []byte(value)}))
+			require.NotContains(t, got, jwt)
+			require.LessOrEqual(t, len(got), 17*(len(value)+1))
+			list := before + ",bearer," + after
+			got = string(e.appendProtocols(nil, []byte(list)))
+			require.GreaterOrEqual(t, strings.Count(got, ","), strings.Count(list, ",")-strings.Count(after, ","))
+			if after = strings.Trim(after, ", \t"); len(after) > 16 && !strings.Contains(after, ",") && strings.Count(list, after) == 1 {
+				require.NotContains(t, got, after)
+			}
+		}
+	})
 }
