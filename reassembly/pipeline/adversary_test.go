@@ -231,3 +231,86 @@ func TestOneSideAloneDoesNotSayWhoTheClientIs(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatABodyHoldsIsNoOtherProtocolForGood: of a connection joined in the middle.
+func TestWhatABodyHoldsIsNoOtherProtocolForGood(t *testing.T) {
+	const ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+	const settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	const frames = settings + "\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x84\x86" // GET /
+	const reset = "\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08"
+	const record = "\x17\x03\x03\x00\x10aaaaaaaaaaaaaaaa"
+	get := func(target string) string { return "GET " + target + " HTTP/1.1\r\nHost: h\r\n\r\n" }
+	serverHello := strings.Replace(tlsHello, "\x01\x00\x00\xa1", "\x02\x00\x00\xa1", 1)
+	for name, inside := range map[string][]string{
+		"a record of TLS":                          {record},
+		"many of them":                             {record, record, record, record, "x", record},
+		"a ClientHello":                            {tlsHello + strings.Repeat("b", 200)},
+		"a part of one":                            {tlsHello[:20]},
+		"a ClientHello, and records":               {tlsHello + strings.Repeat("b", 200), record, record},
+		"a ServerHello":                            {serverHello},
+		"frames of HTTP/2":                         {frames},
+		"frames of HTTP/2 with a request given up": {frames + reset, frames},
+		"frames of a server":                       {settings + "\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88"},
+		"the preface of HTTP/2":                    {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames},
+		"HTTP/2 in records":                        {record, frames, tlsHello},
+	} {
+		for first, requests := range map[string][]utterance{
+			"a whole request": {{true, get("/a")}, {false, ok}},
+			"a response":      {{false, ok}, {true, get("/a")}, {false, ok}},
+		} {
+			t.Run(name+", then "+first, func(t *testing.T) {
+				s := script.New()
+				c := s.Connection()
+				for _, octets := range inside {
+					s.Wait(time.Second)
+					c.Client(octets)
+				}
+				for _, u := range append(requests, utterance{true, get("/b")}, utterance{false, ok}) {
+					s.Wait(time.Second)
+					onWire(c, []utterance{u})
+				}
+				c.Close()
+				txs, stats := run(t, config, s.Packets(), 64)
+				assert.Equal(t, []string{"GET /a 200 req=0 res=0 midstream", "GET /b 200 req=0 res=0 midstream"}, lines(txs))
+				assert.LessOrEqual(t, stats.ClaimsRetracted, uint64(len(inside)))
+				for _, tx := range txs {
+					assert.Equal(t, c.ClientAddr, tx.Source)
+					assert.Empty(t, tx.JA4)
+				}
+			})
+		}
+	}
+}
+
+// TestProtocolsJoinedInTheMiddleAreKnownByBothSides: what both sides say is believed.
+func TestProtocolsJoinedInTheMiddleAreKnownByBothSides(t *testing.T) {
+	const settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	const record = "\x17\x03\x03\x00\x10aaaaaaaaaaaaaaaa"
+	for name, test := range map[string]struct {
+		said  []utterance
+		want  []string
+		tls   uint64
+		http2 uint64
+	}{
+		"TLS": {[]utterance{{true, record}, {false, record}, {true, "GET /a HTTP/1.1\r\nHost: h\r\n\r\n"}, {false, "HTTP/1.1 200 OK\r\n\r\n"}}, []string{}, 1, 0},
+		"HTTP/2, a body in it that holds a request": {[]utterance{
+			{true, settings + "\x00\x00\x03\x01\x04\x00\x00\x00\x01\x83\x84\x86"}, {false, settings + "\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88"},
+			{true, "\x00\x00\x1c\x00\x01\x00\x00\x00\x01"}, {true, "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"}},
+			[]string{"POST / 200 req=28 res=0 midstream,missing_host"}, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := script.New()
+			c := s.Connection()
+			for _, u := range test.said {
+				s.Wait(time.Second)
+				onWire(c, []utterance{u})
+			}
+			c.Close()
+			txs, stats := run(t, config, s.Packets(), 64)
+			assert.Equal(t, test.want, lines(txs))
+			assert.Equal(t, test.tls, stats.ConnectionsTLS)
+			assert.Equal(t, test.http2, stats.ConnectionsHTTP2)
+			assert.Zero(t, stats.ClaimsRetracted)
+		})
+	}
+}

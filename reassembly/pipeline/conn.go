@@ -26,6 +26,7 @@ type conn struct {
 	queued    uint8
 	client    tcp.Direction
 
+	secured       [2]bool           // a segment looked like one of TLS, by direction
 	heard         [2]bool           // octets came, by direction
 	said          [2]http1.Likeness // start line that a side last began a segment with, while the client is a guess
 	oriented      bool              // client is known, the parsers are set up
@@ -142,7 +143,7 @@ func (s *shard) read(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, las
 		s.responses(f, c, in, last)
 	}
 	if !c.spoken && c.oriented && c.parser[d].Seeking() && !f.Ignored() {
-		s.skip(f, c, data)
+		s.skip(f, c, d, data)
 	}
 }
 
@@ -175,7 +176,7 @@ func (s *shard) orient(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input) b
 		case c.prefaced && !c.midstream && mayBeginRequest(in.Data):
 			client, begun = d, true
 		default:
-			s.skip(f, c, in.Data)
+			s.skip(f, c, d, in.Data)
 			in.Data = nil
 			return false
 		}
@@ -198,12 +199,13 @@ func mayBeginRequest(data []byte) bool {
 	return 'A' <= data[0] && data[0] <= 'Z' && http1.Recognise(data) == http1.Undecided
 }
 
-// skip counts octets of a connection that prove nothing, and gives it up when it
-// is something else, or too long.
-func (s *shard) skip(f *tcp.Flow, c *conn, data []byte) {
+// skip counts octets of a connection that prove nothing, and gives it up when they
+// are too many, or both sides secure theirs.
+func (s *shard) skip(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) {
 	c.skipped += uint16((len(data) + 1023) / 1024)
+	c.secured[d] = c.secured[d] || tls.Looks(data) == tls.Midstream
 	switch {
-	case tls.Looks(data) == tls.Midstream:
+	case c.secured[0] && c.secured[1]:
 		s.stats.ConnectionsTLS++
 	case c.skipped > maxUnproven, c.skipped > maxPreface && c.prefaced && c.sequence == 0:
 		s.stats.ConnectionsOther++
@@ -233,7 +235,7 @@ func (s *shard) foreign(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, 
 			s.readStreams(f, c, d, in, last)
 		}
 	default:
-		s.preface(f, c, in.Data)
+		s.preface(f, c, d, in.Data)
 		in.Data = nil
 	}
 	return true
@@ -241,10 +243,10 @@ func (s *shard) foreign(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, 
 
 // preface starts over: a connection that began with something else than HTTP may
 // turn to it, and either side may be the client then.
-func (s *shard) preface(f *tcp.Flow, c *conn, data []byte) {
+func (s *shard) preface(f *tcp.Flow, c *conn, d tcp.Direction, data []byte) {
 	s.startOver(c)
 	c.prefaced = true
-	s.skip(f, c, data)
+	s.skip(f, c, d, data)
 }
 
 // speaks notes that a message was read.
@@ -283,7 +285,7 @@ func (s *shard) requests(f *tcp.Flow, c *conn, in *http1.Input, last bool) {
 				s.abandon(c, x)
 			}
 			if !c.spoken && !c.midstream {
-				s.preface(f, c, in.Data)
+				s.preface(f, c, c.client, in.Data)
 				in.Data = nil
 				return
 			}

@@ -48,6 +48,14 @@
 // it is counted, and the connection's next transaction carries
 // unsolicited_response if no loss explains it.
 //
+// # Roles
+//
+// Who is the client is known from the handshake. Of a connection joined in the middle
+// it is a guess from what the sides begin segments with, which may stand in a body:
+// the guess is made good when the other side proves it wrong, and holds once a
+// response has been paired with a request. Likewise that it speaks TLS or HTTP/2 is
+// taken back when HTTP/1 is proven, until both sides have said their part.
+//
 // # Layers
 //
 // Beside HTTP/1 in the clear a connection may begin with a PROXY protocol header

@@ -20,6 +20,10 @@ type layers struct {
 	begun   bool        // the server has begun to speak HTTP/2
 	since   int64       // capture time of the preface of HTTP/2; 0: not seen
 
+	claimed  bool          // what it speaks is the word of one side
+	claimant tcp.Direction // of this
+	prefaced bool          // conn.prefaced before the claim
+
 	preamble []byte        // a buffer of the worker: of a PROXY protocol header that is not whole
 	from     tcp.Direction // in which it came
 	proxied  bool          // one was read

@@ -38,6 +38,9 @@ func (s *shard) secure(f *tcp.Flow, c *conn, client, d tcp.Direction, in *http1.
 		return
 	}
 	s.startOver(c)
+	if c.midstream || c.prefaced {
+		c.claim(d)
+	}
 	c.guess(f, client)
 	c.oriented, c.sure = true, true
 	c.parser[client.Other()].Answer()
@@ -51,6 +54,11 @@ func (s *shard) secure(f *tcp.Flow, c *conn, client, d tcp.Direction, in *http1.
 func (s *shard) decrypt(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, last bool) {
 	if !last && d != c.client && in.HasAck && f.Behind(c.client, in.Ack) {
 		return // what it answers is yet to come
+	}
+	if c.layers.belied(in) {
+		s.retract(f, c)
+		s.read(f, c, d, in, last)
+		return
 	}
 	record := tls.Input{Data: in.Data, Position: tls.Position(in.Position)}
 	c.layers.tls.Read(s.records, s.budget, d == c.client, &record, last, s.enter(f, c))
@@ -68,10 +76,12 @@ func (s *shard) settle(f *tcp.Flow, c *conn) {
 	if f.Ignored() {
 		return
 	}
-	switch c.layers.tls.Status() {
-	case tls.Opaque:
+	switch status := c.layers.tls.Status(); {
+	case status == tls.Opaque && c.layers.claimed:
+		s.retract(f, c)
+	case status == tls.Opaque:
 		s.leave(f, c)
-	case tls.Waiting:
+	case status == tls.Waiting:
 		f.SetDeadline(s.table.Clock() + secretsWait)
 	}
 }
@@ -110,6 +120,7 @@ func (i *inside) direction(client bool) tcp.Direction {
 // ClientHello takes what names the client's software: the first says it.
 func (i *inside) ClientHello(h *hello.Client) {
 	l, kept := i.conn.layers, true
+	i.conn.confirm(i.direction(true))
 	if l.ja4 == "" {
 		l.ja4 = h.JA4(hello.TCP)
 		if kept = i.shard.budget.Take(len(h.ServerName)); kept {
@@ -126,7 +137,7 @@ func (i *inside) ClientHello(h *hello.Client) {
 }
 
 // ServerHello says nothing that a transaction holds.
-func (i *inside) ServerHello(*hello.Server) {}
+func (i *inside) ServerHello(*hello.Server) { i.conn.confirm(i.direction(false)) }
 
 // Plain reads on in what was decrypted.
 func (i *inside) Plain(client bool, p *tls.Plain) int {

@@ -38,6 +38,7 @@ type Stats struct {
 	ConnectionsOther        uint64 // connections left because they speak something else
 	ConnectionsRefused      uint64 // connections left because there was no room for what they speak
 	ConnectionsProxied      uint64 // connections that begin with a PROXY protocol header
+	ClaimsRetracted         uint64 // connections taken for TLS or HTTP/2, and counted there, that turned out to speak HTTP/1
 	RolesCorrected          uint64 // times that the other side turned out to be the client
 	ProxyHeadersDisbelieved uint64 // PROXY protocol headers from trusted proxies that are seen to send none
 
@@ -103,6 +104,7 @@ func (s *Stats) Add(o *Stats) {
 	s.ConnectionsOther += o.ConnectionsOther
 	s.ConnectionsRefused += o.ConnectionsRefused
 	s.ConnectionsProxied += o.ConnectionsProxied
+	s.ClaimsRetracted += o.ClaimsRetracted
 	s.RolesCorrected += o.RolesCorrected
 	s.ProxyHeadersDisbelieved += o.ProxyHeadersDisbelieved
 	s.WebSockets += o.WebSockets

@@ -82,6 +82,9 @@ func (s *shard) joinsStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.In
 	if !s.turnToStreams(f, c) {
 		return true
 	}
+	if c.midstream || c.prefaced || sought {
+		c.claim(d)
+	}
 	c.midstream = true
 	if sought {
 		c.layers.http2.Seek(s.frames, s.budget, http2.Client)
@@ -145,10 +148,25 @@ func (c *conn) side(d tcp.Direction) http2.Side {
 	return http2.Server
 }
 
+// direction is that in which a side sends.
+func (c *conn) direction(side http2.Side) tcp.Direction {
+	if side == http2.Client {
+		return c.client
+	}
+	return c.client.Other()
+}
+
 // readStreams takes octets of HTTP/2.
 func (s *shard) readStreams(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, last bool) {
 	if !last && d != c.client && in.HasAck && len(in.Data) > 0 && f.Behind(c.client, in.Ack) {
 		return // what it answers is yet to come
+	}
+	if c.layers.belied(in) {
+		s.retract(f, c)
+		if !f.Ignored() {
+			s.read(f, c, d, in, last)
+		}
+		return
 	}
 	if l := c.layers; d != c.client && len(in.Data) > 0 && !l.begun {
 		l.begun = true
@@ -210,6 +228,7 @@ func (s *shard) call() *exchange {
 func (s *shard) streamHead(f *tcp.Flow, c *conn) {
 	r := s.frames
 	x := s.call()
+	c.confirm(c.direction(r.Side))
 	switch {
 	case x == nil && r.Side == http2.Client:
 		s.stats.RequestsAbandoned++
@@ -383,7 +402,7 @@ func (s *shard) streamClosed(f *tcp.Flow, c *conn) {
 	x, _ := user.(*exchange)
 	switch {
 	case x == nil:
-	case x.sequence >= 0 && x.ended:
+	case x.sequence >= 0 && x.ended && !(c.layers.claimed && f.Seen(c.layers.claimant.Other())):
 		if r.Reason == http2.ReasonReset && !x.answered {
 			x.anomalies |= reassembly.AnomalyResetInMessage
 		}

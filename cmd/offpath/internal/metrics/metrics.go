@@ -208,6 +208,7 @@ func (w writer) pipeline(s pipeline.Stats) {
 	w.counter("offpath_connections_refused_total", "Connections not read on because there was no room for what they speak.", s.ConnectionsRefused)
 	w.counter("offpath_connections_proxied_total", "Connections that begin with a PROXY protocol header.", s.ConnectionsProxied)
 	w.counter("offpath_connection_roles_corrected_total", "Times that the other side of a connection joined in the middle turned out to be the client.", s.RolesCorrected)
+	w.counter("offpath_connection_claims_retracted_total", "Connections joined in the middle that seemed to speak TLS or HTTP/2, and spoke HTTP/1.", s.ClaimsRetracted)
 	w.counter("offpath_proxy_headers_disbelieved_total", "PROXY protocol headers from trusted proxies that are seen to send none.", s.ProxyHeadersDisbelieved)
 	w.counter("offpath_connections_upgraded_total", "Connections that turned from HTTP/1 to another protocol.", s.ConnectionsUpgraded)
 	w.counter("offpath_connections_tunnel_total", "Connections that CONNECT made a tunnel.", s.ConnectionsTunnel)

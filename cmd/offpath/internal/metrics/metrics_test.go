@@ -41,6 +41,7 @@ func everything() Books {
 
 // reassembled is what a pipeline may have counted.
 func reassembled() (s pipeline.Stats) {
+	s.RolesCorrected, s.ClaimsRetracted = 12, 13
 	s.ConnectionsTLS, s.ConnectionsProxied, s.ProxyHeadersDisbelieved, s.ConnectionsRefused = 9, 4, 8, 6
 	s.HTTP.Requests, s.HTTP2.Requests = 10, 20
 	s.HTTP2.StreamsClosed, s.HTTP2.StreamsEvicted, s.HTTP2.StreamsExpired = 6, 1, 2
@@ -73,6 +74,8 @@ func TestTheBooksOfEveryStageAreShown(t *testing.T) {
 		"offpath_connections_proxied_total":                    4,
 		"offpath_connections_refused_total":                    6,
 		"offpath_proxy_headers_disbelieved_total":              8,
+		"offpath_connection_roles_corrected_total":             12,
+		"offpath_connection_claims_retracted_total":            13,
 		"offpath_http_messages_total,kind=request":             30,
 		"offpath_http2_streams_closed_total,reason=ended":      3,
 		"offpath_http2_streams_closed_total,reason=expired":    2,
