@@ -241,7 +241,7 @@ func StringEnd(data []byte, i int) (end int, escaped bool) {
 	for i+8 <= len(data) {
 		v := binary.LittleEndian.Uint64(data[i:])
 		q, b := v^'"'*ones, v^'\\'*ones
-		zero := ((q-ones)&^q | (b-ones)&^b) & highs
+		zero := ((q - ones) | (b - ones)) &^ v & highs // both have v's highest bits
 		if zero == 0 {
 			i += 8
 			continue
