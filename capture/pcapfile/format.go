@@ -98,6 +98,16 @@ func (o order) u32(b []byte) uint32 {
 	return v
 }
 
+// pair reads two 32-bit numbers, one behind the other.
+func (o order) pair(b []byte) (first, second uint32) {
+	v := binary.BigEndian.Uint64(b)
+	if o.little {
+		v = bits.ReverseBytes64(v)
+		return uint32(v), uint32(v >> 32)
+	}
+	return uint32(v >> 32), uint32(v)
+}
+
 func (o order) u64(b []byte) uint64 {
 	v := binary.BigEndian.Uint64(b)
 	if o.little {

@@ -24,6 +24,10 @@ func (p *pacer) wait(clock int64) time.Duration {
 	if p.speed == 0 {
 		return 0
 	}
+	return p.ahead(clock)
+}
+
+func (p *pacer) ahead(clock int64) time.Duration {
 	if !p.began {
 		p.began, p.wall, p.event = true, time.Now(), clock
 	}

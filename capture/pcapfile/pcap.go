@@ -34,10 +34,11 @@ func (p *pcapParser) next(b []byte, rec *record) (int, error) {
 	if p.headerLen == 0 {
 		return p.fileHeader(b, rec)
 	}
-	if len(b) < p.headerLen {
+	if len(b) < max(p.headerLen, pcapRecordLen) {
 		return 0, nil
 	}
-	captured, wire := p.order.u32(b[8:]), p.order.u32(b[12:])
+	seconds, fraction := p.order.pair(b[:8])
+	captured, wire := p.order.pair(b[8:16])
 	if captured > p.maxFrame {
 		return 0, fmt.Errorf("frame of %d octets", captured)
 	}
@@ -46,7 +47,7 @@ func (p *pcapParser) next(b []byte, rec *record) (int, error) {
 		return 0, nil
 	}
 	rec.kind = recordPacket
-	rec.time = int64(p.order.u32(b))*1e9 + int64(p.order.u32(b[4:]))*p.fraction
+	rec.time = int64(seconds)*1e9 + int64(fraction)*p.fraction
 	rec.data = b[p.headerLen:n:n]
 	rec.wireLen = int(max(wire, captured))
 	rec.link, rec.iface = p.link, p.iface

@@ -282,6 +282,7 @@ type outlet struct {
 	source *Source
 	crew   crew
 	round  *round
+	packet capture.Packet // the one at hand, on its way to one of several workers
 
 	octets, cut, backwards uint64 // of the round
 	frames                 [capture.Dispositions]uint64
@@ -311,17 +312,23 @@ func (o *outlet) add(rec *record) {
 		o.backwards++
 	}
 	batches := o.round.packets
+	p := &o.packet
 	if len(batches) == 1 {
-		p := extend(&batches[0])
-		s.fill(p, rec)
-		o.count(p)
-		return
+		p = extend(&batches[0])
 	}
-	var p capture.Packet
-	s.fill(&p, rec)
-	o.count(&p)
-	worker := int(p.Shard) % len(batches)
-	batches[worker] = append(batches[worker], p)
+	p.Time, p.Clock = rec.time, s.clock
+	p.Data, p.WireLen = rec.data, rec.wireLen
+	p.Link, p.Iface = rec.link, rec.iface
+	s.decoder.Decode(p)
+	o.frames[p.Disposition]++
+	o.octets += uint64(len(p.Data))
+	if len(p.Data) < p.WireLen {
+		o.cut++
+	}
+	if len(batches) > 1 {
+		worker := int(p.Shard) % len(batches)
+		batches[worker] = append(batches[worker], *p)
+	}
 }
 
 // extend makes the slice one longer, and returns its last element as it was
@@ -334,21 +341,6 @@ func extend(packets *[]capture.Packet) *capture.Packet {
 		*packets = (*packets)[:n+1]
 	}
 	return &(*packets)[n]
-}
-
-func (s *Source) fill(p *capture.Packet, rec *record) {
-	p.Time, p.Clock = rec.time, s.clock
-	p.Data, p.WireLen = rec.data, rec.wireLen
-	p.Link, p.Iface = rec.link, rec.iface
-	s.decoder.Decode(p)
-}
-
-func (o *outlet) count(p *capture.Packet) {
-	o.frames[p.Disposition]++
-	o.octets += uint64(len(p.Data))
-	if len(p.Data) < p.WireLen {
-		o.cut++
-	}
 }
 
 // flush delivers the round and enters it into the books.

@@ -5,7 +5,7 @@ package tcp
 // the hold would have done it. Failing that the highest segment goes, since its
 // loss does the least harm.
 func (t *Table) store(f *Flow, d Direction, s *node) bool {
-	h := &f.half[d]
+	h := f.side(d)
 	for pressed := false; ; {
 		if h.wait == nil {
 			h.wait = new(tree)

@@ -35,7 +35,7 @@ func (t *Table) end(f *Flow, why Reason) {
 // refusal.
 func (t *Table) force(f *Flow) bool {
 	for d := range Direction(2) {
-		h := &f.half[d]
+		h := f.side(d)
 		if h.flags&halfEnded != 0 {
 			continue
 		}
@@ -65,7 +65,7 @@ func (t *Table) force(f *Flow) bool {
 		}
 	}
 	for d := range Direction(2) {
-		if h := &f.half[d]; h.wait != nil && h.flags&halfRefused != 0 {
+		if h := f.side(d); h.wait != nil && h.flags&halfRefused != 0 {
 			h.hold = holdTurn
 			return t.step(f, d, true)
 		}

@@ -32,6 +32,9 @@ type Flow struct {
 	wrapping capture.Wrapping
 }
 
+// side returns the half of a direction.
+func (f *Flow) side(d Direction) *half { return &f.half[d&1] }
+
 // doubt is what casts doubt on a flow's going on.
 type doubt struct {
 	resetDue  int64 // if stateResetting
@@ -131,16 +134,16 @@ func (f *Flow) Midstream() bool { return f.state&stateMidstream != 0 }
 
 // Synchronised reports whether the first octet handed on in direction d is, or
 // will be, the first that was sent.
-func (f *Flow) Synchronised(d Direction) bool { return f.half[d].flags&halfSYN != 0 }
+func (f *Flow) Synchronised(d Direction) bool { return f.side(d).flags&halfSYN != 0 }
 
 // Seen reports whether any packet of direction d was seen.
-func (f *Flow) Seen(d Direction) bool { return f.half[d].flags&halfSeen != 0 }
+func (f *Flow) Seen(d Direction) bool { return f.side(d).flags&halfSeen != 0 }
 
 // Behind reports whether octets of direction d below the number ack are still
 // to come: handed on or declared missing later. Where the direction is not on the
 // mirror, as far as oneWayPackets packets of the other show, none are.
 func (f *Flow) Behind(d Direction, ack uint32) bool {
-	h := &f.half[d]
+	h := f.side(d)
 	switch {
 	case h.flags&halfEnded != 0, h.flags&halfSeen == 0 && f.packets > oneWayPackets:
 		return false

@@ -30,14 +30,14 @@ func (h *half) infer(isn uint32) {
 
 // synchronise takes a SYN that belongs to the flow.
 func (t *Table) synchronise(f *Flow, d Direction, p *capture.Packet) {
-	h := &f.half[d]
+	h := f.side(d)
 	if h.flags&halfSYN != 0 {
 		return
 	}
 	f.state &^= stateMidstream
 	h.synchronise(p.Seq)
 	if p.Flags&capture.FlagACK != 0 {
-		f.half[d.Other()].infer(p.Ack - 1) // it answers a SYN that did not come yet
+		f.side(d.Other()).infer(p.Ack - 1) // it answers a SYN that did not come yet
 	}
 	if f.client >= 0 {
 		return
@@ -88,7 +88,7 @@ func (t *Table) renew(k *key, hash uint32, p *capture.Packet) *Flow {
 // connection; if its SYN came earlier, t.renewal says what it was.
 func (t *Table) renewed(f *Flow, d Direction, p *capture.Packet) bool {
 	t.renewal = renewal{}
-	h, peer := &f.half[d], &f.half[d.Other()]
+	h, peer := f.side(d), f.side(d.Other())
 	switch {
 	case p.Flags&(capture.FlagSYN|capture.FlagACK|capture.FlagRST) == capture.FlagSYN:
 		if h.owns(p.Seq) {
@@ -157,7 +157,7 @@ func (h *half) inWindow(seq uint32) bool {
 // because mirrors let it overtake what was sent before it, and because it may be
 // one that its receiver does not obey.
 func (t *Table) reset(f *Flow, d Direction, p *capture.Packet) {
-	h := &f.half[d]
+	h := f.side(d)
 	if !h.inWindow(p.Seq) {
 		t.stats.ResetsIgnored++
 		return

@@ -23,25 +23,19 @@ func (k *key) equal(o *key) bool {
 // version is that of IP, 4 or 6.
 func (k *key) version() uint8 { return uint8(k.rest) }
 
-// keyOf returns the key of p's flow and the direction of p: 0 if the lower
+// of makes k the key of p's flow and returns the direction of p: 0 if the lower
 // endpoint sent it.
-func keyOf(p *capture.Packet) (k key, d Direction) {
-	src := [2]uint64{binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Src[8:])}
-	dst := [2]uint64{binary.BigEndian.Uint64(p.Dst[:8]), binary.BigEndian.Uint64(p.Dst[8:])}
-	if less(&src, &dst, p.SrcPort, p.DstPort) {
-		return key{src, dst, uint64(p.SrcPort)<<32 | uint64(p.DstPort)<<16 | uint64(p.IPVersion)}, 0
+func (k *key) of(p *capture.Packet) Direction {
+	src0, src1 := binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Src[8:])
+	dst0, dst1 := binary.BigEndian.Uint64(p.Dst[:8]), binary.BigEndian.Uint64(p.Dst[8:])
+	if src0 < dst0 || src0 == dst0 && (src1 < dst1 || src1 == dst1 && p.SrcPort < p.DstPort) {
+		k.low[0], k.low[1], k.high[0], k.high[1] = src0, src1, dst0, dst1
+		k.rest = uint64(p.SrcPort)<<32 | uint64(p.DstPort)<<16 | uint64(p.IPVersion)
+		return 0
 	}
-	return key{dst, src, uint64(p.DstPort)<<32 | uint64(p.SrcPort)<<16 | uint64(p.IPVersion)}, 1
-}
-
-func less(a, b *[2]uint64, aPort, bPort uint16) bool {
-	switch {
-	case a[0] != b[0]:
-		return a[0] < b[0]
-	case a[1] != b[1]:
-		return a[1] < b[1]
-	}
-	return aPort < bPort
+	k.low[0], k.low[1], k.high[0], k.high[1] = dst0, dst1, src0, src1
+	k.rest = uint64(p.DstPort)<<32 | uint64(p.SrcPort)<<16 | uint64(p.IPVersion)
+	return 1
 }
 
 // endpoint returns address and port of the side that sends direction d.

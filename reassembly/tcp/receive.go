@@ -15,7 +15,8 @@ func (t *Table) Packet(p *capture.Packet) {
 	t.clock = max(t.clock, p.Clock)
 	t.stats.Packets++
 	t.stats.Octets += uint64(len(p.Payload))
-	k, d := keyOf(p)
+	var k key
+	d := k.of(p)
 	hash := t.index.hash(&k)
 	known := t.index.find(&k, hash)
 	f := known.flow
@@ -41,7 +42,7 @@ func (t *Table) Packet(p *capture.Packet) {
 		}
 	}
 	f.packets++
-	f.half[d].flags |= halfSeen
+	f.side(d).flags |= halfSeen
 	if t.clock-f.listed >= refresh {
 		t.place(f, f.in)
 	}
@@ -60,7 +61,7 @@ func opens(p *capture.Packet) bool {
 
 // receive takes a packet of an open flow.
 func (t *Table) receive(f *Flow, d Direction, p *capture.Packet) {
-	h, peer := &f.half[d], &f.half[d.Other()]
+	h, peer := f.side(d), f.side(d.Other())
 	seq, n := p.Seq, uint32(p.PayloadLen)
 	if p.Flags&capture.FlagSYN != 0 {
 		if !h.owns(seq) {
@@ -102,13 +103,18 @@ func (t *Table) receive(f *Flow, d Direction, p *capture.Packet) {
 
 // quiet reports whether nothing of the direction waits or could have to.
 func (h *half) quiet() bool {
-	return h.wait == nil && h.hold == holdNone && h.flags&(halfFIN|halfEnded) != halfFIN &&
-		(h.flags&(halfStarted|halfAcked) != halfStarted|halfAcked || h.flags&halfEnded != 0 || after(h.acked, h.next) <= 0)
+	switch {
+	case h.wait != nil || h.hold != holdNone:
+		return false
+	case h.flags&(halfFIN|halfEnded) != 0:
+		return h.flags&halfEnded != 0
+	}
+	return h.flags&(halfStarted|halfAcked) != halfStarted|halfAcked || after(h.acked, h.next) <= 0
 }
 
 // inOrder hands on a segment that is next, without a copy.
 func (t *Table) inOrder(f *Flow, d Direction, p *capture.Packet, seq uint32) {
-	h := &f.half[d]
+	h := f.side(d)
 	if data := p.Payload; len(data) > 0 {
 		s := &t.segment
 		*s = Segment{Data: data, Seq: seq, Ack: p.Ack, HasAck: p.Flags&capture.FlagACK != 0, Time: p.Time}
@@ -132,7 +138,7 @@ func (t *Table) inOrder(f *Flow, d Direction, p *capture.Packet, seq uint32) {
 
 // deliver hands on a segment and moves the stream forward by what was taken.
 func (t *Table) deliver(f *Flow, d Direction, s *Segment) int {
-	h := &f.half[d]
+	h := f.side(d)
 	f.state |= stateData
 	// The consumer sees the stream as it is before the octets.
 	taken := t.consumer.Data(f, d, s)
@@ -140,7 +146,7 @@ func (t *Table) deliver(f *Flow, d Direction, s *Segment) int {
 		taken = len(s.Data)
 	}
 	if taken > 0 {
-		f.half[d.Other()].flags &^= halfRefused // it may be its turn now
+		f.side(d.Other()).flags &^= halfRefused // it may be its turn now
 		if h.hold == holdTurn {
 			h.hold = holdNone // what is refused next is held anew
 		}
@@ -156,8 +162,8 @@ func (t *Table) deliver(f *Flow, d Direction, s *Segment) int {
 
 // missing moves the stream forward over octets that will not come.
 func (t *Table) missing(f *Flow, d Direction, n int64, why Cause) {
-	f.half[d].next += uint32(n)
-	f.half[d.Other()].flags &^= halfRefused
+	f.side(d).next += uint32(n)
+	f.side(d.Other()).flags &^= halfRefused
 	f.state |= stateData
 	t.stats.Gap += uint64(n)
 	t.stats.Gaps++
@@ -181,7 +187,7 @@ func (t *Table) remember(h *half, seq uint32, data []byte, unread bool) {
 // outOfOrder takes a segment that is not next, or not only: it repeats octets,
 // or comes too early, or must wait behind others.
 func (t *Table) outOfOrder(f *Flow, d Direction, p *capture.Packet, seq uint32) {
-	h, n, data := &f.half[d], uint32(p.PayloadLen), p.Payload
+	h, n, data := f.side(d), uint32(p.PayloadLen), p.Payload
 	if h.flags&halfEnded != 0 {
 		t.stats.Stray += uint64(len(data))
 		return
@@ -209,7 +215,7 @@ func (t *Table) compare(f *Flow, d Direction, seq uint32, data []byte) {
 	if len(data) <= 1 {
 		return // a keep-alive probe has any octet (RFC 9293 section 3.8.4)
 	}
-	for _, r := range f.half[d].recent {
+	for _, r := range f.side(d).recent {
 		if r.n == uint32(len(data)) && r.seq == seq && r.sum != uint32(maphash.Bytes(t.digests, data)) {
 			t.conflict(f, d)
 		}
@@ -224,7 +230,7 @@ func (t *Table) conflict(f *Flow, d Direction) {
 // keep copies a segment, n octets from seq on of which data was captured, to
 // wait. Where it overlaps what waits already, the first copy wins.
 func (t *Table) keep(f *Flow, d Direction, p *capture.Packet, seq, n uint32, data []byte) {
-	h := &f.half[d]
+	h := f.side(d)
 	t.stats.SegmentsOutOfOrder++
 	whole := node{seq: seq, n: n, data: data}
 	for from, end := seq, seq+n; after(end, from) > 0; {
@@ -262,7 +268,7 @@ func (t *Table) keep(f *Flow, d Direction, p *capture.Packet, seq, n uint32, dat
 
 // skim follows a flow that nobody reads only as far as to see it end.
 func (t *Table) skim(f *Flow, d Direction, p *capture.Packet) {
-	h := &f.half[d]
+	h := f.side(d)
 	t.stats.Ignored += uint64(len(p.Payload))
 	h.flags |= halfStarted
 	if end := p.Seq + uint32(p.PayloadLen); after(end, h.next) > 0 {

@@ -43,7 +43,7 @@ func (t *Table) advance(f *Flow) {
 // whether it did. With over, the hold is over: what stands in the way is
 // declared missing, and what the consumer refuses is urged on it.
 func (t *Table) step(f *Flow, d Direction, over bool) bool {
-	h := &f.half[d]
+	h := f.side(d)
 	over = over || t.overdue(f, h)
 	if h.flags&halfStarted == 0 {
 		lowest, known := h.beyond()
@@ -66,7 +66,7 @@ func (t *Table) step(f *Flow, d Direction, over bool) bool {
 		h.next = h.fin + 1
 		h.flags |= halfEnded
 		t.drop(h)
-		f.half[d.Other()].flags &^= halfRefused
+		f.side(d.Other()).flags &^= halfRefused
 		if f.state&stateData != 0 {
 			t.consumer.End(f, d)
 		}
@@ -84,7 +84,7 @@ func (t *Table) step(f *Flow, d Direction, over bool) bool {
 
 // offer hands on the lowest waiting segment.
 func (t *Table) offer(f *Flow, d Direction, s *node, over bool) bool {
-	h := &f.half[d]
+	h := f.side(d)
 	over = over && h.hold == holdTurn
 	if h.flags&halfRefused != 0 {
 		if !over || t.precedes(f, d.Other()) {
@@ -125,7 +125,7 @@ func (t *Table) offer(f *Flow, d Direction, s *node, over bool) bool {
 // precedes reports whether the hold of direction d, which the other one waits
 // for, is over as well, so that it can move first.
 func (t *Table) precedes(f *Flow, d Direction) bool {
-	h := &f.half[d]
+	h := f.side(d)
 	return h.flags&halfEnded == 0 && t.overdue(f, h) && (h.hold == holdStart || t.gone(f, d) > 0)
 }
 
@@ -158,11 +158,11 @@ func (h *half) first() *node {
 // hold is over: up to what waits beyond them, and no more than was acknowledged
 // when the hold began.
 func (t *Table) gone(f *Flow, d Direction) int64 {
-	h := &f.half[d]
+	h := f.side(d)
 	limit, known := h.beyond()
 	switch h.hold {
 	case holdAcked:
-		if !known && f.half[d.Other()].hold != holdTurn {
+		if !known && f.side(d.Other()).hold != holdTurn {
 			return 0 // nobody waits for them
 		}
 		if !known || after(h.mark, limit) < 0 {
@@ -188,7 +188,7 @@ func (h *half) beyond() (limit uint32, known bool) {
 
 // watch says what a direction waits for, and since when.
 func (t *Table) watch(f *Flow, d Direction) {
-	h, peer := &f.half[d], &f.half[d.Other()]
+	h, peer := f.side(d), f.side(d.Other())
 	kind := holdNone
 	switch {
 	case h.flags&halfEnded != 0:
@@ -213,12 +213,12 @@ func (t *Table) watch(f *Flow, d Direction) {
 
 // waits reports whether anything would be gained by the end of the hold.
 func (t *Table) waits(f *Flow, d Direction) bool {
-	h := &f.half[d]
+	h := f.side(d)
 	if h.hold != holdAcked {
 		return h.hold != holdNone
 	}
 	_, known := h.beyond()
-	return known || f.half[d.Other()].hold == holdTurn
+	return known || f.side(d.Other()).hold == holdTurn
 }
 
 // dueAt returns when the hold of a direction is over by time.
@@ -245,7 +245,7 @@ func (t *Table) arm(f *Flow) {
 	}
 	for d := range Direction(2) {
 		if t.waits(f, d) {
-			sooner(t.dueAt(&f.half[d]))
+			sooner(t.dueAt(f.side(d)))
 		}
 	}
 	if f.state&stateResetting != 0 {
