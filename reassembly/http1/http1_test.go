@@ -368,3 +368,44 @@ func TestReadingAMessageAllocatesNothing(t *testing.T) {
 	assert.Zero(t, anomalies)
 	assert.EqualValues(t, 2*101, r.Stats.Requests)
 }
+
+// What is dropped again while a message goes on is not charged for ever.
+func TestLinesInPartsAreChargedWhileTheyAreKept(t *testing.T) {
+	fields := strings.Repeat("Content-Length: 3\r\n", 20_000)
+	chunks := strings.Repeat("1;ext=0123456789\r\nx\r\n", 20_000)
+	lost := strings.Repeat("GET /a HTTP/1.1 \r\nno request\r\n", 5_000)
+	for name, test := range map[string]struct {
+		in    string
+		limit int
+		want  string
+	}{
+		"fields beyond the limit of a head": {"POST /a HTTP/1.1\r\nHost: h\r\n" + fields + "\r\nabc", http1.MaxHead + 1<<10, "POST /a"},
+		"chunk-size lines":                  {"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + "0\r\n\r\n", 4 << 10, "POST /a"},
+		"lines that are searched":           {"no request\r\n" + lost + "GET /b HTTP/1.1\r\nHost: h\r\n\r\n", 4 << 10, "GET /b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p http1.Parser
+			r, b := http1.NewReader(1000), &budget{limit: test.limit}
+			var messages []got
+			ack := uint32(0)
+			for rest := test.in; len(rest) > 0; {
+				n := min(5, len(rest))
+				if strings.HasPrefix(rest, "GET /b") {
+					n = len(rest)
+				}
+				ack++
+				messages = append(messages, pump(&p, r, b, &http1.Input{
+					Data: []byte(rest[:n]), Position: http1.Position{Ack: ack, HasAck: true},
+				})...)
+				rest = rest[n:]
+			}
+			require.NotEmpty(t, messages)
+			last := messages[len(messages)-1]
+			assert.Equal(t, test.want, last.start)
+			assert.False(t, last.broken)
+			assert.Zero(t, r.Stats.BudgetAbandoned)
+			p.Close(r, b)
+			assert.Zero(t, b.used)
+		})
+	}
+}

@@ -115,8 +115,13 @@ func (r *Reader) release(k *partial, b Budget) {
 	}
 }
 
-// take charges octets to a partial.
+// take charges octets that are to be kept beside those that are. What was charged
+// for others that were dropped since is used first.
 func (k *partial) take(b Budget, octets int) bool {
+	octets += len(k.head) + len(k.body) + len(k.rest) + len(k.field) - k.charge
+	if octets <= 0 {
+		return true
+	}
 	if !b.Take(octets) {
 		return false
 	}

@@ -151,8 +151,7 @@ func (p *Parser) keepLine(r *Reader, b Budget, data []byte, turned bool) {
 		keep := k.head[max(0, min(len(k.head), len(k.head)+len(data)-maxBeforeTurn)):]
 		k.head = k.head[:copy(k.head, keep)]
 	}
-	size := len(k.head) + len(data)
-	if size > maxSoughtLine || size > k.charge && !k.take(b, size-k.charge) {
+	if len(k.head)+len(data) > maxSoughtLine || !k.take(b, len(data)) {
 		p.finishLast(r, b)
 		return
 	}
