@@ -4,8 +4,9 @@ import "offpath/reassembly"
 
 // block is a header block that comes in one frame or more.
 type block struct {
-	octets   []byte // fragments so far, if there will be more
-	began    int64  // capture time of the first octet of its first frame
+	octets   []byte    // fragments so far, if there will be more
+	overflow *overflow // nil: they are all
+	began    int64     // capture time of the first octet of its first frame
 	stream   uint32
 	promised uint32 // of a PUSH_PROMISE
 	missing  int64  // octets of it that will not come, as far as known
@@ -13,7 +14,7 @@ type block struct {
 	end      bool   // END_STREAM
 	open     bool   // CONTINUATION must follow
 	lost     bool   // it can't be decoded
-	cut      bool   // it goes on beyond what is kept
+	cut      bool   // it goes on beyond what is kept of a frame
 }
 
 // beginBlock takes a HEADERS or PUSH_PROMISE frame.
@@ -48,6 +49,9 @@ func (c *Conn) continueBlock(r *Reader, b Budget, side Side, payload []byte, tim
 	d.block.open = !d.frame.has(flagEndHeaders)
 	d.block.lost = d.block.lost || d.damaged
 	d.block.missing += d.absent
+	if d.block.cut {
+		payload = nil // what comes before it is not there
+	}
 	d.block.cut = d.block.cut || int(d.frame.length) > len(payload) && !d.damaged
 	return c.addFragment(r, b, side, payload, time)
 }
@@ -58,24 +62,21 @@ func (c *Conn) addFragment(r *Reader, b Budget, side Side, fragment []byte, time
 	k := &d.block
 	switch {
 	case k.lost:
-		r.release(b, &k.octets)
+		k.release(r, b)
 		fragment = nil
 	case k.octets != nil || k.open || len(fragment) > MaxHead:
-		room := MaxHead - len(k.octets)
-		k.cut = k.cut || len(fragment) > room
-		if !r.keep(b, &k.octets, fragment[:min(len(fragment), room)]) {
+		partial := d.table.partial
+		if !r.gather(b, d, fragment) {
 			r.Stats.BudgetAbandoned++
 			k.lost = true
-			r.release(b, &k.octets)
+			k.release(r, b)
 			break
 		}
+		r.noteLost(d, partial)
 		fragment = k.octets
 	}
 	if k.open {
 		return More
-	}
-	if k.octets != nil {
-		c.shown[shownBlock] = k.octets
 	}
 	whole := *k
 	d.block = block{}
@@ -84,7 +85,7 @@ func (c *Conn) addFragment(r *Reader, b Budget, side Side, fragment []byte, time
 
 // dropBlock gives up the block at hand.
 func (c *Conn) dropBlock(r *Reader, b Budget, d *direction) {
-	r.release(b, &d.block.octets)
+	d.block.release(r, b)
 	d.block = block{}
 	c.loseTable(r, b, d)
 }
@@ -95,19 +96,33 @@ func (c *Conn) loseTable(r *Reader, b Budget, d *direction) {
 	d.table.lose(b)
 }
 
+// noteLost counts a direction's compression table that is known in part, if it was known
+// whole before.
+func (r *Reader) noteLost(d *direction, partial bool) {
+	if d.table.partial && !partial {
+		r.Stats.TablesLost++
+	}
+}
+
 // takeBlock decodes a block and gives it to its stream.
 func (c *Conn) takeBlock(r *Reader, b Budget, side Side, k *block, octets []byte, time int64) Event {
 	d := &c.dir[side]
-	if k.lost {
+	partial := d.table.partial
+	switch {
+	case k.lost:
 		c.loseTable(r, b, d)
 		r.section.reset()
-	} else {
-		partial := d.table.partial
+	case k.overflow != nil:
+		k.overflow.finish(r, b, d, k)
+		c.shown[shownBlock], k.overflow.kept = k.overflow.kept, nil
+		k.release(r, b)
+	default:
 		r.decoder.block(&d.table, b, &r.section, octets, k.cut)
+		c.shown[shownBlock] = k.octets
+	}
+	if !k.lost {
 		r.Stats.FieldsUnknown += uint64(r.section.unknown)
-		if d.table.partial && !partial {
-			r.Stats.TablesLost++
-		}
+		r.noteLost(d, partial)
 	}
 	if k.kind == kindPushPromise {
 		return c.promise(r, b, side, k, time)

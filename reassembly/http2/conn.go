@@ -74,7 +74,7 @@ func (c *Conn) unsure() bool {
 
 // ConnCost is what the owner of a Conn charges to the budget for it, octets: its own
 // and those of a small table of streams. What it keeps beside, it charges itself.
-const ConnCost = 1 << 10
+const ConnCost = 9 << 7
 
 // Conn is one connection. The zero value is one that begins, with prior
 // knowledge or inside TLS.

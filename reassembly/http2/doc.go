@@ -39,11 +39,12 @@
 // of the Reader, those of a Head until after the End if that comes next. What
 // must live longer is copied and charged to a Budget with the streams and the
 // tables of the header compression; the Conn itself is charged by its owner. Where
-// there is no room for a stream, the one idle longest is closed for it. Bounds: header block 64 KiB as sent and 64
-// KiB as decoded, 256 fields, compression table 64 KiB, 2048 streams (the one
-// idle longest is closed for a new one). Frames of other kinds are read from
-// their first 192 octets, DATA as it comes; no length that a frame claims is
-// allocated.
+// there is no room for a stream, the one idle longest is closed for it. Bounds:
+// header block 64 KiB as sent and 64 KiB as decoded, 256 fields, compression table 64
+// KiB, 2048 streams (the one idle longest is closed for a new one). Of a longer block
+// the rest is read, as it comes, for the entries that it makes in the table, unless
+// a frame of it is itself longer. Frames of other kinds are read from their first 192
+// octets, DATA as it comes; no length that a frame claims is allocated.
 //
 // # Header compression
 //

@@ -24,12 +24,17 @@ func (d *decoder) Write(p []byte) (int, error) {
 // holds, and no server takes a section so large: it is as good as cut.
 const maxNamed = 1 << 20
 
+// begin begins a header block, or a part of one.
+func (d *decoder) begin(s *section) {
+	d.octets, d.named = d.octets[:0], 0
+	s.reset()
+}
+
 // block decodes a header block into s and updates the table. cut says that the
 // block goes on beyond its octets. What follows an error is not read, and the
 // table is lost.
 func (d *decoder) block(t *table, b Budget, s *section, block []byte, cut bool) {
-	d.octets, d.named = d.octets[:0], 0
-	s.reset()
+	d.begin(s)
 	rest, ok := block, true
 	for ok && len(rest) > 0 {
 		if d.named > maxNamed {
@@ -61,15 +66,15 @@ func (d *decoder) representation(t *table, b Budget, s *section, block []byte) (
 		if s.over {
 			return rest, t.holds(index)
 		}
-		f, ok := t.lookup(index)
-		if !ok {
+		var f field
+		if !t.lookup(index, &f) {
 			return nil, false
 		}
 		d.keep(s, &f)
 		return rest, true
 	case first >= 0x40: // literal, from now on indexed
-		f, rest, ok := d.literal(t, block, 6)
-		if !ok {
+		var f field
+		if rest, ok = d.literal(t, block, 6, &f); !ok {
 			return nil, false
 		}
 		d.keep(s, &f)
@@ -91,8 +96,8 @@ func (d *decoder) representation(t *table, b Budget, s *section, block []byte) (
 		t.resize(uint32(size))
 		return rest, true
 	default: // literal, not indexed, or never
-		f, rest, ok := d.literal(t, block, 4)
-		if !ok {
+		var f field
+		if rest, ok = d.literal(t, block, 4, &f); !ok {
 			return nil, false
 		}
 		d.keep(s, &f)
@@ -126,31 +131,31 @@ func (d *decoder) copy(b []byte) []byte {
 	return d.octets[from:len(d.octets):len(d.octets)]
 }
 
-// literal decodes a literal field, whose name is an index of so many bits or a
+// literal decodes a literal field into f, whose name is an index of so many bits or a
 // string (RFC 7541 section 6.2). Only its name may be a view into the table.
-func (d *decoder) literal(t *table, block []byte, bits uint) (f field, rest []byte, ok bool) {
+func (d *decoder) literal(t *table, block []byte, bits uint, f *field) (rest []byte, ok bool) {
 	index, rest, ok := integer(block, bits)
 	if !ok {
-		return f, nil, false
+		return nil, false
 	}
 	if index > 0 {
-		if f, ok = t.lookup(index); !ok {
-			return f, nil, false
+		if ok = t.lookup(index, f); !ok {
+			return nil, false
 		}
 		f.anomalies &= nameAnomalies
 		f.moves = f.moves && f.static == 0
 	} else {
 		if f.name, rest, ok = d.string(rest); !ok {
-			return f, nil, false
+			return nil, false
 		}
 		f.known, f.role = true, roleOf(f.name)
 		f.anomalies = checkName(f.name)
 	}
 	if f.value, rest, ok = d.string(rest); !ok {
-		return f, nil, false
+		return nil, false
 	}
 	f.anomalies |= checkValue(f.value)
-	return f, rest, true
+	return rest, true
 }
 
 // string decodes a string literal (RFC 7541 section 5.2).

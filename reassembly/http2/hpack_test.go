@@ -242,10 +242,12 @@ func TestATableIsChargedWhatItHolds(t *testing.T) {
 		f := field{name: fmt.Appendf(nil, "name-%d", i), value: []byte("value"), known: true}
 		tab.insert(b, &f)
 		require.LessOrEqual(t, tab.size, defaultTable)
-		got, ok := tab.lookup(62)
+		var got field
+		ok := tab.lookup(62, &got)
 		require.True(t, ok)
 		require.Equal(t, f.name, got.name)
-		got, ok = tab.lookup(uint64(61 + len(tab.entries) - tab.first))
+		got = field{}
+		ok = tab.lookup(uint64(61+len(tab.entries)-tab.first), &got)
 		require.True(t, ok)
 		require.Equal(t, "value", string(got.value))
 	}

@@ -85,7 +85,7 @@ func (c *Conn) lose(r *Reader, b Budget, side Side) {
 	d := &c.dir[side]
 	r.Stats.LostSync++
 	r.Stats.TablesLost++
-	r.release(b, &d.block.octets)
+	d.block.release(r, b)
 	r.release(b, &d.rest)
 	d.block, d.target = block{}, nil
 	d.table.lose(b)
@@ -128,7 +128,7 @@ func (c *Conn) Close(r *Reader, b Budget) {
 	c.pending, c.streams = nil, nil
 	for side := range c.dir {
 		d := &c.dir[side]
-		r.release(b, &d.block.octets)
+		d.block.release(r, b)
 		r.release(b, &d.rest)
 		d.table.release(b)
 		b.Give(cap(d.settings) * settingOctets)

@@ -210,15 +210,20 @@ func (r *Reader) keepHead(b Budget) []byte {
 	return k
 }
 
+// nextKept takes the next field of a head that was kept.
+func nextKept(k []byte) (name, value, rest []byte) {
+	n, v := binary.LittleEndian.Uint32(k), binary.LittleEndian.Uint32(k[4:])
+	name, k = k[keptField:keptField+n:keptField+n], k[keptField+n:]
+	return name, k[:v:v], k[v:]
+}
+
 // loadHead makes the head again, of views into the buffer.
 func loadHead(k []byte, array *[MaxFields]message.Field, shape *message.Shape) message.Head {
 	order := binary.LittleEndian
 	h := message.Head{Version: "2", Status: int(order.Uint16(k)), Fields: array[:0], Shape: shape}
 	for rest := k[keptHead:]; len(rest) > 0; {
-		name, value := order.Uint32(rest), order.Uint32(rest[4:])
-		f := message.Field{Name: rest[keptField : keptField+name : keptField+name]}
-		rest = rest[keptField+name:]
-		f.Value, rest = rest[:value:value], rest[value:]
+		var f message.Field
+		f.Name, f.Value, rest = nextKept(rest)
 		h.Fields = append(h.Fields, f)
 	}
 	if i := order.Uint16(k[2:]); i > 0 {

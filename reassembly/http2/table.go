@@ -68,27 +68,29 @@ func (t *table) resize(size uint32) {
 	}
 }
 
-// lookup finds the field with an index; ok is false if there is none.
-func (t *table) lookup(index uint64) (f field, ok bool) {
+// lookup sets f to the field with an index; ok is false if there is none. Of one that is
+// not known f stays the zero value that it was.
+func (t *table) lookup(index uint64, f *field) (ok bool) {
 	if index <= staticEntries {
 		s := &static[index]
-		return field{name: s.name, value: s.value, role: s.role, static: uint8(index), known: true}, index > 0
+		f.name, f.value, f.role, f.static, f.known = s.name, s.value, s.role, uint8(index), true
+		return index > 0
 	}
 	index -= staticEntries
 	if index > uint64(len(t.entries)-t.first) {
-		return field{}, t.partial
+		return t.partial
 	}
 	e := &t.entries[len(t.entries)-int(index)]
 	if !e.known {
-		return field{}, true
+		return true
 	}
 	at := e.at + e.name
-	f = field{name: t.octets[e.at:at:at], value: t.octets[at : at+e.value : at+e.value], moves: true,
+	*f = field{name: t.octets[e.at:at:at], value: t.octets[at : at+e.value : at+e.value], moves: true,
 		anomalies: e.anomalies, role: e.role, static: e.static, known: true}
 	if e.static != 0 {
 		f.name = static[e.static].name
 	}
-	return f, true
+	return true
 }
 
 // holds reports whether lookup finds an index.
@@ -112,6 +114,17 @@ func (t *table) insert(b Budget, f *field) {
 	}
 	t.evict(limit - size)
 	t.append(b, f, size)
+}
+
+// enterLong makes an entry of a field whose representation is so long that the field was
+// not read.
+func (t *table) enterLong(b Budget, octets uint64) {
+	const longestCode = 30 // bits (RFC 7541 appendix B)
+	if least := octets * 8 / longestCode; least <= uint64(t.limit()) || t.sized && t.max > maxTable {
+		t.lose(b) // it may be in the table
+		return
+	}
+	t.evict(0) // it is too large for it
 }
 
 // append adds an entry for which there is room.

@@ -65,6 +65,19 @@ func abuseOfLayers(t *testing.T) []abuse {
 			assert.Greater(t, s.HTTP2.Frames, uint64(200_000))
 		},
 	}, {
+		"a header block without end that makes entries of the compression table", 64,
+		streamed(func(s *framed) {
+			s.frame(frameHeaders, 0, 1, s.encode(":method", "GET", ":scheme", "http", ":authority", "a", ":path", "/"))
+			const entry = "\x41\x00" // :authority without value (RFC 7541 section 6.2.1)
+			for range 1000 {
+				s.frame(frameContinuation, 0, 1, strings.Repeat(entry, 8<<10))
+			}
+		}),
+		func(t *testing.T, l *line, s *pipeline.Stats) {
+			assert.Zero(t, l.found)
+			assert.Greater(t, s.HTTP2.Frames, uint64(1000))
+		},
+	}, {
 		"a million empty frames", 64,
 		streamed(func(s *framed) {
 			s.head(1, false, ":method", "POST", ":scheme", "http", ":authority", "a", ":path", "/")
