@@ -17,14 +17,18 @@ func AppendTransaction(dst []byte, tx *reassembly.Transaction) []byte {
 
 // Append appends tx as one line, with its line feed.
 func (e *Encoder) Append(dst []byte, tx *reassembly.Transaction) []byte {
+	var own instants
+	times := &own
+	if e != nil {
+		times = &e.times
+	}
 	if tx.Event != nil {
-		return appendEventLine(dst, tx)
+		return appendEventLine(dst, tx, times)
 	}
 	b := slices.Grow(dst, typicalLine)
 	b = append(b, `{"@timestamp":`...)
-	start := len(b)
-	b = appendTime(b, tx.Start)
-	b = appendEvent(b, tx, start)
+	b = times.append(b, tx.Start)
+	b = appendEvent(b, tx, times)
 	b = e.appendConnection(b, tx)
 	b = appendHTTP(b, tx)
 	b, url := open(b, `,"url":`)
@@ -51,12 +55,11 @@ func (e *Encoder) Append(dst []byte, tx *reassembly.Transaction) []byte {
 // typicalLine is longer than most lines, octets: room that is made at once.
 const typicalLine = 2048
 
-// appendEvent needs to know where the text of tx.Start begins.
-func appendEvent(b []byte, tx *reassembly.Transaction, start int) []byte {
+func appendEvent(b []byte, tx *reassembly.Transaction, times *instants) []byte {
 	b, event := open(b, `,"event":`)
 	b = str(b, `,"id":"`, tx.ID)
 	b = known(b, `,"duration":`, tx.Duration)
-	b = appendLaterTime(append(b, `,"end":`...), tx.End, tx.Start, start)
+	b = times.append(append(b, `,"end":`...), tx.End)
 	b = str(b, `,"outcome":"`, tx.Annotation.EventOutcome)
 	return event.end(b)
 }

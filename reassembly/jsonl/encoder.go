@@ -15,6 +15,7 @@ type Encoder struct {
 	connections []connectionText
 	requests    []softwareText
 	answers     []answerText
+	times       instants
 }
 
 // Sizes of the tables, powers of two, and of a text, octets.

@@ -9,19 +9,12 @@ import (
 
 // appendEventLine appends what is no transaction of HTTP as one line, with its
 // line feed. The Reader passes over it.
-func appendEventLine(dst []byte, tx *reassembly.Transaction) []byte {
-	b := append(dst, `{"@timestamp":`...)
-	start := len(b)
-	b = appendTime(b, tx.Start)
+func appendEventLine(dst []byte, tx *reassembly.Transaction, times *instants) []byte {
+	b := times.append(append(dst, `{"@timestamp":`...), tx.Start)
 	b = str(append(b, `,"event":{"action":"`+tx.Event.Action()+`"`...), `,"id":"`, tx.ID)
 	b = known(b, `,"duration":`, tx.Duration)
-	b = appendLaterTime(append(b, `,"end":`...), tx.End, tx.Start, start)
-	b = append(b, '}')
-	source := len(b) + len(sourceIP)
-	b = appendEndpoint(b, sourceIP, tx.Source)
-	b = appendEndpoint(b, `,"destination":{"ip":"`, tx.Destination)
-	b = appendClient(b, tx, source)
-	b = appendNetwork(b, tx)
+	b = times.append(append(b, `,"end":`...), tx.End)
+	b = appendAddresses(append(b, '}'), tx)
 	b, tls := open(b, `,"tls":`)
 	b, client := open(b, `,"client":`)
 	hello, _ := tx.Event.(*reassembly.Hello)

@@ -112,7 +112,7 @@ func TestForeignBackslashesStay(t *testing.T) {
 func TestTimesAgreeWithTheStandardLibrary(t *testing.T) {
 	check := func(ns int64) {
 		want := time.Unix(0, ns).UTC()
-		got := string(appendTime(nil, ns))
+		got := string(new(instants).append(nil, ns))
 		require.Equal(t, want.Format(`"2006-01-02T15:04:05.000000000Z"`), got)
 		back, ok := parseTime([]byte(strings.Trim(got, `"`)))
 		require.True(t, ok, got)
@@ -143,9 +143,9 @@ func TestATimeWrittenAfterAnother(t *testing.T) {
 		{sec, sec}, {sec, sec + 1}, {sec, sec + 999_999_999}, {sec, sec + 1e9}, {sec + 999_999_999, sec + 1e9}, {sec + 5, sec + 4},
 		{-1, -1}, {-1, 0}, {-5, -4}, {0, math.MaxInt64}, {math.MinInt64, math.MaxInt64}, {math.MaxInt64, math.MinInt64},
 	} {
-		first := appendTime([]byte("some text"), c[0])
-		both := appendLaterTime(first, c[1], c[0], len("some text"))
-		assert.Equal(t, string(appendTime(first, c[1])), string(both), "%d after %d", c[1], c[0])
+		var both instants
+		first := both.append([]byte("some text"), c[0])
+		assert.Equal(t, string(new(instants).append(first, c[1])), string(both.append(first, c[1])), "%d after %d", c[1], c[0])
 	}
 }
 

@@ -1,24 +1,31 @@
 package jsonl
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"net/netip"
 	"slices"
 	"strconv"
 )
 
-// pairs is the two digits of every number below 100, one behind the other.
-var pairs = func() (t [200]byte) {
-	for i := range 100 {
-		t[2*i], t[2*i+1] = byte('0'+i/10), byte('0'+i%10)
+// pairs is the two digits of every number below 100, the first in the low octet.
+var pairs = func() (t [100]uint16) {
+	for i := range t {
+		t[i] = uint16('0'+i/10) | uint16('0'+i%10)<<8
 	}
 	return t
 }()
 
+// put2 writes v, 0 to 99, as two digits.
+func put2(dst []byte, v uint32) { binary.LittleEndian.PutUint16(dst, pairs[v]) }
+
 // appendInt appends an integer in decimal.
 func appendInt(b []byte, v int64) []byte {
-	if v < 0 || v >= 1e8 {
+	switch {
+	case v < 0 || v >= 1e8:
 		return strconv.AppendInt(b, v, 10)
+	case v < 10:
+		return append(b, byte('0'+v))
 	}
 	u := uint32(v)
 	size := digits(u)
@@ -26,23 +33,24 @@ func appendInt(b []byte, v int64) []byte {
 	b = slices.Grow(b, size)[:n]
 	for ; u >= 100; u /= 100 {
 		n -= 2
-		b[n], b[n+1] = pairs[u%100*2], pairs[u%100*2+1]
+		put2(b[n:], u%100)
 	}
 	if u >= 10 {
-		b[n-2] = pairs[u*2]
+		put2(b[n-2:], u)
+	} else {
+		b[n-1] = byte('0' + u)
 	}
-	b[n-1] = pairs[u*2+1]
 	return b
 }
 
-// digits is how many decimal digits a number below 10^9 has.
+// digits is how many decimal digits a number from 1 to 10^9-1 has.
 func digits(u uint32) int {
 	// log10(2) is a little more than 1233/4096.
-	n := bits.Len32(u|1) * 1233 >> 12
+	n := bits.Len32(u) * 1233 >> 12
 	if u >= powers[n] {
 		n++
 	}
-	return max(n, 1)
+	return n
 }
 
 var powers = [...]uint32{1, 10, 100, 1000, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}

@@ -29,8 +29,11 @@ func AppendString(dst []byte, wire string) []byte {
 // eight overlap with those before them.
 func appendQuoted(dst []byte, wire string) []byte {
 	from, last := len(dst), len(wire)-8
-	dst = slices.Grow(dst, len(wire)+1)[:from+len(wire)+1]
-	text := dst[from:]
+	end := from + len(wire) + 1
+	if end > cap(dst) {
+		dst = slices.Grow(dst, len(wire)+1)
+	}
+	text := dst[from:end]
 	special := uint64(0)
 	if last < 0 {
 		special = copyShort(text, wire)
@@ -45,10 +48,10 @@ func appendQuoted(dst []byte, wire string) []byte {
 		special |= specials(v)
 	}
 	if special&highs != 0 {
-		return appendEscaped(dst[:from], wire)
+		return appendEscaped(dst, wire)
 	}
 	text[len(wire)] = '"'
-	return dst
+	return dst[:end]
 }
 
 // copyShort copies less than eight octets, and returns their specials.
@@ -86,10 +89,11 @@ const ones, highs = 0x0101010101010101, 0x8080808080808080
 
 // specials has no highest bit in its eight octets if none of those of v is
 // special: a control, a quote, a backslash or beyond ASCII. What becomes less
-// than 0 has borrowed.
+// than 0 has borrowed. With their second bit turned, the controls and the quote
+// are the octets up to ' '.
 func specials(v uint64) uint64 {
-	quote, backslash := v^'"'*ones, v^'\\'*ones
-	return v | (v - ' '*ones) | (quote - ones) | (backslash - ones)
+	low, backslash := v^2*ones, v^'\\'*ones
+	return v | (low - (' '+1)*ones) | (backslash - ones)
 }
 
 // appendEscaped is appendQuoted of any string.

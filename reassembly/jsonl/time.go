@@ -7,10 +7,30 @@ const (
 	daySecond = 24 * 60 * 60
 )
 
-// appendTime appends an instant, ns since the epoch, as RFC 3339 in UTC with
-// nine digits of fraction, so that lines sort as text.
-func appendTime(dst []byte, ns int64) []byte {
+// instants writes instants. It keeps the text of the second of the last one; the
+// zero value has none.
+type instants struct {
+	second int64
+	text   [timeSize]byte
+}
+
+// timeSize is how many octets the text of an instant has, with its quotes.
+const timeSize = len(`"2006-01-02T15:04:05.000000000Z"`)
+
+// append appends an instant, ns since the epoch, as RFC 3339 in UTC with nine
+// digits of fraction, so that lines sort as text.
+func (i *instants) append(dst []byte, ns int64) []byte {
 	sec, frac := floorDiv(ns, second)
+	if sec != i.second || i.text[0] == 0 {
+		i.second, i.text = sec, secondText(sec)
+	}
+	dst = append(dst, i.text[:]...)
+	putFraction((*[timeSize]byte)(dst[len(dst)-timeSize:]), uint32(frac))
+	return dst
+}
+
+// secondText is the text of the first instant of a second.
+func secondText(sec int64) [timeSize]byte {
 	day, sec := floorDiv(sec, daySecond)
 	year, month, mday := civil(day)
 	t := [timeSize]byte{
@@ -25,36 +45,16 @@ func appendTime(dst []byte, ns int64) []byte {
 	put2(t[12:], clock/3600)
 	put2(t[15:], clock/60%60)
 	put2(t[18:], clock%60)
-	putFraction(&t, uint32(frac))
-	return append(dst, t[:]...)
+	return t
 }
-
-// appendLaterTime appends an instant not before another whose text begins at
-// dst[at]: in the same second only the fraction is another.
-func appendLaterTime(dst []byte, ns, other int64, at int) []byte {
-	frac := other % second
-	if ns < other || frac < 0 || uint64(ns-other) >= uint64(second-frac) {
-		return appendTime(dst, ns)
-	}
-	t := [timeSize]byte(dst[at:])
-	putFraction(&t, uint32(frac+ns-other))
-	return append(dst, t[:]...)
-}
-
-// timeSize is how many octets the text of an instant has, with its quotes.
-const timeSize = len(`"2006-01-02T15:04:05.000000000Z"`)
 
 func putFraction(t *[timeSize]byte, ns uint32) {
-	put2(t[21:], ns/10_000_000)
-	put2(t[23:], ns/100_000%100)
-	put2(t[25:], ns/1000%100)
-	put2(t[27:], ns/10%100)
-	t[29] = byte('0' + ns%10)
-}
-
-// put2 writes v, 0 to 99, as two digits.
-func put2(dst []byte, v uint32) {
-	dst[0], dst[1] = byte('0'+v/10), byte('0'+v%10)
+	high, low := ns/100_000, ns%100_000
+	put2(t[21:], high/100)
+	put2(t[23:], high%100)
+	put2(t[25:], low/1000)
+	put2(t[27:], low/10%100)
+	t[29] = byte('0' + low%10)
 }
 
 func floorDiv(a, b int64) (q, r int64) {
