@@ -10,7 +10,7 @@ func (p *Parser) Missing(r *Reader, b Budget, n int64) {
 		p.state = stateLost
 		r.Stats.LostSync++
 		return
-	case stateHead:
+	case stateHead, stateLongLine:
 		r.Stats.HeadsLost++
 		r.Stats.LostSync++
 		p.finishLast(r, b)
@@ -82,7 +82,7 @@ func (p *Parser) over(n int64) {
 func (p *Parser) Finish(r *Reader, b Budget, clean bool) {
 	switch p.state {
 	case stateStart, stateLost, stateEnd:
-	case stateHead:
+	case stateHead, stateLongLine:
 		r.Stats.HeadsLost++
 		p.finishLast(r, b)
 		p.state = stateLost

@@ -47,6 +47,7 @@ type state uint8
 const (
 	stateStart     state = iota // between messages
 	stateHead                   // inside a head
+	stateLongLine               // inside a request line, beyond what is kept of it
 	stateRest                   // inside a head, beyond what is kept of it
 	stateLength                 // inside a body of known length
 	stateProbe                  // before a body of which it is not known yet whether it is chunked
@@ -80,7 +81,6 @@ type Parser struct {
 	broken    bool // the message's end was not seen
 	garbage   bool // octets that are no message came before the next one
 	acked     bool
-	silent    bool // nothing is said of the message at hand
 	bodiless  bool // the message has no body, whatever its head says
 }
 
@@ -120,7 +120,7 @@ func (p *Parser) Idle() bool { return p.state == stateStart }
 func (p *Parser) Seeking() bool { return p.state == stateLost }
 
 // Unsure reports whether messages may have been lost before the next one.
-func (p *Parser) Unsure() bool { return p.state == stateLost || p.found || p.silent }
+func (p *Parser) Unsure() bool { return p.state == stateLost || p.found }
 
 // Begun is what has come of a head that comes in parts; nil if none does. It is valid
 // until the next call.
@@ -191,18 +191,20 @@ func (p *Parser) Read(r *Reader, b Budget, in *Input) Event {
 				return More
 			}
 		case stateRest:
+			if len(in.Data) == 0 {
+				return More
+			}
+			p.readRest(r, b, in)
+		case stateLongLine:
 			switch {
 			case len(in.Data) == 0:
 				return More
-			case !p.readRest(r, b, in):
-				p.silent = false
+			case !p.readLongLine(r, in):
+				r.Stats.HeadsLost++
+				p.garbage = true
 				return p.lose(r, in)
 			}
 		case stateEnd:
-			if p.silent {
-				p.endSilent(r, b)
-				continue
-			}
 			p.end(r)
 			return End
 		default:
@@ -322,6 +324,9 @@ func (p *Parser) readOn(r *Reader, b Budget, in *Input) (event Event, again bool
 	}
 	in.skip(end - before)
 	k.head = k.head[:end]
+	if k.long {
+		r.anomalies |= reassembly.AnomalyHeadTooLarge
+	}
 	r.raw = k.head
 	return p.headRead(r, end), false
 }

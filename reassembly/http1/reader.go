@@ -83,6 +83,7 @@ type partial struct {
 	charge int    // octets charged to the budget
 	capped bool   // no more of the body is kept
 
+	long    bool    // the request line in head is cut
 	framing framing // of a head that is too large, as far as it was read
 	field   []byte  // line of its rest that decides framing and may go on in the next
 

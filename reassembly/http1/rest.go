@@ -9,31 +9,28 @@ import (
 
 // A head above MaxHead is kept up to its last whole line within. Servers take
 // longer ones, and requests follow them, so the rest is passed over to its empty
-// line, and read for the fields that decide framing.
+// line, and read for the fields that decide framing. Of a request line above MaxHead
+// the beginning is kept, and its version; the fields behind it are read as of any.
 
-// maxVersion is how much is kept of a start line above MaxHead: its end.
-const maxVersion = len(" HTTP/1.1\r\n") + 5
+const (
+	maxLongLine = 16 << 10                 // octets kept of a request line above MaxHead
+	maxVersion  = len(" HTTP/1.1\r\n") + 5 // octets at its end that are looked at for the version
+)
 
-// cutHead goes on with a head that is too large. Of one whose start line alone is,
-// no message is made: it is passed over, and its body.
+// cutHead goes on with a head that is too large.
 func (p *Parser) cutHead(r *Reader, in *Input) (event Event, again bool) {
 	k := p.kept
-	k.framing = framing{length: lengthNone}
-	tail := k.head[k.line:]
-	if k.line == 0 {
-		r.Stats.HeadsLost++
-		if p.response {
-			p.garbage = true
-			return p.lose(r, in), false
-		}
-		p.silent, k.capped = true, true
-		p.state = stateRest
-		k.head = k.head[:0]
-		k.rest = append(k.rest[:0], tail[len(tail)-maxVersion:]...)
+	if k.line == 0 && !p.response {
+		p.state = stateLongLine
+		k.rest = append(k.rest[:0], k.head[len(k.head)-maxVersion:]...)
+		k.head = k.head[:maxLongLine]
 		return More, true
 	}
+	tail := k.head[k.line:]
 	k.head = k.head[:k.line]
-	k.keepLastField()
+	if k.line > 0 {
+		k.keepLastField()
+	}
 	n := r.readHead(k.head, p.response, true, p.shape)
 	if n <= 0 {
 		r.Stats.HeadsLost++
@@ -48,6 +45,35 @@ func (p *Parser) cutHead(r *Reader, in *Input) (event Event, again bool) {
 	p.state = stateRest
 	k.rest = append(k.rest[:0], tail[:min(len(tail), maxChunkLine)]...)
 	return event, false
+}
+
+// readLongLine reads on in a request line that is too long. It returns false if that
+// is none after all.
+func (p *Parser) readLongLine(r *Reader, in *Input) bool {
+	k := p.kept
+	part := in.Data
+	end := bytes.IndexByte(part, '\n')
+	if end >= 0 {
+		part = part[:end+1]
+	}
+	in.skip(len(part))
+	r.Stats.SkippedOctets += uint64(len(part))
+	part = part[max(0, len(part)-maxVersion):]
+	keep := k.rest[max(0, len(k.rest)+len(part)-maxVersion):]
+	k.rest = append(k.rest[:copy(k.rest, keep)], part...)
+	if end < 0 {
+		return true
+	}
+	line, _ := trimCR(k.rest[:len(k.rest)-1])
+	word := lastWord(line)
+	if _, ok := version(word); !ok {
+		return false
+	}
+	k.head = append(append(append(k.head, ' '), word...), "\r\n"...)
+	k.line, k.long = len(k.head), true
+	k.rest = k.rest[:0]
+	p.state = stateHead
+	return true
 }
 
 // keepLastField takes the last field out of a head, to wait in k.field, if it
@@ -81,9 +107,8 @@ func (r *Reader) bodiless() bool {
 	return r.Head.Status < 200 || r.Head.Status == 204 || r.Head.Status == 304
 }
 
-// readRest reads a line of the rest of a head, or a part of one. It returns false
-// if the message must be given up.
-func (p *Parser) readRest(r *Reader, b Budget, in *Input) bool {
+// readRest reads a line of the rest of a head, or a part of one.
+func (p *Parser) readRest(r *Reader, b Budget, in *Input) {
 	k := p.kept
 	end := bytes.IndexByte(in.Data, '\n')
 	line := in.Data[:end+1]
@@ -95,39 +120,26 @@ func (p *Parser) readRest(r *Reader, b Budget, in *Input) bool {
 	if end < 0 || len(k.rest) > 0 {
 		if !p.joinRest(b, line) {
 			p.breakOff(0)
-			return true
+			return
 		}
 		line = k.rest
 	}
 	if end < 0 {
-		return true
+		return
 	}
 	line, _ = trimCR(line[:len(line)-1])
 	switch {
-	case p.silent && k.line == 0:
-		k.line = len(line)
-		if _, ok := version(lastWord(line)); !ok {
-			return false
-		}
 	case len(line) == 0:
 		p.endRest(r)
 	default:
 		p.restLine(r, b, line)
 	}
 	k.rest = k.rest[:0]
-	return true
 }
 
-// joinRest keeps a part of a line: of a start line its end, of a field line what
-// lies within the limit, and the line's end.
+// joinRest keeps of a part of a line what lies within the limit, and the line's end.
 func (p *Parser) joinRest(b Budget, part []byte) bool {
 	k := p.kept
-	if p.silent && k.line == 0 {
-		part = part[max(0, len(part)-maxVersion):]
-		keep := k.rest[max(0, len(k.rest)+len(part)-maxVersion):]
-		k.rest = append(k.rest[:copy(k.rest, keep)], part...)
-		return true
-	}
 	var tail []byte
 	if room := max(0, maxChunkLine-len(k.rest)); len(part) > room {
 		if part[len(part)-1] == '\n' {
@@ -177,28 +189,14 @@ func (p *Parser) frameRest(r *Reader) {
 func (p *Parser) endRest(r *Reader) {
 	p.frameRest(r)
 	k := p.kept
-	if !p.silent {
-		r.readHead(k.head, p.response, true, p.shape)
-	}
+	r.readHead(k.head, p.response, true, p.shape)
 	r.framing = k.framing
 	p.state, p.remain = r.bodyState(p.response)
 	if p.bodiless {
 		p.state, p.remain = stateEnd, 0
 	}
-	if !p.response && !p.silent && r.Head.Version == "1.1" && r.hosts == 0 {
+	if !p.response && r.Head.Version == "1.1" && r.hosts == 0 {
 		r.anomalies |= reassembly.AnomalyMissingHost
 	}
 	p.anomalies |= r.anomalies
-}
-
-// endSilent ends a message that was passed over.
-func (p *Parser) endSilent(r *Reader, b Budget) {
-	p.silent = false
-	p.finishLast(r, b)
-	p.found = true
-	p.state = stateStart
-	if p.lostAfter {
-		p.state = stateLost
-		r.Stats.LostSync++
-	}
 }

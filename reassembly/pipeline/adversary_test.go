@@ -150,7 +150,7 @@ func TestNoSplittingOfRequestsHidesThem(t *testing.T) {
 		"a head too large with a body that holds a request": {
 			[]said{{"POST /a HTTP/1.1\r\nHost: h\r\nX: " + long + "\r\nContent-Length: 34\r\n\r\n", ""}, {get("/x") + "123456", ok}, {get("/b"), ok}}, "POST /a\nGET /b\n"},
 		"a request line too large, then requests in two segments": {
-			[]said{{get("/a" + long), ok}, {"GE", ""}, {get("/b")[2:], ok}}, "GET /b\n"},
+			[]said{{get("/a" + long), ok}, {"GE", ""}, {get("/b")[2:], ok}}, "GET /a\nGET /b\n"},
 		"a gap, then requests in two segments each": {
 			[]said{{get("/a"), ok}, {lost, ok}, {get("/b")[:9], ""}, {get("/b")[9:], ok}, {"GE", ""}, {get("/c")[2:], ok}}, "GET /a\nGET /c\n"},
 		"a gap, then requests in octets": {
@@ -180,7 +180,7 @@ func TestNoSplittingOfRequestsHidesThem(t *testing.T) {
 			txs, stats := run(t, config, s.Packets(), 64)
 			targets := ""
 			for _, tx := range txs {
-				targets += fmt.Sprintln(tx.Request.Method, tx.Request.Target)
+				targets += fmt.Sprintln(tx.Request.Method, strings.TrimRight(tx.Request.Target, "x"))
 				assert.Equal(t, 200, tx.Response.Status, tx.Request.Target)
 			}
 			assert.Equal(t, test.want, targets)
