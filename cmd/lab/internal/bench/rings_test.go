@@ -31,7 +31,7 @@ func BenchmarkRings(b *testing.B) {
 		b.Skip("needs root, for a network namespace")
 	}
 	shape := bench.API
-	shape.Transactions /= 5
+	shape.Transactions /= 2
 	var frames [][]byte
 	octets := 0
 	transactions, err := bench.Generate(shape, func(_ int64, frame []byte) error {
