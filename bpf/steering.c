@@ -2,9 +2,9 @@
 
 // Fanout steering: which worker of an AF_PACKET fanout group gets a frame.
 //
-// The shard is computed exactly as in capture/decode (decode.Shard and
-// decode.Decode), so that the rings divide connections among workers as the
-// reader of a capture file does: worker = shard % workers. Both directions of
+// The shard is computed exactly as in capture/decode without a key (decode.Shard
+// and decode.Decode), so that a worker can tell whose a packet is that the kernel
+// could not look into: worker = shard % workers. Both directions of
 // a connection have the same shard. A packet whose TCP header can't be read
 // (fragment, other protocol, malformed) goes by its addresses alone, a frame
 // without IP to the worker of shard 0.

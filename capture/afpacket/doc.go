@@ -14,10 +14,10 @@
 // The kernel looks at the outermost packet. Connections inside tunnels, and
 // datagrams in IP fragments, which go by their addresses alone, may come to a
 // worker that is not theirs: it decodes them, puts fragments together, and hands
-// a copy over to the worker that the program would have chosen, in batches, through an inbox of 16
-// MiB each; what doesn't fit is dropped and counted (HandOverDrops). So all
-// packets of a connection meet, whatever they are wrapped in. A packet that was
-// handed over takes the clock of the worker that gets it, a few milliseconds
+// a copy over to the worker that the program would have chosen, in batches, through
+// an inbox of 16 MiB each; what doesn't fit is dropped and counted (HandOverDrops).
+// So all packets of a connection meet, whatever they are wrapped in. A packet that
+// was handed over takes the clock of the worker that gets it, a few milliseconds
 // late; frames are recorded where and as they are delivered. Only where the
 // kernel's hash steers, nobody knows to whom the other packets of an untunnelled
 // connection go: there fragments stay fragments (DispositionFragment).

@@ -24,8 +24,9 @@
 // the limit, are kept in buffers that are charged to a Budget and given back at
 // its end. All views are valid until the next call for any parser of the Reader.
 // Bounds: head 64 KiB, 256 fields. What of a head lies beyond is passed over, but for
-// the fields in it that decide framing; of a longer request line 16 KiB are kept. Of a chunk-size line, a trailer field or a field beyond the bound 4
-// KiB are kept; a trailer section above 64 KiB is an anomaly.
+// the fields in it that decide framing; of a longer request line 16 KiB are kept.
+// Of a chunk-size line, a trailer field or a field beyond the bound 4 KiB are kept; a
+// trailer section above 64 KiB is an anomaly.
 // Nothing is allocated by a length that a message claims. A Reader remembers the
 // last head of each of 256 shapes ([message.Shapes]), of up to 4 KiB: 7 MiB at most
 // with its fields, whatever clients send.
