@@ -2,12 +2,41 @@ package reassembly
 
 import "sync"
 
-// spare holds transactions that were released.
-var spare = sync.Pool{New: func() any { return new(Transaction) }}
+// maxSpare is how many released transactions are kept for the next ones, some 5 MiB.
+const maxSpare = 4 << 10
 
-// NewTransaction returns an empty transaction, which may be one that was
-// released.
-func NewTransaction() *Transaction { return spare.Get().(*Transaction) }
+// spare holds transactions that were released.
+var spare struct {
+	sync.Mutex
+	txs []*Transaction
+}
+
+// Allocator makes transactions of those that were released, a batch at a time. The
+// zero value is ready. One goroutine owns it.
+type Allocator struct {
+	batch [64]*Transaction
+	left  int
+}
+
+// New returns an empty transaction, which may be one that was released.
+func (a *Allocator) New() *Transaction {
+	if a.left == 0 {
+		a.refill()
+	}
+	if a.left == 0 {
+		return new(Transaction)
+	}
+	a.left--
+	return a.batch[a.left]
+}
+
+func (a *Allocator) refill() {
+	spare.Lock()
+	defer spare.Unlock()
+	from := max(len(spare.txs)-len(a.batch), 0)
+	a.left = copy(a.batch[:], spare.txs[from:])
+	spare.txs = spare.txs[:from]
+}
 
 // Release gives transactions back, so that the next ones need no new memory.
 // It is for whoever took them over last and calls it once, when nobody refers
@@ -16,6 +45,8 @@ func NewTransaction() *Transaction { return spare.Get().(*Transaction) }
 func Release(txs []*Transaction) {
 	for _, tx := range txs {
 		*tx = Transaction{}
-		spare.Put(tx)
 	}
+	spare.Lock()
+	defer spare.Unlock()
+	spare.txs = append(spare.txs, txs[:min(len(txs), maxSpare-len(spare.txs))]...)
 }

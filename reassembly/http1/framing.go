@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"offpath/reassembly"
-	"offpath/reassembly/message"
 )
 
 // framing is what a head says of how long its body is.
@@ -26,38 +25,52 @@ const (
 	lengthChunked int64 = -3 // none, but chunks announced
 )
 
-// frame takes note of a field that decides framing.
-func (r *Reader) frame(f *message.Field) {
-	switch len(f.Name) {
+// The kinds of fields that decide framing; 0 is any other.
+const (
+	fieldHost uint8 = iota + 1
+	fieldUpgrade
+	fieldContentLength
+	fieldTransferEncoding
+)
+
+// framingKind is the kind of the fields of a name.
+func framingKind(name []byte) uint8 {
+	switch len(name) {
 	case len("host"):
-		if equalFold(f.Name, "host") {
-			if r.hosts++; r.hosts > 1 {
-				r.anomalies |= reassembly.AnomalyDuplicateHost
-			}
+		if equalFold(name, "host") {
+			return fieldHost
 		}
 	case len("upgrade"):
-		if equalFold(f.Name, "upgrade") {
-			r.upgrade = true
+		if equalFold(name, "upgrade") {
+			return fieldUpgrade
 		}
 	case len("content-length"):
-		if equalFold(f.Name, "content-length") {
-			r.contentLength(f.Value)
+		if equalFold(name, "content-length") {
+			return fieldContentLength
 		}
 	case len("transfer-encoding"):
-		if equalFold(f.Name, "transfer-encoding") {
-			r.transferEncoding(f.Value)
+		if equalFold(name, "transfer-encoding") {
+			return fieldTransferEncoding
 		}
 	}
+	return 0
 }
 
-// decidesFraming reports whether frame takes note of fields of that name.
-func decidesFraming(name []byte) bool {
-	for _, lower := range [...]string{"host", "upgrade", "content-length", "transfer-encoding"} {
-		if equalFold(name, lower) {
-			return true
+// frame takes note of a field's value if the field is of a kind that decides
+// framing.
+func (r *Reader) frame(kind uint8, value []byte) {
+	switch kind {
+	case fieldHost:
+		if r.hosts++; r.hosts > 1 {
+			r.anomalies |= reassembly.AnomalyDuplicateHost
 		}
+	case fieldUpgrade:
+		r.upgrade = true
+	case fieldContentLength:
+		r.contentLength(value)
+	case fieldTransferEncoding:
+		r.transferEncoding(value)
 	}
-	return false
 }
 
 // contentLength takes a Content-Length; a list of equal numbers is one number

@@ -68,12 +68,12 @@ func (r *Reader) readHead(data []byte, response, cut bool, like uint8) int {
 	}
 	if r.Head.Shape = shape; shape != nil {
 		r.recent[kind(response)] = shape
-		for _, i := range shape.Marked {
-			r.frame(&r.Head.Fields[i])
+		for _, m := range shape.Marked {
+			r.frame(m.Kind, r.Head.Fields[m.Index].Value)
 		}
 	} else {
-		for i := range r.Head.Fields {
-			r.frame(&r.Head.Fields[i])
+		for _, f := range r.Head.Fields {
+			r.frame(framingKind(f.Name), f.Value)
 		}
 	}
 	switch {
@@ -281,7 +281,7 @@ func (r *Reader) field(name, value []byte) {
 		return
 	}
 	r.anomalies |= reassembly.AnomalyTooManyHeaders
-	r.frame(&message.Field{Name: name, Value: trim(value)})
+	r.frame(framingKind(name), trim(value))
 }
 
 // count is the number of fields read so far.

@@ -70,7 +70,7 @@ func (r *Reader) Preface() bool { return string(r.raw) == Preface }
 
 // NewReader returns a Reader whose parsers keep bodyLimit octets of each body.
 func NewReader(bodyLimit int) *Reader {
-	return &Reader{bodyLimit: bodyLimit, shapes: message.NewShapes(decidesFraming), known: make([]known, message.ShapeSlots)}
+	return &Reader{bodyLimit: bodyLimit, shapes: message.NewShapes(framingKind), known: make([]known, message.ShapeSlots)}
 }
 
 // partial is what is kept of a message that spans segments.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 
 	"offpath/reassembly"
-	"offpath/reassembly/message"
 )
 
 // A head above MaxHead is kept up to its last whole line within. Servers take
@@ -167,7 +166,7 @@ func (p *Parser) restLine(r *Reader, b Budget, line []byte) {
 	}
 	p.frameRest(r)
 	colon := bytes.IndexByte(line, ':')
-	if colon > 0 && decidesFraming(trimRight(line[:colon])) && k.take(b, len(line)) {
+	if colon > 0 && framingKind(trimRight(line[:colon])) != 0 && k.take(b, len(line)) {
 		k.field = append(k.field, line...)
 	}
 }
@@ -180,7 +179,7 @@ func (p *Parser) frameRest(r *Reader) {
 	}
 	colon := bytes.IndexByte(k.field, ':')
 	r.framing = k.framing
-	r.frame(&message.Field{Name: trimRight(k.field[:colon]), Value: trim(k.field[colon+1:])})
+	r.frame(framingKind(trimRight(k.field[:colon])), trim(k.field[colon+1:]))
 	k.framing = r.framing
 	k.field = k.field[:0]
 }

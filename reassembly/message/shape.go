@@ -13,7 +13,13 @@ type Shape struct {
 	Slot   int     // its place in the Shapes, below ShapeSlots
 	Names  []byte  // every name as sent, each with a colon behind it
 	Sizes  []uint8 // octets of each in Names, the colon among them
-	Marked []uint8 // indices of the fields that Shapes.Mark picked
+	Marked []Mark  // the fields that Shapes.Mark picked
+}
+
+// Mark is a field that is picked for what it is.
+type Mark struct {
+	Index uint8
+	Kind  uint8 // what Shapes.Mark says of its name
 }
 
 // Bounds of Shapes: their number, the octets of the names of one, and its
@@ -28,8 +34,9 @@ const (
 // or, if it comes a second time, that of the one that was found the longest ago. It
 // belongs to one goroutine; the Shapes that it gives out may be kept.
 type Shapes struct {
-	// Mark picks the fields that Shape.Marked lists; nil picks none.
-	Mark func(name []byte) bool
+	// Mark says of a name what kind of field Shape.Marked is to list it as; 0: it
+	// is not to. Without Mark none are.
+	Mark func(name []byte) uint8
 
 	seed  maphash.Seed
 	slots []shapeSlot
@@ -47,7 +54,7 @@ type shapeSlot struct {
 const shapeWays = 4
 
 // NewShapes returns an empty table.
-func NewShapes(mark func(name []byte) bool) *Shapes {
+func NewShapes(mark func(name []byte) uint8) *Shapes {
 	return &Shapes{Mark: mark, seed: maphash.MakeSeed(), slots: make([]shapeSlot, ShapeSlots)}
 }
 
@@ -94,8 +101,11 @@ func (t *Shapes) learn(slot int, names []byte, fields []Field) *Shape {
 	s := &Shape{Slot: slot, Names: append([]byte(nil), names...), Sizes: make([]uint8, len(fields))}
 	for i := range fields {
 		s.Sizes[i] = uint8(len(fields[i].Name) + 1)
-		if t.Mark != nil && t.Mark(fields[i].Name) {
-			s.Marked = append(s.Marked, uint8(i))
+		if t.Mark == nil {
+			continue
+		}
+		if kind := t.Mark(fields[i].Name); kind != 0 {
+			s.Marked = append(s.Marked, Mark{uint8(i), kind})
 		}
 	}
 	return s

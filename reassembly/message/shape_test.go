@@ -1,6 +1,7 @@
 package message_test
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,12 +22,12 @@ func named(names ...string) []message.Field {
 }
 
 func TestAShapeIsRemembered(t *testing.T) {
-	shapes := message.NewShapes(func(name []byte) bool { return string(name) == "Host" })
+	shapes := message.NewShapes(func(name []byte) uint8 { return uint8(bytes.Count(name, []byte("Host"))) })
 	s := shapes.Find(named("A", "Host", "Long-Name"))
 	require.NotNil(t, s)
 	assert.Equal(t, "A:Host:Long-Name:", string(s.Names))
 	assert.Equal(t, []uint8{2, 5, 10}, s.Sizes)
-	assert.Equal(t, []uint8{1}, s.Marked)
+	assert.Equal(t, []message.Mark{{Index: 1, Kind: 1}}, s.Marked)
 	assert.Same(t, s, shapes.At(s.Slot))
 	assert.Same(t, s, shapes.Find(named("A", "Host", "Long-Name")))
 }

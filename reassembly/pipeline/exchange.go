@@ -88,7 +88,7 @@ const fieldCost = 40
 // extract makes the transaction of a request.
 func (s *shard) extract(f *tcp.Flow, c *conn, x *exchange, head *message.Head, body message.Body) {
 	if x.tx == nil {
-		x.tx = reassembly.NewTransaction()
+		x.tx = s.txs.New()
 		x.tx.Duration = reassembly.Unknown
 	}
 	tx := x.tx

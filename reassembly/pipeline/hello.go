@@ -12,7 +12,7 @@ import (
 
 // hello hands over a ClientHello as a line of its own.
 func (s *shard) hello(f *tcp.Flow, c *conn, h *hello.Client) {
-	tx := reassembly.NewTransaction()
+	tx := s.txs.New()
 	s.identify(f, c, tx, s.table.Clock(), -1)
 	tx.JA4, tx.ServerName = h.JA4(hello.TCP), string(h.ServerName)
 	s.handHello(tx, h)
@@ -32,7 +32,7 @@ func (s *shard) datagram(p *capture.Packet) {
 		return
 	}
 	id := newIdentity(protocolUDP, flow.Source, flow.Destination, &p.Wrapping)
-	tx := reassembly.NewTransaction()
+	tx := s.txs.New()
 	tx.Start = p.Clock
 	tx.Source, tx.Destination = flow.Source, flow.Destination
 	id.mark(tx, &s.ids, tx.Start, -1)

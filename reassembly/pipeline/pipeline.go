@@ -91,6 +91,7 @@ type worker struct {
 	buffers    buffer.Pool
 	plain      inside // of the connection that is being decrypted
 	extractor  *content.Extractor
+	txs        reassembly.Allocator
 	done       []*reassembly.Transaction
 	spare      []*exchange
 	spareConns []*conn

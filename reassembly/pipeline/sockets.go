@@ -70,7 +70,7 @@ func (s *shard) closeSocket(f *tcp.Flow, c *conn, k *socket) {
 	if !s.config.Sockets {
 		return
 	}
-	tx := reassembly.NewTransaction()
+	tx := s.txs.New()
 	s.identify(f, c, tx, k.start, socketEvent-k.sequence)
 	tx.Sequence, tx.Client = k.sequence, k.client
 	tx.End, tx.Duration = s.table.Clock(), k.last-k.start

@@ -298,7 +298,7 @@ func (s *shard) streamEnd(f *tcp.Flow, c *conn) {
 	}
 	x.answered = true
 	if x.tx == nil { // the request has not ended
-		x.tx = reassembly.NewTransaction()
+		x.tx = s.txs.New()
 		if !s.waits(x) {
 			s.forgo(x)
 			r.Stream.User = settled{}
