@@ -8,26 +8,36 @@ import (
 // hideTokens hashes the JSON Web Tokens (RFC 7519) that stand in dst[from:], whatever
 // they are called. A token has the hash there that it has everywhere.
 func (e *Extractor) hideTokens(dst []byte, from int) []byte {
-	hidden, kept := e.structure[:0], from
-	for at := from; ; at++ {
-		n := bytes.IndexByte(dst[at:], 'e')
-		if n < 0 {
-			break
-		}
-		at += n
-		end := at + webToken(dst[at:])
-		if bytes.Count(dst[at:end], []byte{'.'}) >= 2 {
-			hidden = e.hash.append(append(hidden, dst[kept:at]...), KindToken, dst[at:end])
-			kept = end
-		}
-		at = max(at, end-1)
-	}
-	if kept == from {
+	begin, end, found := nextToken(dst, from)
+	if !found {
 		return dst
+	}
+	hidden, kept := e.structure[:0], from
+	for ; found; begin, end, found = nextToken(dst, end) {
+		hidden = e.hash.append(append(hidden, dst[kept:begin]...), KindToken, dst[begin:end])
+		kept = end
 	}
 	e.structure = append(hidden, dst[kept:]...)
 	return append(dst[:from], e.structure...)
 }
+
+// nextToken finds the first JSON Web Token in b[from:], and says where it stands in b.
+func nextToken(b []byte, from int) (begin, end int, found bool) {
+	for begin = from; ; begin = max(end, begin+1) {
+		n := bytes.IndexByte(b[begin:], 'e')
+		if n < 0 {
+			return 0, 0, false
+		}
+		begin += n
+		end = begin + webToken(b[begin:])
+		if bytes.Count(b[begin:end], []byte{'.'}) >= tokenDots {
+			return begin, end, true
+		}
+	}
+}
+
+// tokenDots is how many dots a JSON Web Token has at least.
+const tokenDots = 2
 
 // inToken are the octets of base64url (RFC 4648 section 5).
 var inToken = func() (t [256]bool) {
@@ -44,7 +54,7 @@ var inToken = func() (t [256]bool) {
 func webToken(b []byte) (length int) {
 	const shortest = 12 // of the first part: an object of one member
 	var begin [9]byte
-	if len(b) < shortest {
+	if len(b) < shortest || b[1] != 'y' && b[1] != 'w' { // a brace, and a quote or white space
 		return 0
 	}
 	if _, err := base64.RawURLEncoding.Decode(begin[:], b[:shortest]); err != nil || begin[0] != '{' {

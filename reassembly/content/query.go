@@ -2,16 +2,21 @@ package content
 
 import "bytes"
 
-// What an octet counts for to plainTarget. So many octets as a head may have don't
-// carry from one count to the next.
+// What an octet counts for to plainTarget. The counts of so many octets as it looks at
+// don't carry from one to the next.
 const (
 	octetDigit   = 1
-	octetInPath  = 1 << 21 // may hide, begin or delimit something in a path; looked at elsewhere
-	octetInQuery = 1 << 42 // the same of a query
+	octetDot     = octetDigit << countBits
+	octetInPath  = octetDot << countBits    // may hide, begin or delimit something in a path; looked at elsewhere
+	octetInQuery = octetInPath << countBits // the same of a query
 
-	digits  = octetInPath - 1
+	digits  = octetDot - octetDigit
+	dots    = octetInPath - octetDot
 	inPath  = octetInQuery - octetInPath
-	inQuery = 1<<63 - octetInQuery
+	inQuery = octetInQuery<<countBits - octetInQuery
+
+	countBits = 14
+	maxPlain  = 1<<countBits - 1 // octets of a request-target
 )
 
 var octetCounts = func() (t [256]uint64) {
@@ -21,18 +26,19 @@ var octetCounts = func() (t [256]uint64) {
 	for _, c := range []byte("%;#@+, \"{(") {
 		t[c] = octetInPath + octetInQuery
 	}
-	t['='], t['/'], t['?'] = octetInPath, octetInQuery, octetInQuery
+	t['='], t['/'], t['?'], t['.'] = octetInPath, octetInQuery, octetInQuery, octetDot
 	return t
 }()
 
 // plainTarget reports whether a request-target, as nearly all are, is in
 // origin-form with nothing in it that [Extractor.appendRedacted] could hide: no
 // name of a secret before an equals sign, no run of digits as long as a card
-// number, no octet by which either could stand there in disguise. bare says that
+// number, no JSON Web Token, no octet by which one of these could stand there in
+// disguise. bare says that
 // the query holds no name that means anything to [credentials] either. question
 // is where the query's question mark stands, or the end.
 func (e *Extractor) plainTarget(target []byte) (plain, bare bool, question int) {
-	if len(target) == 0 || target[0] != '/' || len(target) > 1 && target[1] == '/' {
+	if len(target) == 0 || len(target) > maxPlain || target[0] != '/' || len(target) > 1 && target[1] == '/' {
 		return false, false, 0
 	}
 	question = bytes.IndexByte(target, '?')
@@ -66,8 +72,8 @@ func (e *Extractor) plainTarget(target []byte) (plain, bare bool, question int) 
 	return true, bare, question
 }
 
-// isHarmless reports whether no octet of b is of a kind, nor a card number among
-// them.
+// isHarmless reports whether no octet of b is of a kind, and neither a card number
+// nor a token among them.
 func isHarmless(b []byte, kind uint64) bool {
 	all, counts := b, uint64(0)
 	for ; len(b) >= 4; b = b[4:] {
@@ -76,7 +82,13 @@ func isHarmless(b []byte, kind uint64) bool {
 	for _, c := range b {
 		counts += octetCounts[c]
 	}
-	return counts&kind == 0 && (counts&digits < minCard || !hasDigits(all))
+	return counts&kind == 0 && (counts&digits < minCard || !hasDigits(all)) && (counts&dots < tokenDots*octetDot || !holdsToken(all))
+}
+
+// holdsToken reports whether a JSON Web Token stands in b.
+func holdsToken(b []byte) bool {
+	_, _, found := nextToken(b, 0)
+	return found
 }
 
 // hasDigits reports whether b holds a run of digits, hyphens between them

@@ -10,6 +10,7 @@ import "bytes"
 //   - in path parameters (;jsessionid=…);
 //   - user and password before an @ in the authority;
 //   - payment card numbers, whatever they are called, as path segment or value;
+//   - JSON Web Tokens, wherever they stand;
 //   - values that are JSON, GraphQL or the like and have such a name in them, as
 //     a whole.
 //
@@ -26,7 +27,7 @@ func (e *Extractor) appendRedacted(dst, url []byte) []byte {
 	} else {
 		dst = append(dst, url...)
 	}
-	return e.hideStructure(dst, from)
+	return e.hideTokens(e.hideStructure(dst, from), from)
 }
 
 // appendPairs is appendRedacted of what stands in pairs, in the authority or as

@@ -45,6 +45,8 @@ func TestValuesUnderCredentialLikeNamesAreHashed(t *testing.T) {
 	token := e.Hash(KindToken, []byte("s3cr3t/+="))
 	pass := e.Hash(KindPassword, []byte("s3cr3t/+="))
 	card := e.Hash(KindCard, []byte("4111111111111111"))
+	const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl-_s"
+	web := e.Hash(KindToken, []byte(jwt))
 	for _, c := range []struct{ name, in, want string }{
 		{"nothing to hide", "/a/b?c=d&page=2", "/a/b?c=d&page=2"},
 		{"a token", "/a?token=s3cr3t%2F%2B%3D&b=c", "/a?token=" + token + "&b=c"},
@@ -64,12 +66,21 @@ func TestValuesUnderCredentialLikeNamesAreHashed(t *testing.T) {
 		{"a card number as segment", "/cards/4111111111111111/limits", "/cards/" + card + "/limits"},
 		{"a card number as value of anything", "/a?q=4111-1111-1111-1111", "/a?q=" + card},
 		{"a long number that is no card's", "/a/4111111111111112?ts=1704067200000", "/a/4111111111111112?ts=1704067200000"},
+		{"a JSON Web Token as segment", "/verify/" + jwt + "/x?a=b", "/verify/" + web + "/x?a=b"},
+		{"a JSON Web Token under any name", "/verify?state=" + jwt + "&a=" + jwt, "/verify?state=" + web + "&a=" + web},
+		{"dots that are no token's", "/eyewitness.tar.gz?v=eyes.1.2.3", "/eyewitness.tar.gz?v=eyes.1.2.3"},
 		{"a query alone", "token=abc", "token=" + e.Hash(KindToken, []byte("abc"))},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			assert.Equal(t, c.want, string(e.appendRedacted(nil, []byte(c.in))))
 		})
 	}
+	t.Run("a JSON Web Token in a target with nothing else to hide", func(t *testing.T) {
+		assert.Equal(t, "/"+web+"?v=1.2.3", request(e, "GET /"+jwt+"?v=1.2.3 HTTP/1.1\nHost: h").Request.Target)
+		assert.Equal(t, "/?v="+web, request(e, "GET /?v="+jwt+" HTTP/1.1\nHost: h").Request.Target)
+		long := strings.Repeat("/a", 10_000)
+		assert.Equal(t, long+"/"+web, request(e, "GET "+long+"/"+jwt+" HTTP/1.1\nHost: h").Request.Target)
+	})
 	t.Run("in cleartext mode all stays", func(t *testing.T) {
 		e := newExtractor(t, func(c *Config) { c.Cleartext = true })
 		tx := request(e, "GET http://bob:pw@h/4111111111111111?token=a%2Fb HTTP/1.1\nHost: h\nReferer: /x?pin=1")
