@@ -96,24 +96,26 @@ type knownKey struct {
 // leads reports whether the octets of an edge stand in data at an index, and what
 // it says that follows. window are the edgeOctets there.
 func (e *edge) leads(data []byte, at int, window *[edgeOctets]byte) bool {
-	w0 := binary.LittleEndian.Uint64(window[:]) ^ e.octets[0]
-	w1 := binary.LittleEndian.Uint64(window[8:]) ^ e.octets[1]
-	end := at + int(e.size)
-	if e.size <= 16 {
-		if w0&e.mask[0]|w1&e.mask[1] != 0 {
-			return false
-		}
-	} else {
-		w2 := binary.LittleEndian.Uint64(window[16:]) ^ e.octets[2]
-		w3 := binary.LittleEndian.Uint64(window[24:]) ^ e.octets[3]
-		if w0|w1|w2&e.mask[0]|w3&e.mask[1] != 0 {
-			return false
-		}
+	if !e.stands(window) {
+		return false
 	}
+	end := at + int(e.size)
 	if e.target == toString {
 		return end <= len(data)
 	}
 	return e.leadsOn(data, end)
+}
+
+// stands reports whether a window begins with the octets of an edge.
+func (e *edge) stands(window *[edgeOctets]byte) bool {
+	w0 := binary.LittleEndian.Uint64(window[:]) ^ e.octets[0]
+	w1 := binary.LittleEndian.Uint64(window[8:]) ^ e.octets[1]
+	if e.size <= 16 {
+		return w0&e.mask[0]|w1&e.mask[1] == 0
+	}
+	w2 := binary.LittleEndian.Uint64(window[16:]) ^ e.octets[2]
+	w3 := binary.LittleEndian.Uint64(window[24:]) ^ e.octets[3]
+	return w0|w1|w2&e.mask[0]|w3&e.mask[1] == 0
 }
 
 // leadsOn is what leads looks at behind the octets.

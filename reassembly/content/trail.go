@@ -110,7 +110,14 @@ func (a *automaton) lead(data []byte, p place) (place, stop) {
 	t := &a.trail
 	state, at := p.state, p.at
 	t.n = 0
-	for n, values := 0, 0; n < maxTrail; n++ {
+	for n, values := 0, 0; ; n++ {
+		before := n
+		if state, at, n, values = a.run(data, p.at, state, at, n, values); n > before {
+			t.n, p.state, p.at = n, state, at
+		}
+		if n == maxTrail {
+			break
+		}
 		i, window := a.likely[state][0], a.window(data, at)
 		if !a.edges[i].leads(data, at, window) {
 			if i = a.find(state, data, at, window); i == 0 {
@@ -149,6 +156,34 @@ func (a *automaton) lead(data []byte, p place) (place, stop) {
 		return p, stuck
 	}
 	return p, noRoom
+}
+
+// run is the part of lead that most steps are: over the likely edge to a string. from
+// is where the value before ended. It adds to the n edges of the trail and to its
+// values, and returns where it stands and how many there are.
+func (a *automaton) run(data []byte, from int, state uint16, at, n, values int) (uint16, int, int, int) {
+	t, likely, edges := &a.trail, a.likely, a.edges
+	for n < maxTrail && at+edgeOctets <= len(data) {
+		i := likely[state][0]
+		edge := &edges[i]
+		if edge.target != toString || !edge.stands((*[edgeOctets]byte)(data[at:])) {
+			break
+		}
+		begin := at + int(edge.size)
+		end, _ := jsonscan.StringEnd(data, begin)
+		if end < 0 {
+			break
+		}
+		if edge.class != 0 {
+			t.values[values] = trailValue{int32(from), int32(begin), int32(end), jsonscan.String}
+			values++
+		}
+		t.edges[n] = i
+		n++
+		state, at = edge.to, end+1
+		from = at
+	}
+	return state, at, n, values
 }
 
 // trailKeys are the keys of a walk, as a keySet has them.
