@@ -15,6 +15,7 @@ import (
 
 	"offpath/reassembly"
 	"offpath/reassembly/http1"
+	"offpath/reassembly/tcp"
 )
 
 // budget is a Budget of limited octets.
@@ -404,7 +405,7 @@ func TestLinesInPartsAreChargedWhileTheyAreKept(t *testing.T) {
 				}
 				ack++
 				messages = append(messages, pump(&p, r, b, &http1.Input{
-					Data: []byte(rest[:n]), Position: http1.Position{Ack: ack, HasAck: true},
+					Data: []byte(rest[:n]), Position: tcp.Position{Ack: ack, HasAck: true},
 				})...)
 				rest = rest[n:]
 			}

@@ -5,20 +5,13 @@ import (
 
 	"offpath/reassembly"
 	"offpath/reassembly/message"
+	"offpath/reassembly/tcp"
 )
-
-// Position is a place in a stream, and when it was seen.
-type Position struct {
-	Time   int64  // capture time, ns since the epoch
-	Seq    uint32 // sequence number
-	Ack    uint32 // acknowledgement number that came with it, if HasAck
-	HasAck bool
-}
 
 // Input is what is left of a segment. Parser.Read takes from its front.
 type Input struct {
 	Data []byte
-	Position
+	tcp.Position
 	Inside bool // Data does not begin where the segment did
 	Unread int  // octets of the segment that belong to a body and are not kept of it
 }
@@ -63,11 +56,11 @@ const (
 // Parser is the state of one direction. The zero value reads requests from
 // their first octet.
 type Parser struct {
-	kept   *partial // what is kept of the message at hand; nil: nothing
-	remain int64    // octets left of the body or chunk, or read of the trailer section; in stateProbe the body's length
-	bytes  int64    // octets of the body so far, missing ones included
-	gap    int64    // missing octets of the message
-	first  Position // of the message's first octet
+	kept   *partial     // what is kept of the message at hand; nil: nothing
+	remain int64        // octets left of the body or chunk, or read of the trailer section; in stateProbe the body's length
+	bytes  int64        // octets of the body so far, missing ones included
+	gap    int64        // missing octets of the message
+	first  tcp.Position // of the message's first octet
 
 	anomalies reassembly.Anomalies // of the message
 	head      uint32               // octets of the head
@@ -92,7 +85,7 @@ func (p *Parser) Answer() { p.response = true }
 func (p *Parser) Seek() { p.state = stateLost }
 
 // First is the position of the first octet of the message at hand.
-func (p *Parser) First() Position { return p.first }
+func (p *Parser) First() tcp.Position { return p.first }
 
 // HeadOctets is the length of the head of the message at hand.
 func (p *Parser) HeadOctets() uint32 { return p.head }
@@ -258,7 +251,7 @@ func (p *Parser) begin(r *Reader, b Budget, in *Input) (event Event, again bool)
 }
 
 // open begins a message at a position.
-func (p *Parser) open(at Position) {
+func (p *Parser) open(at tcp.Position) {
 	p.first = at
 	p.anomalies, p.gap, p.bytes, p.broken, p.lostAfter, p.bodiless = 0, 0, 0, false, false, false
 	p.resynced, p.found = p.found, false

@@ -88,7 +88,7 @@ func (s *shard) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 		c.midstream = f.Midstream()
 		f.Conn = c
 	}
-	in := http1.Input{Data: seg.Data, Position: http1.Position{Time: seg.Time, Seq: seg.Seq, Ack: seg.Ack, HasAck: seg.HasAck}}
+	in := http1.Input{Data: seg.Data, Position: seg.Position}
 	if c.layers != nil && c.layers.tls != nil {
 		s.decrypt(f, c, d, &in, seg.Last)
 	} else {

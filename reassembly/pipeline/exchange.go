@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"offpath/reassembly"
-	"offpath/reassembly/http1"
 	"offpath/reassembly/message"
 	"offpath/reassembly/tcp"
 )
@@ -12,11 +11,11 @@ type exchange struct {
 	next *exchange               // the request after it
 	tx   *reassembly.Transaction // nil until the request was extracted
 
-	first    http1.Position // of the request's first octet
-	headEnd  uint32         // sequence number after its head
-	end      uint32         // sequence number after it, if ended
-	sequence int            // position on the connection
-	charge   int            // octets of tx that are charged to the budget
+	first    tcp.Position // of the request's first octet
+	headEnd  uint32       // sequence number after its head
+	end      uint32       // sequence number after it, if ended
+	sequence int          // position on the connection
+	charge   int          // octets of tx that are charged to the budget
 	gap      int64
 	last     int64 // capture time of the last octet seen of its messages
 

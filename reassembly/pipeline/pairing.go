@@ -1,11 +1,11 @@
 package pipeline
 
-import "offpath/reassembly/http1"
+import "offpath/reassembly/tcp"
 
 // match returns the request that the response beginning at position at answers,
 // nil if none can be told. What was lost since the last pair decides how much
 // proof is needed.
-func (c *conn) match(at http1.Position) *exchange {
+func (c *conn) match(at tcp.Position) *exchange {
 	x := c.queue
 	if x == nil || x.answered {
 		return nil

@@ -60,7 +60,7 @@ func (s *shard) decrypt(f *tcp.Flow, c *conn, d tcp.Direction, in *http1.Input, 
 		s.read(f, c, d, in, last)
 		return
 	}
-	record := tls.Input{Data: in.Data, Position: tls.Position(in.Position)}
+	record := tls.Input{Data: in.Data, Position: in.Position}
 	c.layers.tls.Read(s.records, s.budget, d == c.client, &record, last, s.enter(f, c))
 	s.exit(f, c)
 	in.Data = record.Data
@@ -141,7 +141,7 @@ func (i *inside) ServerHello(*hello.Server) { i.conn.confirm(i.direction(false))
 
 // Plain reads on in what was decrypted.
 func (i *inside) Plain(client bool, p *tls.Plain) int {
-	in := http1.Input{Data: p.Data, Position: http1.Position(p.Position)}
+	in := http1.Input{Data: p.Data, Position: p.Position}
 	if !i.flow.Ignored() {
 		i.shard.read(i.flow, i.conn, i.direction(client), &in, p.Last)
 	}

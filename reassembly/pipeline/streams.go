@@ -31,7 +31,7 @@ func (s *shard) turnToStreams(f *tcp.Flow, c *conn) bool {
 	asked := &c.parser[client] // where a preface that comes in pieces may have begun
 	begun := http1.Input{Data: bytes.Clone(asked.Begun()), Position: asked.First()}
 	if len(l.preamble) > 0 && l.from == client { // it begins as a PROXY header does
-		begun = http1.Input{Data: bytes.Clone(l.preamble), Position: http1.Position{Time: s.table.Clock()}}
+		begun = http1.Input{Data: bytes.Clone(l.preamble), Position: tcp.Position{Time: s.table.Clock()}}
 	}
 	s.forgetPreamble(c)
 	s.startOver(c)
@@ -46,7 +46,7 @@ func (s *shard) turnToStreams(f *tcp.Flow, c *conn) bool {
 
 // goOnInStreams goes on in HTTP/2 with a client whose preface came in pieces, and looked
 // like a request of HTTP/1 until it was whole.
-func (s *shard) goOnInStreams(f *tcp.Flow, c *conn, at http1.Position, in *http1.Input, last bool) {
+func (s *shard) goOnInStreams(f *tcp.Flow, c *conn, at tcp.Position, in *http1.Input, last bool) {
 	s.reader.Stats.Requests-- // it was none
 	if !s.turnToStreams(f, c) {
 		return

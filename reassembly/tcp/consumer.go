@@ -9,13 +9,18 @@ func (d Direction) Other() Direction { return d ^ 1 }
 
 // Segment is a run of octets that is next in its direction.
 type Segment struct {
-	Data   []byte // never empty; valid until the Consumer returns
-	Seq    uint32 // sequence number of Data[0]
-	Ack    uint32 // acknowledgement number it came with, if HasAck
+	Data     []byte // never empty; valid until the Consumer returns
+	Position        // of Data[0]
+	Last     bool   // the consumer has to take all of it
+	Unread   bool   // set by the consumer: whatever the octets are, it would make no difference
+}
+
+// Position is a place in a stream, and when it was seen.
+type Position struct {
+	Time   int64  // capture time of the packet, ns since the epoch
+	Seq    uint32 // sequence number
+	Ack    uint32 // acknowledgement number that came with it, if HasAck
 	HasAck bool
-	Last   bool  // the consumer has to take all of it
-	Unread bool  // set by the consumer: whatever the octets are, it would make no difference
-	Time   int64 // capture time of its packet, ns since the epoch
 }
 
 // Cause says why octets are missing.

@@ -117,7 +117,7 @@ func (t *Table) inOrder(f *Flow, d Direction, p *capture.Packet, seq uint32) {
 	h := f.side(d)
 	if data := p.Payload; len(data) > 0 {
 		s := &t.segment
-		*s = Segment{Data: data, Seq: seq, Ack: p.Ack, HasAck: p.Flags&capture.FlagACK != 0, Time: p.Time}
+		*s = Segment{Data: data, Position: Position{Time: p.Time, Seq: seq, Ack: p.Ack, HasAck: p.Flags&capture.FlagACK != 0}}
 		taken := t.deliver(f, d, s)
 		t.remember(h, seq, data, s.Unread)
 		if f.state&stateIgnored != 0 {

@@ -102,7 +102,7 @@ func (t *Table) offer(f *Flow, d Direction, s *node, over bool) bool {
 	}
 	if len(s.data) > 0 {
 		g := &t.segment
-		*g = Segment{Data: s.data, Seq: s.seq, Ack: s.ack, HasAck: s.hasAck, Last: over, Time: s.time}
+		*g = Segment{Data: s.data, Position: Position{Time: s.time, Seq: s.seq, Ack: s.ack, HasAck: s.hasAck}, Last: over}
 		taken := t.deliver(f, d, g)
 		switch {
 		case f.state&stateIgnored != 0:

@@ -105,7 +105,7 @@ func hear(c *tls.Conn, r *tls.Reader, b *tcp.Budget, tape []said) {
 		}
 		for data := s.octets; len(data) > 0; {
 			n := min(1448, len(data))
-			in := tls.Input{Data: data[:n], Position: tls.Position{Time: 1}}
+			in := tls.Input{Data: data[:n], Position: tcp.Position{Time: 1}}
 			c.Read(r, b, s.client, &in, true, quiet)
 			data = data[n:]
 		}

@@ -1,6 +1,9 @@
 package tls
 
-import "offpath/reassembly/tls/internal/protection"
+import (
+	"offpath/reassembly/tcp"
+	"offpath/reassembly/tls/internal/protection"
+)
 
 // The two directions, as indices.
 const (
@@ -32,13 +35,13 @@ type half struct {
 	sslv2  bool            // the record at hand is a hello in the form of SSL 2.0
 	echo   bool            // the next octet was read; it stands for plaintext refused
 	part   []byte          // body of the record at hand as far as it has come
-	start  Position        // of its first octet
+	start  tcp.Position    // of its first octet
 	skip   int             // octets of a lost record that are still to come
 	seek   seek
 	held   held
 
 	refused      []byte // plaintext that the consumer did not take
-	refusedStart Position
+	refusedStart tcp.Position
 
 	opener  protection.Opener // nil: none yet, or the next one is not made yet
 	secret  []byte            // traffic secret of opener
@@ -110,7 +113,7 @@ func (c *Conn) suite() protection.Suite {
 // record is one record, and the place of its first octet.
 type record struct {
 	protection.Record
-	start Position
+	start tcp.Position
 	last  bool // its plaintext has to be taken
 }
 

@@ -1,19 +1,14 @@
 package tls
 
-import "offpath/reassembly/tls/hello"
-
-// Position is a place in the ciphertext, and when it was seen.
-type Position struct {
-	Time   int64  // capture time, ns since the epoch
-	Seq    uint32 // sequence number
-	Ack    uint32 // acknowledgement number that came with it, if HasAck
-	HasAck bool
-}
+import (
+	"offpath/reassembly/tcp"
+	"offpath/reassembly/tls/hello"
+)
 
 // Input is what is left of a segment. Conn.Read takes from its front.
 type Input struct {
 	Data []byte
-	Position
+	tcp.Position
 }
 
 func (in *Input) skip(n int) {
@@ -23,9 +18,9 @@ func (in *Input) skip(n int) {
 
 // Plain is the content of a record of application data, or what is left of it.
 type Plain struct {
-	Data     []byte // never empty; valid until the Consumer returns
-	Position        // of the record's first octet on the wire
-	Last     bool   // the consumer has to take all of it
+	Data         []byte // never empty; valid until the Consumer returns
+	tcp.Position        // of the record's first octet on the wire
+	Last         bool   // the consumer has to take all of it
 }
 
 // Consumer takes what a connection says. Its methods must not call the Conn.

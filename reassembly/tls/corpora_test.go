@@ -81,7 +81,7 @@ func (s *sensor) Data(f *tcp.Flow, d tcp.Direction, seg *tcp.Segment) int {
 		f.Conn = c
 		s.flows = append(s.flows, c)
 	}
-	in := tls.Input{Data: seg.Data, Position: tls.Position{Time: seg.Time, Seq: seg.Seq, Ack: seg.Ack, HasAck: seg.HasAck}}
+	in := tls.Input{Data: seg.Data, Position: seg.Position}
 	c.conn.Read(s.reader, s.budget, d == c.client, &in, true, c)
 	return len(seg.Data)
 }

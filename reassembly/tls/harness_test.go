@@ -313,7 +313,7 @@ func (o *observer) hear(tape []said, size int) {
 func (o *observer) segment(client bool, data []byte) {
 	i := index(client)
 	o.now++
-	in := tls.Input{Data: data, Position: tls.Position{Time: o.now, Seq: o.offset[i], Ack: o.offset[1-i], HasAck: true}}
+	in := tls.Input{Data: data, Position: tcp.Position{Time: o.now, Seq: o.offset[i], Ack: o.offset[1-i], HasAck: true}}
 	for tries := 0; len(in.Data) > 0; tries++ {
 		before := len(in.Data)
 		o.conn.Read(o.reader, o.budget, client, &in, o.last || tries > 0 && before == len(in.Data), o)

@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"offpath/reassembly/tcp"
 	"offpath/reassembly/tls/hello"
 	"offpath/reassembly/tls/internal/protection"
 )
@@ -8,7 +9,7 @@ import (
 // heldRecord is a record that waits, or one that found no room to. Its octets
 // stand in held.octets.
 type heldRecord struct {
-	start   Position
+	start   tcp.Position
 	arrival uint32
 	length  uint16 // of its body
 	version uint16
