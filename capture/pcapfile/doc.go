@@ -8,13 +8,13 @@
 //
 // # Concurrency
 //
-// [Source.Run] reads, decodes and shards on the goroutine that calls it. With
-// one worker the handler is called there too. With more, each worker has a
-// goroutine, and input is handed over in rounds of [roundSize] octets: in every
-// round every worker gets one batch, empty or not, so that all clocks move
-// together. A fixed number of rounds is in flight, and a round is used again
-// when its last worker has returned: memory doesn't depend on the input, and
-// nothing is allocated per packet. Options.Progress is called from Run.
+// With one worker [Source.Run] reads, decodes and calls the handler on the goroutine
+// that calls it. With more, each worker has a goroutine, and they take turns: input is
+// read and decoded in rounds of [roundSize] octets by whichever worker has nothing else
+// to do. In every round every worker gets one batch, empty or not, so that all clocks
+// move together. A fixed number of rounds is in flight, and a round is used again when
+// its last worker has returned: memory doesn't depend on the input, and nothing is
+// allocated per packet. Options.Progress is called by whoever reads.
 //
 // # Memory
 //

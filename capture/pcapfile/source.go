@@ -33,9 +33,9 @@ type Options struct {
 	Tunnels []netip.Prefix
 	// Secret keys the division of flows into shards; empty means decode.Shard.
 	Secret []byte
-	// Progress, if set, is called now and then from Run with the octets read
-	// from disk and the sum of the sizes of all regular files. Standard input
-	// and pipes count in done only.
+	// Progress, if set, is called now and then while Run runs, one call after the
+	// other, with the octets read from disk and the sum of the sizes of all regular
+	// files. Standard input and pipes count in done only.
 	Progress func(done, total int64)
 	// Stdin is read for the input "-"; nil means os.Stdin.
 	Stdin io.Reader
@@ -67,7 +67,7 @@ type Source struct {
 	done  atomic.Int64 // octets read from disk
 	stats counters
 
-	// Owned by Run.
+	// Owned by whoever fills a round.
 	decoder    *decode.Decoder
 	interfaces map[interfaceKey]uint16
 	clock      int64
@@ -163,26 +163,12 @@ func (s *Source) Stats() capture.Stats {
 // the errors (*capture.DamageError, ErrEmpty and ErrNotCapture for streams,
 // and those of reading) are joined. When ctx is done it stops within a round.
 func (s *Source) Run(ctx context.Context, h capture.Handler) error {
-	crew := newCrew(s.opts.Workers, h)
-	defer crew.wait()
-	var errs []error
-	for _, in := range s.inputs {
-		err := s.read(ctx, in, crew)
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			break
-		}
-		if err == nil {
-			continue
-		}
-		var damage *capture.DamageError
-		if errors.As(err, &damage) {
-			s.stats.damaged.Add(1)
-		}
-		errs = append(errs, err)
-	}
+	f := &feed{source: s, ctx: ctx, left: s.inputs}
+	defer f.close()
+	work(s.opts.Workers, f.fill, h)
 	s.decoder.Flush()
 	s.publishFragments()
-	return errors.Join(errs...)
+	return errors.Join(f.errs...)
 }
 
 // publishFragments enters the decoder's books into those of the source. It
@@ -198,62 +184,6 @@ func (s *Source) publishFragments() bool {
 		s.stats.fragments.Store(&published)
 	}
 	return now.Whole != before.Whole
-}
-
-// read delivers one input. It returns the context's error if that is done.
-func (s *Source) read(ctx context.Context, in *input, crew crew) error {
-	src, err := in.open(ctx, s.opts.Stdin, &s.done)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	scan := newScanner(in.path, src, s.intern)
-	out := outlet{source: s, crew: crew}
-	if err := out.renew(ctx, scan, true); err != nil {
-		return err
-	}
-	var rec record // escapes through the parser, so there is one for all
-	for {
-		before := scan.pos
-		switch scan.next(&rec) {
-		case scanRecord:
-			switch rec.kind {
-			case recordPacket:
-				if rec.time < s.opts.From || rec.time > s.opts.To {
-					continue
-				}
-				if wait := s.pace.wait(max(s.clock, rec.time)); wait > 0 {
-					scan.unread(before)
-					out.flush()
-					if err := out.renew(ctx, scan, false); err != nil {
-						return err
-					}
-					if err := sleep(ctx, wait); err != nil {
-						return err
-					}
-					continue
-				}
-				out.add(&rec)
-			case recordSecrets:
-				// They are for the packets behind them, whatever the round.
-				secrets := append([]byte(nil), rec.data...)
-				out.flush()
-				if err := out.renew(ctx, scan, false); err != nil {
-					return err
-				}
-				out.round.secrets = secrets
-			}
-		case scanMore:
-			out.flush()
-			if err := out.renew(ctx, scan, true); err != nil {
-				return err
-			}
-		case scanEnd:
-			out.flush()
-			s.progress()
-			return scan.err()
-		}
-	}
 }
 
 func (s *Source) progress() {
@@ -275,89 +205,4 @@ func (s *Source) intern(name string, link capture.LinkType) uint16 {
 		s.interfaces[key] = index
 	}
 	return index
-}
-
-// outlet fills rounds with decoded packets.
-type outlet struct {
-	source *Source
-	crew   crew
-	round  *round
-	packet capture.Packet // the one at hand, on its way to one of several workers
-
-	octets, cut, backwards uint64 // of the round
-	frames                 [capture.Dispositions]uint64
-}
-
-// renew takes a new round and lets scan go on in its buffer, reading more into
-// it if asked to. The round before was flushed.
-func (o *outlet) renew(ctx context.Context, scan *scanner, more bool) error {
-	if o.round = o.crew.next(ctx); o.round == nil {
-		return ctx.Err()
-	}
-	if more {
-		scan.refill(o.round.buf)
-	} else {
-		scan.move(o.round.buf)
-	}
-	o.round.buf = scan.buf
-	return nil
-}
-
-// add decodes a frame into its worker's batch.
-func (o *outlet) add(rec *record) {
-	s := o.source
-	if !s.started || rec.time >= s.clock {
-		s.clock, s.started = rec.time, true
-	} else {
-		o.backwards++
-	}
-	batches := o.round.packets
-	p := &o.packet
-	if len(batches) == 1 {
-		p = extend(&batches[0])
-	}
-	p.Time, p.Clock = rec.time, s.clock
-	p.Data, p.WireLen = rec.data, rec.wireLen
-	p.Link, p.Iface = rec.link, rec.iface
-	s.decoder.Decode(p)
-	o.frames[p.Disposition]++
-	o.octets += uint64(len(p.Data))
-	if len(p.Data) < p.WireLen {
-		o.cut++
-	}
-	if len(batches) > 1 {
-		worker := int(p.Shard) % len(batches)
-		batches[worker] = append(batches[worker], *p)
-	}
-}
-
-// extend makes the slice one longer, and returns its last element as it was
-// when the slice last had it.
-func extend(packets *[]capture.Packet) *capture.Packet {
-	n := len(*packets)
-	if n == cap(*packets) {
-		*packets = append(*packets, capture.Packet{})
-	} else {
-		*packets = (*packets)[:n+1]
-	}
-	return &(*packets)[n]
-}
-
-// flush delivers the round and enters it into the books.
-func (o *outlet) flush() {
-	s := o.source
-	var received uint64
-	for i, n := range o.frames {
-		received += n
-		s.stats.frames[i].Add(n)
-	}
-	s.stats.received.Add(received)
-	s.stats.octets.Add(o.octets)
-	s.stats.cut.Add(o.cut)
-	s.stats.backwards.Add(o.backwards)
-	o.octets, o.cut, o.backwards, o.frames = 0, 0, 0, [capture.Dispositions]uint64{}
-	o.round.datagrams = s.publishFragments()
-	o.round.clock = s.clock
-	o.crew.deliver(o.round)
-	s.progress()
 }
