@@ -40,7 +40,12 @@ func trimRight(b []byte) []byte {
 	return b
 }
 
-func trim(b []byte) []byte { return trimRight(trimLeft(b)) }
+func trim(b []byte) []byte {
+	if len(b) > 1 && b[0] == ' ' && b[1] > ' ' && b[len(b)-1] > ' ' {
+		return b[1:] // as nearly every value is sent
+	}
+	return trimRight(trimLeft(b))
+}
 
 // trimCR cuts the CR before an LF off a line, and says whether there was one.
 func trimCR(line []byte) ([]byte, bool) {

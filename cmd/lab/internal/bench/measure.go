@@ -12,9 +12,13 @@ import (
 	"time"
 )
 
-// runs is how often each program is measured, in turn with the others, after
-// one run that is not counted. Medians are printed.
-const runs = 5
+// How often each program is measured, in turn with the others, after one run that is
+// not counted. Medians are printed. Machines have slow phases, so ratios are the
+// medians of those within each turn.
+const (
+	runs     = 11
+	slowRuns = 3 // of programs that take minutes
+)
 
 // Options say what is measured.
 type Options struct {
@@ -37,6 +41,7 @@ type program struct {
 	name string
 	argv func(file, dir string) []string // dir is an empty folder for what it writes
 	does string
+	slow bool
 }
 
 // figures are of one whole process.
@@ -63,23 +68,23 @@ func programs(o Options) []program {
 	}
 	none := func(string) []string { return nil }
 	return []program{
-		oneWorker:  {"offpath, 1 worker", replay("1", none), "everything; prints a report"},
-		twoWorkers: {"offpath, 2 workers", replay("2", none), "the same"},
-		{"offpath, 1 worker, --findings --verdicts", replay("1", func(dir string) []string {
+		oneWorker:  {name: "offpath, 1 worker", argv: replay("1", none), does: "everything; prints a report"},
+		twoWorkers: {name: "offpath, 2 workers", argv: replay("2", none), does: "the same"},
+		{name: "offpath, 1 worker, --findings --verdicts", argv: replay("1", func(dir string) []string {
 			return []string{"--findings", dir + "/f", "--verdicts", dir + "/v"}
-		}), "everything; writes what detection decides"},
-		{"offpath, 1 worker, --transactions", replay("1", func(dir string) []string {
+		}), does: "everything; writes what detection decides"},
+		{name: "offpath, 1 worker, --transactions", argv: replay("1", func(dir string) []string {
 			return []string{"--transactions", dir + "/t"}
-		}), "everything; writes every transaction as JSON"},
-		{reference, func(file, dir string) []string {
+		}), does: "everything; writes every transaction as JSON"},
+		{name: reference, argv: func(file, dir string) []string {
 			return []string{"httpry", "-r", file, "-o", dir + "/t"}
-		}, "first line of segments, no reassembly"},
-		{"tcpflow", func(file, dir string) []string {
+		}, does: "first line of segments, no reassembly"},
+		{name: "tcpflow", argv: func(file, dir string) []string {
 			return []string{"tcpflow", "-r", file, "-o", dir + "/flows"}
-		}, "streams to files, no HTTP"},
-		{"gopacket reassembly + net/http", func(file, _ string) []string {
+		}, does: "streams to files, no HTTP", slow: true},
+		{name: "gopacket reassembly + net/http", argv: func(file, _ string) []string {
 			return append(slices.Clone(o.Plain), file)
-		}, "messages, read and counted"},
+		}, does: "messages, read and counted"},
 	}
 }
 
@@ -129,6 +134,9 @@ func (c *input) compare(o Options, dir string, w io.Writer) error {
 	measured := make([][]figures, len(list))
 	for run := range runs + 1 {
 		for i, p := range list {
+			if p.slow && run > slowRuns {
+				continue
+			}
 			f, err := measure(p, c.path, dir)
 			if err != nil {
 				return err
@@ -141,7 +149,6 @@ func (c *input) compare(o Options, dir string, w io.Writer) error {
 	cpu := func(f figures) float64 { return f.cpu.Seconds() }
 	wall := func(f figures) float64 { return f.wall.Seconds() }
 	to := slices.IndexFunc(list, func(p program) bool { return p.name == reference })
-	yardstick := median(measured[to], cpu)
 
 	fmt.Fprintf(w, "%s: %s; %d transactions, %.1f MB of pcap; medians of %d runs\n\n",
 		c.name, c.about, c.transactions, float64(c.octets)/1e6, runs)
@@ -149,7 +156,7 @@ func (c *input) compare(o Options, dir string, w io.Writer) error {
 	fmt.Fprintf(table, "program\tCPU s\tof %s's\twall s\tGbit/s per core\ttransactions/s per core\tpeak MiB\twhat it does\n", reference)
 	for i, p := range list {
 		used := median(measured[i], cpu)
-		fmt.Fprintf(table, "%s\t%.2f\t1/%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%s\n", p.name, used, yardstick/used,
+		fmt.Fprintf(table, "%s\t%.2f\t1/%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%s\n", p.name, used, ratio(measured[to], measured[i], cpu),
 			median(measured[i], wall), float64(c.octets)*8/1e9/used, float64(c.transactions)/used,
 			median(measured[i], func(f figures) float64 { return float64(f.rss) / (1 << 20) }), p.does)
 	}
@@ -157,7 +164,7 @@ func (c *input) compare(o Options, dir string, w io.Writer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\ntwo workers take 1/%.2f of the time of one\n\n",
-		median(measured[oneWorker], wall)/median(measured[twoWorkers], wall))
+		ratio(measured[oneWorker], measured[twoWorkers], wall))
 	return err
 }
 
@@ -186,6 +193,19 @@ func median(all []figures, of func(figures) float64) float64 {
 	for _, f := range all {
 		values = append(values, of(f))
 	}
+	return middle(values)
+}
+
+// ratio is the median of what one program took in each turn to what another did.
+func ratio(one, other []figures, of func(figures) float64) float64 {
+	var values []float64
+	for turn := range min(len(one), len(other)) {
+		values = append(values, of(one[turn])/of(other[turn]))
+	}
+	return middle(values)
+}
+
+func middle(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/2]
 }
