@@ -27,7 +27,9 @@ func (a *Allocator) New() *Transaction {
 		return new(Transaction)
 	}
 	a.left--
-	return a.batch[a.left]
+	tx := a.batch[a.left]
+	a.batch[a.left] = nil // it is its owner's alone now
+	return tx
 }
 
 func (a *Allocator) refill() {
@@ -35,6 +37,7 @@ func (a *Allocator) refill() {
 	defer spare.Unlock()
 	from := max(len(spare.txs)-len(a.batch), 0)
 	a.left = copy(a.batch[:], spare.txs[from:])
+	clear(spare.txs[from:])
 	spare.txs = spare.txs[:from]
 }
 

@@ -47,7 +47,7 @@ type crew struct {
 func (c *crew) work(worker int) {
 	queue := c.queues[worker]
 	for {
-		select {
+		select { // what is filled comes before the turn to fill
 		case r, more := <-queue:
 			if !more {
 				return

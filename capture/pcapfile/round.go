@@ -8,11 +8,12 @@ import (
 
 const (
 	// roundSize is the length of a round's buffer, in octets. Buffer and
-	// packets of one round fit into a core's second-level cache, as do, nearly,
-	// those of all rounds in flight: packets are read while they are warm.
+	// packets of one round fit into a core's second-level cache: packets are
+	// read while they are warm.
 	roundSize = 128 << 10
 	// roundsInFlight is how many rounds there are, with more than one worker:
-	// reading is ahead of the slowest worker by fewer.
+	// reading is ahead of the slowest worker by fewer. Together they take a few
+	// MiB.
 	roundsInFlight = 8
 )
 

@@ -37,7 +37,8 @@ type Options struct {
 	// other, with the octets read from disk and the sum of the sizes of all regular
 	// files. Standard input and pipes count in done only.
 	Progress func(done, total int64)
-	// Stdin is read for the input "-"; nil means os.Stdin.
+	// Stdin is read for the input "-", by one goroutine after the other; nil means
+	// os.Stdin.
 	Stdin io.Reader
 }
 

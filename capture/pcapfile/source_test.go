@@ -626,6 +626,42 @@ func TestCancelStopsASlowPipe(t *testing.T) {
 	}
 }
 
+func TestCancelStopsAWorkerThatWaitsInItsTurn(t *testing.T) {
+	content := variants(t)["Writer, format 0"] // 3 frames, a second apart
+	path := write(t, t.TempDir(), "x", content)
+	for _, workers := range []int{2, 3, 8} {
+		t.Run(fmt.Sprint("for the time of a packet, of ", workers), func(t *testing.T) {
+			s, err := Open([]string{path}, Options{Speed: 1e-3, Workers: workers})
+			require.NoError(t, err)
+			stopAtFirstPacket(t, s)
+		})
+		t.Run(fmt.Sprint("for a pipe, of ", workers), func(t *testing.T) {
+			r, w, err := os.Pipe()
+			require.NoError(t, err)
+			defer r.Close()
+			defer w.Close()
+			_, err = w.Write(content[:len(content)-1])
+			require.NoError(t, err)
+			s, err := Open([]string{"-"}, Options{Workers: workers, Stdin: r})
+			require.NoError(t, err)
+			stopAtFirstPacket(t, s)
+		})
+	}
+}
+
+// stopAtFirstPacket runs a source until it has delivered a packet.
+func stopAtFirstPacket(t *testing.T, s *Source) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	require.NoError(t, s.Run(ctx, func(_ int, b capture.Batch) {
+		if len(b.Packets) > 0 {
+			cancel()
+		}
+	}))
+	require.Error(t, ctx.Err(), "a packet came")
+}
+
 func TestCancelStopsBetweenRounds(t *testing.T) {
 	path := write(t, t.TempDir(), "x", manyFrames(t, Pcap, 20_000))
 	for _, workers := range []int{1, 3} {

@@ -6,7 +6,8 @@ import (
 )
 
 // hideTokens hashes the JSON Web Tokens (RFC 7519) that stand in dst[from:], whatever
-// they are called. A token has the hash there that it has everywhere.
+// they are called, percent-encoded or not. A token has the hash there that it has
+// everywhere.
 func (e *Extractor) hideTokens(dst []byte, from int) []byte {
 	begin, end, found := nextToken(dst, from)
 	if !found {
@@ -14,7 +15,13 @@ func (e *Extractor) hideTokens(dst []byte, from int) []byte {
 	}
 	hidden, kept := e.structure[:0], from
 	for ; found; begin, end, found = nextToken(dst, end) {
-		hidden = e.hash.append(append(hidden, dst[kept:begin]...), KindToken, dst[begin:end])
+		e.value = e.value[:0]
+		for at := begin; at < end; {
+			c, width := unescapedByte(dst[at:])
+			e.value = append(e.value, c)
+			at += width
+		}
+		hidden = e.hash.append(append(hidden, dst[kept:begin]...), KindToken, e.value)
 		kept = end
 	}
 	e.structure = append(hidden, dst[kept:]...)
@@ -23,17 +30,16 @@ func (e *Extractor) hideTokens(dst []byte, from int) []byte {
 
 // nextToken finds the first JSON Web Token in b[from:], and says where it stands in b.
 func nextToken(b []byte, from int) (begin, end int, found bool) {
-	for begin = from; ; begin = max(end, begin+1) {
-		n := bytes.IndexByte(b[begin:], 'e')
-		if n < 0 {
-			return 0, 0, false
+	for begin = from; begin < len(b); begin = max(end, begin+1) {
+		if b[begin] != 'e' && b[begin] != '%' {
+			continue
 		}
-		begin += n
-		end = begin + webToken(b[begin:])
-		if bytes.Count(b[begin:end], []byte{'.'}) >= tokenDots {
+		length, dots := webToken(b[begin:])
+		if end = begin + length; dots >= tokenDots {
 			return begin, end, true
 		}
 	}
+	return 0, 0, false
 }
 
 // tokenDots is how many dots a JSON Web Token has at least.
@@ -47,26 +53,41 @@ var inToken = func() (t [256]bool) {
 	return t
 }()
 
-// webToken returns how much of b may be the JSON Web Token that it begins with: 0 if it
-// does not begin with one, all up to what can't be in one if its first part does. One
-// has three parts or five of base64url with dots between, of which the first is a JSON
-// object (RFC 7515 section 7.1, RFC 7516 section 7.1).
-func webToken(b []byte) (length int) {
-	const shortest = 12 // of the first part: an object of one member
-	var begin [9]byte
-	if len(b) < shortest || b[1] != 'y' && b[1] != 'w' { // a brace, and a quote or white space
-		return 0
+// webToken returns how much of b may be the JSON Web Token that it begins with,
+// percent-encoded or not, and the dots in that: 0 if it does not begin with one, all up
+// to what can't be in one if its first part does. One has three parts or five of
+// base64url with dots between, of which the first is a JSON object (RFC 7515 section
+// 7.1, RFC 7516 section 7.1).
+func webToken(b []byte) (length, dots int) {
+	var head [12]byte // of the first part, which is no shorter: an object of one member
+	for n := range head {
+		if length == len(b) {
+			return 0, 0
+		}
+		c, width := unescapedByte(b[length:])
+		if n == 0 && c != 'e' || n == 1 && c != 'y' && c != 'w' || !inToken[c] {
+			return 0, 0 // a brace comes first, and then a quote or white space
+		}
+		head[n] = c
+		length += width
 	}
-	if _, err := base64.RawURLEncoding.Decode(begin[:], b[:shortest]); err != nil || begin[0] != '{' {
-		return 0
+	var begin [9]byte
+	if _, err := base64.RawURLEncoding.Decode(begin[:], head[:]); err != nil || begin[0] != '{' {
+		return 0, 0
 	}
 	if inside := bytes.TrimLeft(begin[1:], " \t\r\n"); len(inside) > 0 && inside[0] != '"' {
-		return 0
+		return 0, 0
 	}
-	for length < len(b) && (inToken[b[length]] || b[length] == '.') {
-		length++
+	for length < len(b) {
+		c, width := unescapedByte(b[length:])
+		if c == '.' {
+			dots++
+		} else if !inToken[c] {
+			break
+		}
+		length += width
 	}
-	return length
+	return length, dots
 }
 
 // appendProtocols appends a list of WebSocket subprotocols (RFC 6455 section 11.3.4)

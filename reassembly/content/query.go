@@ -34,9 +34,9 @@ var octetCounts = func() (t [256]uint64) {
 // origin-form with nothing in it that [Extractor.appendRedacted] could hide: no
 // name of a secret before an equals sign, no run of digits as long as a card
 // number, no JSON Web Token, no octet by which one of these could stand there in
-// disguise. bare says that
-// the query holds no name that means anything to [credentials] either. question
-// is where the query's question mark stands, or the end.
+// disguise. bare says that the query holds no name that means anything to
+// [credentials] either. question is where the query's question mark stands, or the
+// end.
 func (e *Extractor) plainTarget(target []byte) (plain, bare bool, question int) {
 	if len(target) == 0 || len(target) > maxPlain || target[0] != '/' || len(target) > 1 && target[1] == '/' {
 		return false, false, 0

@@ -10,13 +10,13 @@ import "bytes"
 //   - in path parameters (;jsessionid=…);
 //   - user and password before an @ in the authority;
 //   - payment card numbers, whatever they are called, as path segment or value;
-//   - JSON Web Tokens, wherever they stand;
+//   - JSON Web Tokens, wherever they stand, percent-encoded or not;
 //   - values that are JSON, GraphQL or the like and have such a name in them, as
 //     a whole.
 //
 // The hash is of the value with percent-encoding undone, so that it equals that
 // of the same secret elsewhere. Values go on to the next & or # as sent: more is
-// hidden then sometimes, never less.
+// hidden then sometimes, never less: so is a value after many that reach over it.
 func (e *Extractor) appendRedacted(dst, url []byte) []byte {
 	if e.hash.cleartext {
 		return append(dst, url...)
@@ -36,6 +36,7 @@ func (e *Extractor) appendPairs(dst, url []byte) []byte {
 	dst, i := e.appendAuthority(dst, url)
 	begin := i == 0 // a name may stand at once: text that is no URL, a bare query
 	query := false
+	looked := 0 // octets of values in which names were looked for
 	for i < len(url) {
 		if !begin {
 			span := i
@@ -75,7 +76,8 @@ func (e *Extractor) appendPairs(dst, url []byte) []byte {
 			i = end
 			continue
 		}
-		if end := i + valueEnd(url[i:], query); e.holdsNamedSecret(url[i:end]) {
+		end := i + valueEnd(url[i:], query)
+		if looked += end - i; looked > len(url)+maxLooked || e.holdsNamedSecret(url[i:end]) {
 			e.value = appendUnescaped(e.value[:0], url[i:end])
 			dst = e.hash.append(dst, KindToken, e.value)
 			i = end
@@ -90,6 +92,10 @@ func (e *Extractor) appendPairs(dst, url []byte) []byte {
 	}
 	return dst
 }
+
+// maxLooked is how many octets are looked at again for names: a value in a query holds
+// those that begin within it, so a few octets can make thousands of long ones.
+const maxLooked = 4 << 10
 
 // hideStructure hashes what dst[from:] still holds of named secrets, as a whole:
 // the text, or of a URL what is behind its path.
@@ -114,15 +120,20 @@ const maxEscaped = 4
 // it, and there a colon behind a credential-like name: {"password":…},
 // login(pin:…).
 func (e *Extractor) holdsNamedSecret(text []byte) bool {
-	const structure = "\"{("
+	if !mayHaveStructure(text) {
+		return false
+	}
 	for range maxEscaped {
+		before := len(text)
 		if bytes.IndexByte(text, '%') < 0 {
 			break
 		}
 		e.structure = appendUnescaped(e.structure[:0], text)
-		text = e.structure
+		if text = e.structure; len(text) == before {
+			break
+		}
 	}
-	if !bytes.ContainsAny(text, structure) {
+	if !bytes.ContainsAny(text, "\"{(") {
 		return false
 	}
 	for {
@@ -142,6 +153,20 @@ func (e *Extractor) holdsNamedSecret(text []byte) bool {
 		}
 		text = text[colon+1:]
 	}
+}
+
+// mayHaveStructure reports whether an octet that structure begins with stands in text,
+// percent-encoded or not, or may come out of its encodings: of a percent sign, or a
+// digit that can stand behind one.
+func mayHaveStructure(text []byte) bool {
+	for i := 0; i < len(text); {
+		c, width := unescapedByte(text[i:])
+		if c == '"' || c == '{' || c == '(' || c == '%' || width > 1 && unhex(c) >= 0 {
+			return true
+		}
+		i += width
+	}
+	return false
 }
 
 func (e *Extractor) appendCard(dst, number []byte) []byte {

@@ -78,7 +78,7 @@ func (e *Extractor) requestTarget(r *reassembly.Request, f *fields) {
 	} else {
 		at := bytes.LastIndexByte(target, '@')
 		if connect && at >= 0 && !e.hash.cleartext {
-			e.target = append(e.appendUserInfo(e.target[:0], target[:at]), target[at:]...)
+			e.target = e.hideTokens(append(e.appendUserInfo(e.target[:0], target[:at]), target[at:]...), 0)
 		} else {
 			e.target = e.appendRedacted(e.target[:0], target)
 		}

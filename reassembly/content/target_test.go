@@ -68,6 +68,8 @@ func TestValuesUnderCredentialLikeNamesAreHashed(t *testing.T) {
 		{"a long number that is no card's", "/a/4111111111111112?ts=1704067200000", "/a/4111111111111112?ts=1704067200000"},
 		{"a JSON Web Token as segment", "/verify/" + jwt + "/x?a=b", "/verify/" + web + "/x?a=b"},
 		{"a JSON Web Token under any name", "/verify?state=" + jwt + "&a=" + jwt, "/verify?state=" + web + "&a=" + web},
+		{"a JSON Web Token with encoded dots", "/verify/" + strings.ReplaceAll(jwt, ".", "%2E") + "/x", "/verify/" + web + "/x"},
+		{"a JSON Web Token encoded twice in a URL inside", "/?next=%2Fcb%3Fs%3D%2565" + strings.ReplaceAll(jwt, ".", "%252E")[1:] + "%26x", "/?next=%2Fcb%3Fs%3D" + web + "%26x"},
 		{"dots that are no token's", "/eyewitness.tar.gz?v=eyes.1.2.3", "/eyewitness.tar.gz?v=eyes.1.2.3"},
 		{"a query alone", "token=abc", "token=" + e.Hash(KindToken, []byte("abc"))},
 	} {
@@ -98,6 +100,14 @@ func TestValuesUnderCredentialLikeNamesAreHashed(t *testing.T) {
 		tx := request(e, "CONNECT bob:pw@h:443 HTTP/1.1")
 		assert.Equal(t, e.Hash(KindAccount, []byte("bob"))+":"+e.Hash(KindPassword, []byte("pw"))+"@h:443", tx.Request.Target)
 		assert.Equal(t, "h", tx.Request.Domain)
+		tx = request(e, "CONNECT bob@"+jwt+":443 HTTP/1.1")
+		assert.Equal(t, e.Hash(KindAccount, []byte("bob"))+"@"+web+":443", tx.Request.Target)
+	})
+	t.Run("a secret behind thousands of values that reach over it", func(t *testing.T) {
+		target := "/?x=" + strings.Repeat("/a=", 10_000) + "/token=s3cr3t"
+		got := request(e, "GET "+target+" HTTP/1.1\nHost: h").Request.Target
+		assert.NotContains(t, got, "s3cr3t")
+		assert.True(t, strings.HasPrefix(got, "/?x=/a="))
 	})
 }
 
