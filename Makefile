@@ -24,7 +24,7 @@ commit  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 ldflags := -X main.version=$(version) -X main.commit=$(commit)
 
 lab_packages  := haproxy hydra iproute2 ethtool procps
-test_packages := $(lab_packages) gcc libc6-dev default-jre-headless maven curl
+test_packages := $(lab_packages) gcc libc6-dev default-jre-headless maven curl openssl
 bench_packages := httpry tcpflow
 generate_packages := clang-14 llvm-14 libbpf-dev linux-libc-dev protobuf-compiler
 
