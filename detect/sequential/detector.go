@@ -18,6 +18,8 @@ package sequential
 
 import (
 	"net/netip"
+
+	"offpath/detect/internal/generations"
 )
 
 // Config configures a Detector. All fields must be set; detect/engine
@@ -74,9 +76,9 @@ type Detector struct {
 	threshold float64
 	entities  *table
 	dossiers  dossiers
-	pardoned  map[key]uint32       // networks: when; their addresses not seen since start anew
-	counted   *generations[uint32] // attempts by entity, account and password (or anyPassword): when a success was counted last
-	tries     *generations[uint16] // wrong passwords by entity and account
+	pardoned  map[key]uint32           // networks: when; their addresses not seen since start anew
+	counted   *generations.Map[uint32] // attempts by entity, account and password (or anyPassword): when a success was counted last
+	tries     *generations.Map[uint16] // wrong passwords by entity and account
 	site      rate
 	good      float64 // successes of everybody, with the half-life of the entities'
 	goodAt    uint32
@@ -90,7 +92,7 @@ func New(cfg Config) *Detector {
 	d := &Detector{
 		cfg: cfg, threshold: Threshold(cfg.FalseAlarm),
 		dossiers: newDossiers(cfg.Dossiers), pardoned: make(map[key]uint32),
-		counted: newGenerations[uint32](cfg.Repeats), tries: newGenerations[uint16](cfg.Repeats),
+		counted: generations.New[uint32](cfg.Repeats), tries: generations.New[uint16](cfg.Repeats),
 	}
 	d.entities = newTable(cfg.Entities, d.forget)
 	return d
@@ -157,9 +159,9 @@ type step struct {
 func (d *Detector) step(e *entity, s *step) (signal Signal, repeated bool) {
 	a := s.attempt
 	signal.Subject = e.subject()
-	byAccount := mix(e.hash(), a.Account)
-	byPair := mix(byAccount, a.Password)
-	at, seen := d.counted.get(byPair)
+	byAccount := generations.Mix(e.hash(), a.Account)
+	byPair := generations.Mix(byAccount, a.Password)
+	at, seen := d.counted.Get(byPair)
 	if a.Right {
 		// The same account counts again after a while: customers come back.
 		// Faster, it would let an attacker with one account pay off the score,
@@ -167,29 +169,29 @@ func (d *Detector) step(e *entity, s *step) (signal Signal, repeated bool) {
 		key := byPair
 		if a.Account != 0 {
 			if !seen {
-				d.counted.put(byPair, s.now)
+				d.counted.Put(byPair, s.now)
 			}
-			key = mix(byAccount, anyPassword)
-			at, seen = d.counted.get(key)
+			key = generations.Mix(byAccount, anyPassword)
+			at, seen = d.counted.Get(key)
 		}
 		if seen && s.now < at+vouchWindow {
 			return signal, true
 		}
-		d.counted.put(key, s.now)
+		d.counted.Put(key, s.now)
 		d.succeed(e, s)
 		return signal, false
 	}
 	if seen {
 		return signal, true
 	}
-	d.counted.put(byPair, 0)
+	d.counted.Put(byPair, 0)
 	if s.outage {
 		signal.Veto = d.vetoIfOver(e, VetoOutage)
 		return signal, false
 	}
-	tries, _ := d.tries.get(byAccount)
+	tries, _ := d.tries.Get(byAccount)
 	tries = max(tries+1, tries)
-	d.tries.put(byAccount, tries)
+	d.tries.Put(byAccount, tries)
 	d.fail(e, s, int(tries))
 
 	few := e.accounts < minAccounts

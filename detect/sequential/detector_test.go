@@ -364,55 +364,6 @@ func TestLiftingANetworkClearsItsAddresses(t *testing.T) {
 	assert.InDelta(t, failureTerm(0.08), d.Evidence(netip.MustParsePrefix("2001:db8::1/128")).Score, 0.01)
 }
 
-func TestGenerationsForgetTheOldest(t *testing.T) {
-	g := newGenerations[int](4)
-	for i := uint64(1); i <= 9; i++ {
-		g.put(i, int(i))
-		g.get(1) // what is used stays
-	}
-	assert.LessOrEqual(t, g.young.count+g.old.count, 8)
-	_, ok := g.get(1)
-	assert.True(t, ok)
-	_, ok = g.get(2)
-	assert.False(t, ok)
-	v, ok := g.get(9)
-	assert.True(t, ok)
-	assert.Equal(t, 9, v)
-}
-
-func TestGenerationsAreTwoMaps(t *testing.T) {
-	rng := rand.New(rand.NewPCG(4, 4))
-	for _, limit := range []int{1, 2, 3, 64, 100, 1000} {
-		g := newGenerations[uint32](limit)
-		young, old := map[uint64]uint32{}, map[uint64]uint32{}
-		put := func(key uint64, v uint32) {
-			if _, ok := young[key]; !ok && len(young) >= limit {
-				young, old = map[uint64]uint32{}, young
-			}
-			young[key] = v
-		}
-		for range 20000 {
-			key := 1 + rng.Uint64N(uint64(4*limit))
-			if rng.IntN(2) == 0 {
-				v := rng.Uint32()
-				g.put(key, v)
-				put(key, v)
-				continue
-			}
-			want, known := young[key]
-			if !known {
-				if want, known = old[key]; known {
-					put(key, want)
-				}
-			}
-			got, ok := g.get(key)
-			require.Equal(t, known, ok)
-			require.Equal(t, want, got)
-		}
-		require.Equal(t, len(young), g.young.count)
-	}
-}
-
 func TestTheTableIsAMapWhileItGrowsAndForgets(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
 	const limit = 5000

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+
+	"offpath/detect/internal/generations"
 )
 
 // key names an entity: an address (IPv4 as mapped), or an IPv6 /64 network.
@@ -23,9 +25,9 @@ func networkKey(a netip.Addr) key {
 
 // hash is the key's number, another for each seed.
 func (k key) hash(seed uint64) uint64 {
-	h := mix(mix(seed, binary.BigEndian.Uint64(k.address[:])), binary.BigEndian.Uint64(k.address[8:]))
+	h := generations.Mix(generations.Mix(seed, binary.BigEndian.Uint64(k.address[:])), binary.BigEndian.Uint64(k.address[8:]))
 	if k.network {
-		h = mix(h, 64)
+		h = generations.Mix(h, 64)
 	}
 	return h
 }

@@ -1,24 +1,31 @@
-package sequential
+// Package generations holds a bounded map that forgets by age, and the hash
+// that detectors fold their keys with.
+//
+// A Map belongs to one goroutine. What it holds depends on the sequence of
+// calls alone, not on the random seed of its tables.
+package generations
 
 import (
 	"math/bits"
 	"math/rand/v2"
 )
 
-// generations is a bounded map that forgets by age: two tables, of which the
-// older is emptied when the younger is full. What is read moves to the younger
-// one. Between limit and twice limit keys are remembered.
-type generations[V any] struct {
+// Map is two tables, of which the older is emptied when the younger is full.
+// What is read moves to the younger one. Between limit and twice limit keys are
+// remembered.
+type Map[V any] struct {
 	young, old generation[V]
 	limit      int
 }
 
-func newGenerations[V any](limit int) *generations[V] {
+// New makes a Map.
+func New[V any](limit int) *Map[V] {
 	seed := rand.Uint64()
-	return &generations[V]{young: generation[V]{seed: seed}, old: generation[V]{seed: seed}, limit: limit}
+	return &Map[V]{young: generation[V]{seed: seed}, old: generation[V]{seed: seed}, limit: limit}
 }
 
-func (g *generations[V]) get(key uint64) (V, bool) {
+// Get finds what was put for a key.
+func (g *Map[V]) Get(key uint64) (V, bool) {
 	if v := g.young.find(key); v != nil {
 		return *v, true
 	}
@@ -27,11 +34,12 @@ func (g *generations[V]) get(key uint64) (V, bool) {
 		var none V
 		return none, false
 	}
-	g.put(key, *v)
+	g.Put(key, *v)
 	return *v, true
 }
 
-func (g *generations[V]) put(key uint64, v V) {
+// Put remembers a value for a key.
+func (g *Map[V]) Put(key uint64, v V) {
 	if known := g.young.find(key); known != nil {
 		*known = v
 		return
@@ -58,7 +66,7 @@ const firstKeys = 64
 
 // slot finds the slot of a key, or the free one for it.
 func (g *generation[V]) slot(key uint64) int {
-	home, _ := bits.Mul64(mix(g.seed, key), uint64(len(g.keys)))
+	home, _ := bits.Mul64(Mix(g.seed, key), uint64(len(g.keys)))
 	slot := int(home)
 	for g.keys[slot] != 0 && g.keys[slot] != key {
 		if slot++; slot == len(g.keys) {
@@ -106,8 +114,8 @@ func (g *generation[V]) clear() {
 	g.count = 0
 }
 
-// mix folds a number into a hash (the finaliser of SplitMix64).
-func mix(h, n uint64) uint64 {
+// Mix folds a number into a hash (the finaliser of SplitMix64).
+func Mix(h, n uint64) uint64 {
 	h = (h ^ n) + 0x9e3779b97f4a7c15
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
