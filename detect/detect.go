@@ -6,8 +6,9 @@
 // detect/engine composes the rest and consumes transactions in their order: it
 // names endpoints (detect/endpoint), recognises logins (detect/login), tells
 // how they ended (detect/outcome), tests clients by their failures
-// (detect/sequential), follows verdicts on the wire (detect/witness) and counts
-// a request seen on both sides of a load balancer once (detect/legs).
+// (detect/sequential), finds campaigns by their excess (detect/campaign),
+// follows verdicts on the wire (detect/witness) and counts a request seen on
+// both sides of a load balancer once (detect/legs).
 // detect/jsonl writes findings and verdicts, detect/stream carries
 // transactions and verdicts over Kafka.
 //

@@ -33,12 +33,19 @@ type Config struct {
 	// never convicted; 0: 0.2.
 	KnownGoodShare float64
 
+	// Budget is how many of a million legitimate logins all predicates together
+	// may hit, 0.1 to 1e5; 0: 100.
+	Budget float64
+
 	// TTL is how long a first verdict against a subject lasts; each further
 	// conviction doubles it up to MaxTTL. 0: 10 minutes and 24 hours.
 	TTL, MaxTTL time.Duration
 
 	// Entities bounds the clients that are remembered, 64 to 2^26; 0: 2^20.
 	Entities int
+	// Cells bounds the combinations of fingerprint, User-Agent, JA4, network and
+	// endpoint that are watched for campaigns, 64 to 2^24; 0: 2^16.
+	Cells int
 	// Endpoints bounds the endpoints that are remembered, 64 to 2^20; 0: 4096.
 	Endpoints int
 	// Verdicts bounds the verdicts that are active at once, 1 to 2^20; 0: 2^17.
@@ -56,6 +63,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.TTL, 10*time.Minute)
 	setDefault(&c.MaxTTL, 24*time.Hour)
 	setDefault(&c.Entities, 1<<20)
+	setDefault(&c.Budget, 100)
+	setDefault(&c.Cells, 1<<16)
 	setDefault(&c.Endpoints, 4096)
 	setDefault(&c.Verdicts, 1<<17)
 	return c
@@ -83,6 +92,10 @@ func (c *Config) validate() error {
 		return fmt.Errorf("longest ttl %v: must be at most %v", c.MaxTTL, time.Duration(detect.MaxLifetime))
 	case c.Entities < 64 || c.Entities > 1<<26:
 		return fmt.Errorf("entities %d: must be from 64 to %d", c.Entities, 1<<26)
+	case !(c.Budget >= 0.1 && c.Budget <= 1e5):
+		return fmt.Errorf("budget %v: must be from 0.1 to 100000 legitimate logins per million", c.Budget)
+	case c.Cells < 64 || c.Cells > 1<<24:
+		return fmt.Errorf("cells %d: must be from 64 to %d", c.Cells, 1<<24)
 	case c.Endpoints < 64 || c.Endpoints > 1<<20:
 		return fmt.Errorf("endpoints %d: must be from 64 to %d", c.Endpoints, 1<<20)
 	case c.Verdicts < 1 || c.Verdicts > 1<<20:

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"offpath/detect/campaign"
 	"offpath/detect/endpoint"
 	"offpath/detect/login"
 	"offpath/detect/outcome"
@@ -20,6 +21,8 @@ type place struct {
 	closed  bool // it has turned away who brought no session
 	model   outcome.Model
 	stratum sequential.Stratum
+	// reference is how often logins fail here where nobody attacks.
+	reference campaign.Reference
 }
 
 // places is the bounded memory of endpoints. When it is full, the hand of a

@@ -7,11 +7,12 @@
 // of the sequence of calls and nothing else. Memory is bounded by [Config];
 // what is forgotten for want of room is counted in [Stats].
 //
-// It decides about client addresses and IPv6 /64 networks by one detector, the
-// sequential test of failed logins (detect/sequential). A login whose outcome
-// is not known for certain, or that the load balancer refused, feeds it
-// nothing. The engine has no view of campaigns of one request per address, and
-// a verdict for which evidence, refusals and hits have ceased simply ends.
+// It decides about client addresses and IPv6 /64 networks by the sequential
+// test of failed logins (detect/sequential), and about what the attempts of a
+// campaign have in common by their excess (detect/campaign). A login whose
+// outcome is not known for certain, or that the load balancer refused, feeds
+// them nothing. A verdict for which evidence, refusals and hits have ceased
+// simply ends.
 package engine
 
 import (
@@ -20,6 +21,7 @@ import (
 	"strings"
 
 	"offpath/detect"
+	"offpath/detect/campaign"
 	"offpath/detect/legs"
 	"offpath/detect/login"
 	"offpath/detect/outcome"
@@ -44,6 +46,7 @@ type Engine struct {
 	places     *places
 	sessions   *sessions
 	sequential *sequential.Detector
+	campaigns  *campaign.Detector
 	verdicts   *verdicts
 	witness    *witness.Book
 	outcomes   [outcome.Classes]uint64 // logins by class
@@ -70,6 +73,10 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 		sequential: sequential.New(sequential.Config{
 			Entities: cfg.Entities, Dossiers: maxDossiers, Repeats: maxRepeats,
 			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, KnownGoodShare: cfg.KnownGoodShare,
+		}),
+		campaigns: campaign.New(campaign.Config{
+			Cells: cfg.Cells, History: 16 * ceilPower(cfg.Entities), Repeats: maxRepeats,
+			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, Budget: cfg.Budget,
 		}),
 		verdicts: newVerdicts(), witness: witness.NewBook(),
 	}, nil
@@ -149,6 +156,7 @@ func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 	evidence := shown | at.learned
 	tx.Annotation.Role = login.Role(tx, evidence, at.kind)
 	if tx.Annotation.Role != login.RoleLogin {
+		e.visit(tx)
 		return
 	}
 	at.logins++
@@ -184,6 +192,23 @@ func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 		Right: right, Stratum: &at.stratum,
 	})
 	e.judge(at, &result)
+	attempt := campaign.Attempt{
+		Time: e.clock, Event: tx.ID, Endpoint: at.name, Client: client,
+		Account: account, Password: number(tx.Auth.PasswordHash),
+		Right: right, Reference: &at.reference,
+		Fingerprint: tx.Fingerprint, UserAgent: tx.Request.UserAgent, JA4: tx.JA4,
+	}
+	e.judgeCampaign(&attempt)
+}
+
+// visit remembers that a client asked for something that is no login, and got
+// it: its software does what customers' software does.
+func (e *Engine) visit(tx *reassembly.Transaction) {
+	client := tx.Client.Unmap().WithZone("")
+	if status := tx.Response.Status; status < 200 || status >= 400 || !client.IsValid() {
+		return
+	}
+	e.campaigns.Visit(client, tx.Fingerprint, e.clock)
 }
 
 // maxRead is how many octets of a body the sensor reads credentials from.
@@ -219,6 +244,7 @@ func (e *Engine) Advance(clock int64) {
 		return
 	}
 	e.clock = clock
+	e.campaigns.Close(clock, e.campaignClosed)
 	e.expire()
 }
 
@@ -289,6 +315,9 @@ func (e *Engine) Stats() Stats {
 		}
 		s.Logins[name] += n
 	}
+	c := e.campaigns.Stats()
+	s.Campaigns, s.VetoBudget, s.VetoCampaigns = c.Campaigns, c.OverBudget, c.NoRoom
+	s.CellEvictions, s.Cells, s.OpenCampaigns = c.Evictions, c.Cells, c.Open
 	d := e.sequential.Stats()
 	s.Entities, s.EntityEvictions, s.DossierEvictions = d.Entities, d.EntityEvictions, d.DossierEvictions
 	s.Endpoints, s.EndpointEvictions = len(e.places.list), e.places.evictions

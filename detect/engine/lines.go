@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -50,7 +51,7 @@ func findingMessage(f *detect.Finding, endpoint string, cracks bool, v *sequenti
 		what = fmt.Sprintf("with ever new passwords for %s", count(max(v.Accounts, 1), "account", "accounts"))
 	}
 	text := fmt.Sprintf("%s tried %s %s within %s, of which %d failed; of honest logins to %s about %.0f %% fail.",
-		subjectText(f.Subject.Client), count(attempts, "login", "logins"), what, span(f.WindowEnd-f.WindowStart),
+		subjectText(f.Subject), count(attempts, "login", "logins"), what, span(f.WindowEnd-f.WindowStart),
 		v.Failures, printable(endpoint), 100*v.Baseline)
 	if v.Successes > 0 {
 		text += fmt.Sprintf(" The password was right %s: look at those accounts.", times(v.Successes))
@@ -59,7 +60,7 @@ func findingMessage(f *detect.Finding, endpoint string, cracks bool, v *sequenti
 }
 
 func verdictMessage(a *active, strikes int) string {
-	text := fmt.Sprintf("Block %s for %s: %s.", subjectText(a.verdict.Subject.Client), span(a.lifetime), a.finding.Technique)
+	text := fmt.Sprintf("Block %s for %s: %s.", subjectText(a.verdict.Subject), span(a.lifetime), a.finding.Technique)
 	if strikes > 0 {
 		text += fmt.Sprintf(" It has been blocked %s before.", times(strikes))
 	}
@@ -77,8 +78,29 @@ func printable(name string) string {
 	return name
 }
 
-// subjectText is an address or a network as people write it.
-func subjectText(p netip.Prefix) string {
+// subjectText is a predicate as people write it.
+func subjectText(s detect.Subject) string {
+	var parts []string
+	if s.Client.IsValid() {
+		parts = append(parts, clientText(s.Client))
+	}
+	for _, m := range [...]struct{ name, value string }{
+		{"fingerprint ", s.Fingerprint}, {"User-Agent ", s.UserAgent}, {"JA4 ", s.JA4}, {"requests for ", s.Domain},
+		{"session ", s.Session}, {"account ", s.UserHash},
+	} {
+		if m.value != "" {
+			parts = append(parts, m.name+printable(m.value))
+		}
+	}
+	text := strings.Join(parts, " with ")
+	if s.Endpoint != "" {
+		text = strings.TrimSpace(text + " at " + printable(s.Endpoint))
+	}
+	return text
+}
+
+// clientText is an address or a network as people write it.
+func clientText(p netip.Prefix) string {
 	if p.IsSingleIP() {
 		return p.Addr().String()
 	}

@@ -12,12 +12,13 @@ type Stats struct {
 	Logins   map[string]uint64 // login attempts by outcome; "unknown" where it could not be told
 	Repeated uint64            // attempts that had been counted before: same client, account and password
 
-	Findings uint64 // new findings
-	Verdicts uint64 // new verdicts
-	Restored uint64 // verdicts of an earlier run that were carried on
-	Renewals uint64 // renewal lines
-	Expired  uint64 // verdicts that ran to their end
-	Lifted   uint64 // verdicts that an operator, or a change of the allow-list, ended
+	Findings  uint64 // new findings about clients
+	Campaigns uint64 // campaigns that were opened
+	Verdicts  uint64 // new verdicts
+	Restored  uint64 // verdicts of an earlier run that were carried on
+	Renewals  uint64 // renewal lines
+	Expired   uint64 // verdicts that ran to their end
+	Lifted    uint64 // verdicts that an operator, or a change of the allow-list, ended
 
 	// Failures that would have convicted but did not, by reason; of the last two
 	// the new convictions.
@@ -26,10 +27,13 @@ type Stats struct {
 	VetoUnanchored uint64 // no login has ever succeeded there, for several clients
 	VetoAllowed    uint64 // on the allow-list: finding only
 	VetoCapacity   uint64 // too many active verdicts: finding only
+	VetoBudget     uint64 // the predicate would hit too many customers (counts attempts)
+	VetoCampaigns  uint64 // too many campaigns, or predicates of one (counts attempts)
 
 	EntityEvictions   uint64 // clients forgotten for want of room
 	EndpointEvictions uint64 // endpoints forgotten for want of room
 	DossierEvictions  uint64 // evidence lists forgotten for want of room
+	CellEvictions     uint64 // combinations of values forgotten for want of room
 
-	Entities, Endpoints, LoginEndpoints, ActiveVerdicts int // gauges
+	Entities, Endpoints, LoginEndpoints, ActiveVerdicts, Cells, OpenCampaigns int // gauges
 }

@@ -9,21 +9,23 @@ import (
 	"strings"
 
 	"offpath/detect"
+	"offpath/detect/campaign"
 	"offpath/detect/sequential"
 )
 
 // active is a verdict in force, or what stands for one: a subject on the
 // allow-list has none, but is not found again and again either.
 type active struct {
-	verdict  detect.Verdict // as last written
-	finding  detect.Finding // as last written
-	lifetime int64          // of each renewal, ns
-	silent   bool           // on the allow-list: never written
-	foreign  bool           // made by an operator: followed, not renewed
-	marked   int64          // event time at which its marker was last seen; 0: never
-	written  int64          // event time of its last line
-	since    uint64         // requests of the subject seen or counted since then
-	place    int            // in the heap
+	verdict  detect.Verdict     // as last written
+	finding  detect.Finding     // as last written
+	lifetime int64              // of each renewal, ns
+	campaign *campaign.Campaign // behind a predicate; nil: of the sequential test
+	silent   bool               // on the allow-list: never written
+	foreign  bool               // made by an operator: followed, not renewed
+	marked   int64              // event time at which its marker was last seen; 0: never
+	written  int64              // event time of its last line
+	since    uint64             // requests of the subject seen or counted since then
+	place    int                // in the heap
 }
 
 // renewAfter is the part of its lifetime after which a verdict's renewal is
@@ -34,18 +36,18 @@ const renewAfter = 0.25
 // verdicts are the verdicts in force, by id, by subject and by expiry.
 type verdicts struct {
 	byID      map[string]*active
-	bySubject map[netip.Prefix]*active
+	bySubject map[detect.Subject]*active
 	expiries  expiries
 }
 
 func newVerdicts() *verdicts {
-	return &verdicts{byID: make(map[string]*active), bySubject: make(map[netip.Prefix]*active)}
+	return &verdicts{byID: make(map[string]*active), bySubject: make(map[detect.Subject]*active)}
 }
 
 func (v *verdicts) add(a *active) {
 	v.byID[a.verdict.ID] = a
 	if !a.foreign {
-		v.bySubject[a.verdict.Subject.Client] = a
+		v.bySubject[a.verdict.Subject] = a
 	}
 	heap.Push(&v.expiries, a)
 }
@@ -54,9 +56,11 @@ func (v *verdicts) remove(a *active) {
 	heap.Remove(&v.expiries, a.place)
 	delete(v.byID, a.verdict.ID)
 	if !a.foreign {
-		delete(v.bySubject, a.verdict.Subject.Client)
+		delete(v.bySubject, a.verdict.Subject)
 	}
 }
+
+func (v *verdicts) ofClient(p netip.Prefix) *active { return v.bySubject[detect.Subject{Client: p}] }
 
 // inOrder lists the verdicts by their ids.
 func (v *verdicts) inOrder() []*active {
@@ -67,11 +71,11 @@ func (v *verdicts) inOrder() []*active {
 // network, or of its address.
 func (v *verdicts) covering(r *sequential.Result) *active {
 	if r.Network.Subject.IsValid() {
-		if a := v.bySubject[r.Network.Subject]; a != nil {
+		if a := v.ofClient(r.Network.Subject); a != nil {
 			return a
 		}
 	}
-	return v.bySubject[r.Address.Subject]
+	return v.ofClient(r.Address.Subject)
 }
 
 // judge does what the detector's signals ask for.
@@ -81,7 +85,7 @@ func (e *Engine) judge(at *place, r *sequential.Result) {
 	}
 	switch {
 	case r.Network.Guilty:
-		if a := e.verdicts.bySubject[r.Network.Subject]; a != nil {
+		if a := e.verdicts.ofClient(r.Network.Subject); a != nil {
 			e.evidence(a, at, r.Network.Cracking)
 			return
 		}
@@ -165,6 +169,9 @@ func (e *Engine) refusals(a *active, count uint64) {
 	if a.foreign {
 		return
 	}
+	if a.campaign != nil {
+		a.campaign.Refused(e.clock)
+	}
 	a.since += count
 	if e.due(a) {
 		e.renew(a)
@@ -230,13 +237,25 @@ func (e *Engine) expire() {
 			return
 		}
 		e.drop(a)
-		if !a.foreign {
-			e.sequential.End(a.verdict.Subject.Client, a.verdict.Expires)
-		}
+		e.ended(a, a.verdict.Expires)
 		if !a.silent && !a.foreign {
 			e.stats.Expired++
 		}
 	}
+}
+
+// ended tells the sequential test that a verdict of its own is over.
+func (e *Engine) ended(a *active, at int64) {
+	if !a.foreign && addressAlone(a.verdict.Subject) {
+		e.sequential.End(a.verdict.Subject.Client, at)
+	}
+}
+
+// addressAlone reports whether a subject is one of the sequential test's: an
+// address, or an IPv6 /64, and nothing else.
+func addressAlone(s detect.Subject) bool {
+	c := s.Client
+	return c.IsValid() && s == detect.Subject{Client: c} && (c.IsSingleIP() || c.Addr().Is6() && c.Bits() == 64)
 }
 
 func (e *Engine) drop(a *active) {
@@ -253,9 +272,7 @@ func (e *Engine) SetAllow(networks []netip.Prefix) {
 			continue
 		}
 		e.drop(a)
-		if !a.foreign {
-			e.sequential.End(a.verdict.Subject.Client, e.clock)
-		}
+		e.ended(a, e.clock)
 		if a.silent {
 			continue
 		}
@@ -264,7 +281,7 @@ func (e *Engine) SetAllow(networks []netip.Prefix) {
 		}
 		a.verdict.Action = detect.ActionLift
 		a.verdict.Expires = e.clock
-		a.verdict.Message = "Lifted: " + subjectText(a.verdict.Subject.Client) + " is on the allow-list now."
+		a.verdict.Message = "Lifted: " + subjectText(a.verdict.Subject) + " is on the allow-list now."
 		e.writeVerdict(a)
 	}
 }
@@ -280,7 +297,11 @@ func (e *Engine) Lifted(id string) {
 	e.drop(a)
 	if !a.foreign {
 		e.stats.Lifted++
-		e.sequential.Pardon(a.verdict.Subject.Client, e.clock)
+		if a.campaign == nil && addressAlone(a.verdict.Subject) {
+			e.sequential.Pardon(a.verdict.Subject.Client, e.clock)
+		} else {
+			e.campaigns.Pardon(a.verdict.Subject)
+		}
 	}
 }
 
@@ -314,7 +335,7 @@ func (e *Engine) Restore(v *detect.Verdict) {
 	switch {
 	case e.verdicts.byID[v.ID] != nil, v.Expires <= e.clock, len(e.verdicts.byID) >= e.cfg.Verdicts:
 		return
-	case !client.IsValid(), e.verdicts.bySubject[client] != nil, overlapsAny(e.cfg.Allow, client):
+	case e.verdicts.bySubject[v.Subject] != nil, client.IsValid() && overlapsAny(e.cfg.Allow, client):
 		return
 	}
 	a := &active{verdict: *v, written: v.Time}
@@ -323,11 +344,13 @@ func (e *Engine) Restore(v *detect.Verdict) {
 	if len(v.Findings) > 0 {
 		a.finding.ID = v.Findings[0]
 	}
-	strikes := 1
-	for last := e.cfg.TTL.Nanoseconds(); last < a.lifetime; last *= 2 {
-		strikes++
+	if addressAlone(v.Subject) {
+		strikes := 1
+		for last := e.cfg.TTL.Nanoseconds(); last < a.lifetime; last *= 2 {
+			strikes++
+		}
+		e.sequential.Restore(client, strikes, v.Time)
 	}
-	e.sequential.Restore(client, strikes, v.Time)
 	e.stats.Restored++
 	e.verdicts.add(a)
 	e.witness.Add(v)

@@ -7,9 +7,11 @@ type Detect struct {
 	Baseline       float64       `key:"baseline" doc:"share of honest logins that fail, until the traffic has shown its own; 0.01 to 0.6"`
 	FalseAlarm     float64       `key:"false_alarm" doc:"chance of convicting an honest client, per run of the test; 1e-12 to 0.01"`
 	KnownGoodShare float64       `key:"known_good_share" doc:"share of successful logins above which a client is never convicted; above 0 to 1"`
+	Budget         float64       `key:"budget" doc:"how many of a million legitimate logins the predicates against campaigns may hit, all together; 0.1 to 100000"`
 	VerdictTTL     time.Duration `key:"verdict_ttl" doc:"how long a first verdict lasts; each further conviction doubles it"`
 	VerdictTTLMax  time.Duration `key:"verdict_ttl_max" doc:"the longest that a verdict lasts; at most 24h"`
 	Clients        int           `key:"clients" doc:"clients that are remembered at once"`
+	Cells          int           `key:"cells" doc:"combinations of fingerprint, User-Agent, JA4, network and endpoint that are watched for campaigns"`
 	Verdicts       int           `key:"verdicts" doc:"verdicts that are active at once"`
 }
 
@@ -18,9 +20,11 @@ func defaultDetect() Detect {
 		Baseline:       0.08,
 		FalseAlarm:     1e-6,
 		KnownGoodShare: 0.2,
+		Budget:         100,
 		VerdictTTL:     10 * time.Minute,
 		VerdictTTLMax:  24 * time.Hour,
 		Clients:        1 << 20,
+		Cells:          1 << 16,
 		Verdicts:       1 << 17,
 	}
 }
@@ -29,7 +33,9 @@ func defaultDetect() Detect {
 const (
 	minBaseline, maxBaseline     = 0.01, 0.6
 	minFalseAlarm, maxFalseAlarm = 1e-12, 0.01
+	minBudget, maxBudget         = 0.1, 1e5
 	minClients, maxClients       = 64, 1 << 26
+	minCells, maxCells           = 64, 1 << 24
 	maxVerdicts                  = 1 << 20
 	maxVerdictTTL                = 24 * time.Hour
 )
@@ -45,6 +51,9 @@ func (l *loader) checkDetect() error {
 	if d.KnownGoodShare <= 0 || d.KnownGoodShare > 1 {
 		return l.mistake("detect.known_good_share", "%v is out of range; write a share above 0 and up to 1", d.KnownGoodShare)
 	}
+	if !(d.Budget >= minBudget && d.Budget <= maxBudget) {
+		return l.mistake("detect.budget", "%v is out of range; write a number of logins from %v to %v", d.Budget, minBudget, maxBudget)
+	}
 	if d.VerdictTTLMax < time.Second || d.VerdictTTLMax > maxVerdictTTL {
 		return l.mistake("detect.verdict_ttl_max", "%v is out of range; write a duration from 1s to 24h", d.VerdictTTLMax)
 	}
@@ -52,6 +61,9 @@ func (l *loader) checkDetect() error {
 		return l.mistake("detect.verdict_ttl", "%v is out of range; write a duration from 1s to detect.verdict_ttl_max, %v", d.VerdictTTL, d.VerdictTTLMax)
 	}
 	if err := l.checkRange("detect.clients", d.Clients, minClients, maxClients); err != nil {
+		return err
+	}
+	if err := l.checkRange("detect.cells", d.Cells, minCells, maxCells); err != nil {
 		return err
 	}
 	return l.checkRange("detect.verdicts", d.Verdicts, 1, maxVerdicts)

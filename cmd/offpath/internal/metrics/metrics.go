@@ -301,6 +301,7 @@ func (w writer) engine(s engine.Stats) {
 	}
 	w.counter("offpath_detect_logins_repeated_total", "Login attempts that had been counted before.", s.Repeated)
 	w.counter("offpath_detect_findings_total", "Findings.", s.Findings)
+	w.counter("offpath_detect_campaigns_total", "Campaigns that were opened.", s.Campaigns)
 	const verdicts = "Verdicts by what happened to them."
 	w.counter("offpath_detect_verdicts_total", verdicts, s.Verdicts, "event", "new")
 	w.counter("offpath_detect_verdicts_total", verdicts, s.Restored, "event", "restored")
@@ -313,15 +314,21 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoUnanchored, "reason", "unanchored")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoAllowed, "reason", "allow_list")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoCapacity, "reason", "capacity")
+	const unstopped = "Wrong logins of a campaign against which there is no verdict, by reason."
+	w.counter("offpath_detect_unstopped_total", unstopped, s.VetoBudget, "reason", "budget")
+	w.counter("offpath_detect_unstopped_total", unstopped, s.VetoCampaigns, "reason", "capacity")
 	const evictions = "What was forgotten for want of room."
 	w.counter("offpath_detect_evictions_total", evictions, s.EntityEvictions, "table", "clients")
 	w.counter("offpath_detect_evictions_total", evictions, s.EndpointEvictions, "table", "endpoints")
 	w.counter("offpath_detect_evictions_total", evictions, s.DossierEvictions, "table", "evidence")
+	w.counter("offpath_detect_evictions_total", evictions, s.CellEvictions, "table", "cells")
 	const held = "What is remembered now."
 	w.gauge("offpath_detect_held", held, float64(s.Entities), "table", "clients")
 	w.gauge("offpath_detect_held", held, float64(s.Endpoints), "table", "endpoints")
 	w.gauge("offpath_detect_held", held, float64(s.LoginEndpoints), "table", "login_endpoints")
 	w.gauge("offpath_detect_held", held, float64(s.ActiveVerdicts), "table", "verdicts")
+	w.gauge("offpath_detect_held", held, float64(s.Cells), "table", "cells")
+	w.gauge("offpath_detect_held", held, float64(s.OpenCampaigns), "table", "campaigns")
 }
 
 func (w writer) mitigate(s controller.Stats) {

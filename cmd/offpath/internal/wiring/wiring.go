@@ -26,9 +26,11 @@ func Engine(c *config.Config) engine.Config {
 		Baseline:       c.Detect.Baseline,
 		FalseAlarm:     c.Detect.FalseAlarm,
 		KnownGoodShare: c.Detect.KnownGoodShare,
+		Budget:         c.Detect.Budget,
 		TTL:            c.Detect.VerdictTTL,
 		MaxTTL:         c.Detect.VerdictTTLMax,
 		Entities:       c.Detect.Clients,
+		Cells:          c.Detect.Cells,
 		Verdicts:       c.Detect.Verdicts,
 	}
 }

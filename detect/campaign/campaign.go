@@ -1,0 +1,177 @@
+// Package campaign finds attacks that use each address once. It looks for
+// excess first and for its members second: a cell is what attempts have in
+// common that a load balancer can match (fingerprint, User-Agent, JA4, their
+// combinations, a network, an endpoint); one in which passwords are wrong far
+// oftener than where nobody attacks is a campaign's, and its predicate is acted
+// against if it hits hardly any customer.
+//
+// What honest failure is comes from the least-attacked cells (Herley &
+// Schechter, NDSS 2019), so that it holds where nine logins in ten are an
+// attacker's and where a capture begins in the middle of an attack. How many
+// customers a predicate would hit is estimated by what only customers do: log
+// in to an account from a network from which it was logged in to on an earlier
+// day, or ask for something else first. An attack that is a customer's perfect
+// likeness has no cell of its own and is not found here.
+//
+// It would rather be late than wrong: the same password for the same account
+// counts once a day; several accounts and addresses must be concerned; an
+// outage, a release of an app that fails, a company behind one address all
+// show customers' marks, and are left alone by the price.
+//
+// A Detector belongs to one goroutine. Its memory is bounded; what it forgets
+// for want of room it counts. It decides by the times of the attempts alone.
+package campaign
+
+import (
+	"maps"
+	"slices"
+
+	"offpath/detect"
+)
+
+const (
+	// quiet is how long a campaign is open after its last attempt, ns.
+	quiet = 30 * 60 * 1e9
+	// maxOpen bounds the campaigns that are open at once.
+	maxOpen = 64
+	// maxCells bounds the predicates of a campaign.
+	maxCells = 256
+	// maxEndpoints bounds the endpoints that are named.
+	maxEndpoints = 64
+	// maxEvents bounds the transactions named as evidence.
+	maxEvents = 20
+)
+
+// Campaign is an attack that lives: opened by its first predicate, closed
+// when it has been quiet.
+type Campaign struct {
+	Subject     detect.Subject // of its first predicate
+	Opened      int64          // ns since the epoch
+	First, Last int64          // attempts that were attributed
+	Attempts    int
+	Hits        int // attempts that were right
+	Why         Why
+	Events      []string
+
+	strikes             map[detect.Subject]int
+	accounts, addresses distinct
+	hits                distinct
+	endpoints           map[string]bool // attacked; at most maxEndpoints
+	cells               []*cell
+	closed              bool
+}
+
+func (c *Campaign) open() bool { return !c.closed }
+
+// Accounts is how many accounts were tried, about.
+func (c *Campaign) Accounts() int { return c.accounts.count() }
+
+// AccountsHit is of how many accounts the password was right, about.
+func (c *Campaign) AccountsHit() int { return c.hits.count() }
+
+// Addresses is how many addresses the attempts came from, about.
+func (c *Campaign) Addresses() int { return c.addresses.count() }
+
+// Endpoints are the endpoints that were acted for, by name.
+func (c *Campaign) Endpoints() []string { return slices.Sorted(maps.Keys(c.endpoints)) }
+
+func (c *Campaign) attacks(endpoint string) {
+	if !c.endpoints[endpoint] && len(c.endpoints) < maxEndpoints {
+		c.endpoints[endpoint] = true
+	}
+}
+
+// Strike says that a predicate is acted against, and how often it was before in
+// this campaign.
+func (c *Campaign) Strike(s detect.Subject) (before int) {
+	before = c.strikes[s]
+	if len(c.strikes) < maxCells || before > 0 {
+		c.strikes[s]++
+	}
+	return before
+}
+
+// count attributes an attempt.
+func (c *Campaign) count(a *Attempt) {
+	c.Last = a.Time
+	c.Attempts++
+	c.accounts.add(a.Account)
+	c.addresses.add(addressNumber(a.Client))
+	if a.Right {
+		c.Hits++
+		c.hits.add(a.Account)
+	}
+	if len(c.Events) < maxEvents {
+		c.Events = append(c.Events, a.Event)
+	}
+}
+
+// convict adds a cell to the campaign that it is part of, or opens one. It
+// returns nil if there is no room.
+func (d *Detector) convict(cell *cell, a *Attempt, p0 float64) *Campaign {
+	c := d.related(cell, a)
+	if c == nil {
+		if len(d.open) == maxOpen {
+			d.stats.NoRoom++
+			return nil
+		}
+		c = &Campaign{Subject: cell.values, Opened: a.Time, First: cell.since, Attempts: int(cell.attempts) - 1, endpoints: make(map[string]bool), strikes: make(map[detect.Subject]int)}
+		c.Why = d.why(cell, p0)
+		d.open = append(d.open, c)
+		d.stats.Campaigns++
+	} else if len(c.cells) == maxCells {
+		d.stats.NoRoom++
+		return nil
+	}
+	cell.campaign = c
+	c.cells = append(c.cells, cell)
+	c.count(a)
+	return c
+}
+
+// related finds the open campaign with which a cell shares a value, or else
+// the one that was last seen at its endpoint.
+func (d *Detector) related(cell *cell, a *Attempt) *Campaign {
+	for _, c := range d.open {
+		for _, other := range c.cells {
+			x, y := &cell.values, &other.values
+			if x.Fingerprint != "" && x.Fingerprint == y.Fingerprint || x.JA4 != "" && x.JA4 == y.JA4 || x.UserAgent != "" && x.UserAgent == y.UserAgent {
+				return c
+			}
+		}
+	}
+	var last *Campaign
+	for _, c := range d.open {
+		if c.endpoints[a.Endpoint] && (last == nil || c.Last > last.Last) {
+			last = c
+		}
+	}
+	return last
+}
+
+// Refused says that a load balancer refused requests by order of a campaign's
+// verdict: it goes on, unseen.
+func (c *Campaign) Refused(time int64) { c.Last = max(c.Last, time) }
+
+// Close ends the campaigns that have been quiet at an event time, in the order
+// in which they became so, and says when that was.
+func (d *Detector) Close(now int64, closed func(c *Campaign, at int64)) {
+	for {
+		var first *Campaign
+		for _, c := range d.open {
+			if c.Last+quiet <= now && (first == nil || c.Last < first.Last) {
+				first = c
+			}
+		}
+		if first == nil {
+			return
+		}
+		first.closed = true
+		d.open = slices.DeleteFunc(d.open, func(c *Campaign) bool { return c == first })
+		for _, cell := range first.cells {
+			cell.campaign = nil
+		}
+		first.cells = nil
+		closed(first, first.Last+quiet)
+	}
+}

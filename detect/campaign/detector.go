@@ -1,0 +1,295 @@
+package campaign
+
+import (
+	"hash/maphash"
+	"math"
+	"net/netip"
+
+	"offpath/detect"
+	"offpath/detect/internal/generations"
+)
+
+// Config configures a Detector. All fields must be set; detect/engine
+// validates them.
+type Config struct {
+	Cells      int     // combinations of values remembered
+	History    int     // size of the filters of known pairs, bits; a power of two, at least 2^10
+	Repeats    int     // attempts remembered to tell repeated ones
+	Baseline   float64 // expected share of honest logins that fail
+	FalseAlarm float64 // chance of convicting an honest cell
+	Budget     float64 // legitimate logins per million that all predicates may hit
+}
+
+// Attempt is one login whose outcome is known.
+type Attempt struct {
+	Time      int64  // event time, ns since the epoch
+	Event     string // id of the transaction
+	Endpoint  string // name
+	Client    netip.Addr
+	Account   uint64 // hash; 0 where unknown
+	Password  uint64 // hash; 0 where unknown
+	UserHash  string // of the account, as detection names it
+	Right     bool   // the password was right
+	Reference *Reference
+
+	Fingerprint, UserAgent, JA4 string // "" where unknown
+}
+
+// Result is what an attempt says.
+type Result struct {
+	// Campaign is what the attempt belongs to; nil: none.
+	Campaign *Campaign
+	// Subject is the predicate to act against; not Guilty: none.
+	Subject detect.Subject
+	Guilty  bool
+	// Price is what the predicate is expected to hit, of a million legitimate
+	// logins.
+	Price float64
+	// PerMinute is how many attempts it would have stopped lately.
+	PerMinute float64
+}
+
+// Detector holds the detector's state.
+type Detector struct {
+	cfg        Config
+	threshold  float64
+	decays     *decays
+	seed       maphash.Seed
+	cells      *table
+	history    *history
+	visitors   *visitors
+	tried      *generations.Map[uint32] // wrong attempts by account and password: when, s
+	site       site
+	everywhere Reference // of all endpoints together
+	open       []*Campaign
+	stats      Stats
+
+	at [kinds]*cell // of the attempt at hand
+}
+
+// site is what all right logins that are no campaign's have in common, with
+// the half-life of a day.
+type site struct {
+	right, known, prepared float64
+	at                     uint32
+}
+
+// New makes a Detector.
+func New(cfg Config) *Detector {
+	d := newDecays()
+	return &Detector{
+		cfg: cfg, threshold: threshold(cfg.FalseAlarm), decays: d, seed: maphash.MakeSeed(),
+		cells: newTable(cfg.Cells), history: newHistory(cfg.History), visitors: newVisitors(cfg.History),
+		tried: generations.New[uint32](cfg.Repeats),
+	}
+}
+
+// Visit records a request that is no login: what customers' software does
+// before one.
+func (d *Detector) Visit(client netip.Addr, fingerprint string, time int64) {
+	d.visitors.turn(seconds(time))
+	d.visitors.add(d.visitor(client, fingerprint))
+}
+
+func (d *Detector) visitor(client netip.Addr, fingerprint string) uint64 {
+	b := client.As16()
+	return generations.Mix(maphash.Bytes(d.seed, b[:]), maphash.String(d.seed, fingerprint))
+}
+
+// Pardon says that an operator ended a predicate: its cell starts anew.
+func (d *Detector) Pardon(s detect.Subject) {
+	for _, c := range d.cells.cells {
+		if v := c.values; v == s || v.Endpoint == "" && within(v, s) {
+			c.windows, c.accounts, c.addresses = [len(horizons)]window{}, 0, 0
+		}
+	}
+}
+
+func within(v, s detect.Subject) bool {
+	s.Endpoint = ""
+	return v == s
+}
+
+// Observe takes an attempt into account. Attempts come in the order of time.
+func (d *Detector) Observe(a *Attempt) Result {
+	now := seconds(a.Time)
+	d.history.turn(now)
+	d.visitors.turn(now)
+	if !a.Right && d.repeated(a, now) {
+		d.stats.Repeated++
+		return Result{}
+	}
+	network := Network(a.Client)
+	pair := d.pair(a.Account, network)
+	known := a.Account != 0 && d.history.knows(pair)
+	prepared := d.visitors.has(d.visitor(a.Client, a.Fingerprint))
+	campaign := d.count(a, network, known, prepared, now)
+	if a.Right {
+		d.learn(a, campaign, pair, known, prepared, now)
+		return Result{Campaign: campaign}
+	}
+	return d.judge(a, campaign, now)
+}
+
+// repeated reports whether a wrong attempt was made before within a day: a
+// program that goes on trying what has become wrong is no attack, and an
+// attacker gains nothing by it.
+func (d *Detector) repeated(a *Attempt, now uint32) bool {
+	if a.Account == 0 {
+		return false
+	}
+	key := generations.Mix(a.Account, a.Password)
+	at, seen := d.tried.Get(key)
+	if seen && now < at+day {
+		return true
+	}
+	d.tried.Put(key, now)
+	return false
+}
+
+func (d *Detector) pair(account uint64, network netip.Prefix) uint64 {
+	b := network.Addr().As16()
+	return generations.Mix(account, maphash.Bytes(d.seed, b[:]))
+}
+
+// count adds an attempt to its cells, and returns the open campaign that one
+// of them was convicted for.
+func (d *Detector) count(a *Attempt, network netip.Prefix, known, prepared bool, now uint32) *Campaign {
+	var campaign *Campaign
+	keys := d.keys(a, network)
+	for k := range kinds {
+		if keys[k] == 0 {
+			d.at[k] = nil
+			continue
+		}
+		c := d.cells.get(keys[k], k, a)
+		d.at[k] = c
+		c.decay(d.decays, now)
+		for i := range c.windows {
+			if a.Right {
+				c.windows[i].right++
+			} else {
+				c.windows[i].wrong++
+			}
+		}
+		c.attempts++
+		if known {
+			c.known++
+		}
+		if prepared {
+			c.prepared++
+		}
+		if a.Right {
+			c.right++
+		} else {
+			if c.accounts == 0 {
+				c.since = a.Time
+			}
+			c.accounts |= 1 << (generations.Mix(a.Account, 1) & 63)
+			b := a.Client.As16()
+			c.addresses |= 1 << (maphash.Bytes(d.seed, b[:]) & 63)
+		}
+		if campaign == nil && c.campaign != nil && c.campaign.open() {
+			campaign = c.campaign
+		}
+	}
+	if campaign != nil {
+		campaign.count(a)
+	}
+	return campaign
+}
+
+// keys are the cells' keys; 0 for a kind of which a member is unknown.
+func (d *Detector) keys(a *Attempt, network netip.Prefix) (keys [kinds]uint64) {
+	b := network.Addr().As16()
+	values := [...]struct {
+		member uint8
+		known  bool
+		hash   uint64
+	}{
+		{hasFingerprint, a.Fingerprint != "", maphash.String(d.seed, a.Fingerprint)},
+		{hasUserAgent, a.UserAgent != "", maphash.String(d.seed, a.UserAgent)},
+		{hasJA4, a.JA4 != "", maphash.String(d.seed, a.JA4)},
+		{hasNetwork, true, maphash.Bytes(d.seed, b[:])},
+		{hasEndpoint, true, maphash.String(d.seed, a.Endpoint)},
+	}
+next:
+	for k := range kinds {
+		key := uint64(k) + 1
+		for i := range values {
+			if v := &values[i]; members[k]&v.member != 0 {
+				if !v.known {
+					continue next
+				}
+				key = generations.Mix(key, v.hash)
+			}
+		}
+		keys[k] = max(key, 1)
+	}
+	return keys
+}
+
+// learn takes a right login into what is known of customers, unless it belongs
+// to a campaign.
+func (d *Detector) learn(a *Attempt, campaign *Campaign, pair uint64, known, prepared bool, now uint32) {
+	if campaign != nil {
+		return
+	}
+	if a.Account != 0 {
+		d.history.know(pair)
+	}
+	d.site.decay(now)
+	d.site.right++
+	if known {
+		d.site.known++
+	}
+	if prepared {
+		d.site.prepared++
+	}
+	for _, k := range [...]kind{byFingerprintThere, byUserAgentThere, byJA4There} {
+		if c := d.at[k]; c != nil {
+			w := &c.windows[1]
+			if w.wrong+w.right < minShare {
+				w = &c.windows[2]
+			}
+			if n := w.wrong + w.right; n >= minShare {
+				a.Reference.learn(w.wrong/n, now)
+				d.everywhere.learn(w.wrong/n, now)
+			}
+			return
+		}
+	}
+}
+
+// minShare is how many attempts a share of failures is taken of.
+const minShare = 10
+
+func (s *site) decay(now uint32) {
+	if s.at != 0 && now > s.at {
+		f := math.Exp2(-float64(now-s.at) / day)
+		s.right *= f
+		s.known *= f
+		s.prepared *= f
+	}
+	s.at = max(s.at, now)
+}
+
+func seconds(time int64) uint32 { return uint32(time / 1e9) }
+
+// Stats are the detector's books: counts since its start, but for Open.
+type Stats struct {
+	Campaigns  uint64 // opened
+	Repeated   uint64 // wrong attempts that had been made before
+	OverBudget uint64 // wrong attempts in a cell that would hit too many customers
+	NoRoom     uint64 // wrong attempts of a campaign for which there was no room
+	Evictions  uint64 // cells forgotten for want of room
+
+	Open, Cells int // gauges
+}
+
+// Stats returns the books as they stand.
+func (d *Detector) Stats() Stats {
+	s := d.stats
+	s.Evictions, s.Open, s.Cells = d.cells.evictions, len(d.open), len(d.cells.cells)
+	return s
+}

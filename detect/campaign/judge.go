@@ -1,0 +1,192 @@
+package campaign
+
+import (
+	"math"
+	"math/bits"
+)
+
+const (
+	// attackFailure is the share of an attacker's logins that fail: of stolen
+	// passwords one or two in a hundred are still right.
+	attackFailure = 0.97
+	// slack is by how much a customer's software may fail oftener, as odds, than
+	// the median does.
+	slack = 1.5
+	// minBaseline and maxBaseline bound what honest logins are held capable of.
+	minBaseline, maxBaseline = 0.02, 0.8
+	// looks a year at a cell are discounted by this in advance.
+	multiplicity = 1e5
+)
+
+func threshold(falseAlarm float64) float64 { return math.Log(multiplicity / falseAlarm) }
+
+// baseline is the share of failures that is held honest at an endpoint: that
+// of the least attacked there, with slack.
+func (d *Detector) baseline(r *Reference) float64 {
+	p := r.share(d.everywhere.share(d.cfg.Baseline))
+	odds := slack * p / (1 - p)
+	return min(max(odds/(1+odds), minBaseline), maxBaseline)
+}
+
+// score is the log-likelihood ratio of attack against customers, of the
+// horizon where it is highest, and its addends.
+func (c *cell) score(p0 float64) (score, wrong, right float64) {
+	wrongTerm := math.Log(attackFailure / p0)
+	rightTerm := math.Log((1 - attackFailure) / (1 - p0))
+	for i := range c.windows {
+		w, r := float64(c.windows[i].wrong)*wrongTerm, float64(c.windows[i].right)*rightTerm
+		if i == 0 || w+r > score {
+			score, wrong, right = w+r, w, r
+		}
+	}
+	return score, wrong, right
+}
+
+// judge says whether a wrong attempt is part of a campaign that a predicate
+// can stop. Of the cells that convict it takes the one with the most wrong
+// attempts, of equals the plainest.
+func (d *Detector) judge(a *Attempt, campaign *Campaign, now uint32) Result {
+	r := Result{Campaign: campaign}
+	p0 := d.baseline(a.Reference)
+	var best *cell
+	for _, c := range d.at {
+		if c == nil || !c.several() {
+			continue
+		}
+		if best != nil && !better(c, best) {
+			continue
+		}
+		if score, _, _ := c.score(p0); score < d.threshold {
+			continue
+		}
+		if !d.affordable(c) {
+			d.stats.OverBudget++
+			continue
+		}
+		best = c
+	}
+	if best == nil {
+		return r
+	}
+	if best.campaign == nil || !best.campaign.open() {
+		r.Campaign = d.convict(best, a, p0)
+		if r.Campaign == nil {
+			return Result{}
+		}
+	} else {
+		r.Campaign = best.campaign
+	}
+	r.Campaign.attacks(a.Endpoint)
+	r.Guilty, r.Subject, r.Price = true, best.values, d.price(best)
+	r.PerMinute = float64(best.windows[1].wrong) * math.Ln2 / horizons[1] * 60
+	if !r.Subject.Client.IsValid() {
+		r.Subject.Endpoint = a.Endpoint
+	}
+	return r
+}
+
+// better prefers the cell with more wrong attempts, of equals the plainer one;
+// one that was convicted gives way only to twice as many.
+func better(a, b *cell) bool {
+	x, y := a.weight(), b.weight()
+	if x != y {
+		return x > y
+	}
+	return bits.OnesCount8(members[a.kind]) < bits.OnesCount8(members[b.kind])
+}
+
+func (c *cell) weight() float32 {
+	w := c.windows[len(horizons)-1].wrong
+	if c.campaign != nil && c.campaign.open() {
+		w *= 2
+	}
+	return w
+}
+
+// Trust in what only customers do: the share of right logins that must do it
+// before it counts as their mark.
+const (
+	minKnown    = 0.2
+	minPrepared = 0.5
+	minTrust    = 100 // right logins
+	// unseen is what stands for a customer that was not seen: the next login
+	// that comes may be one.
+	unseen = 0.5
+	// stolen is the share of an attacker's attempts that may be right.
+	stolen = 0.03
+)
+
+// customers estimates how many of a cell's attempts of a day are customers':
+// from those that only customers make, pairs of account and network that are
+// known or, before there is a history, clients that asked for something else
+// before; but at least as many as are right beyond what a list of stolen
+// passwords gives.
+func (d *Detector) customers(c *cell) float64 {
+	right := max(float64(c.right)-stolen*float64(c.attempts), 0) + unseen
+	s := &d.site
+	if s.right < minTrust {
+		return right
+	}
+	if share := s.known / s.right; share >= minKnown {
+		return max(right, (float64(c.known)+unseen)/share)
+	}
+	if share := s.prepared / s.right; share >= minPrepared {
+		return max(right, (float64(c.prepared)+unseen)/share)
+	}
+	return right
+}
+
+// price is what a predicate is expected to hit, of a million legitimate
+// logins.
+func (d *Detector) price(c *cell) float64 {
+	return 1e6 * d.customers(c) / max(d.site.right, 1)
+}
+
+const (
+	// badToGood is how many wrong attempts there must be for each of a
+	// customer's.
+	badToGood = 20
+	// fewRight is how many right logins must have been seen before anything is
+	// decided.
+	fewRight = 200
+)
+
+// affordable reports whether a predicate is within the budget, together with
+// those in force. Until so many logins have been seen that one hit would be
+// within it, there must be none.
+func (d *Detector) affordable(c *cell) bool {
+	if d.site.right < fewRight {
+		return false
+	}
+	customers := d.customers(c)
+	if float64(c.attempts)-customers < badToGood*customers {
+		return false
+	}
+	price := d.price(c)
+	for _, o := range d.open {
+		for _, held := range o.cells {
+			if held != c {
+				price += d.price(held)
+			}
+		}
+	}
+	if price <= d.cfg.Budget {
+		return true
+	}
+	least := d.price(&cell{})
+	return least > d.cfg.Budget/4 && d.price(c) <= least
+}
+
+// Why is the numbers behind a campaign's first predicate.
+type Why struct {
+	Score, Threshold, Baseline float64
+	WrongTerm, RightTerm       float64 // addends of the score
+	Attempts, Right            float64 // of about a day
+	Customers                  float64 // of them, expected at most
+}
+
+func (d *Detector) why(c *cell, p0 float64) Why {
+	w := Why{Threshold: d.threshold, Baseline: p0, Attempts: float64(c.attempts), Right: float64(c.right), Customers: d.customers(c)}
+	w.Score, w.WrongTerm, w.RightTerm = c.score(p0)
+	return w
+}

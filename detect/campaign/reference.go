@@ -1,0 +1,60 @@
+package campaign
+
+import "math"
+
+// bins is the resolution of a reference: shares of failures in steps of 2 %.
+const bins = 50
+
+// Reference is what is known of one login endpoint: how often logins fail
+// where nobody attacks. The zero value is ready.
+//
+// It is the share in the least-attacked cells (Herley & Schechter, NDSS 2019):
+// each login that is right adds its cell's share of failures to a histogram,
+// of which the median counts. Right passwords come from customers, so that
+// cells full of an attacker's failures weigh nothing, however many they are.
+type Reference struct {
+	shares [bins]float32
+	total  float32
+	at     uint32
+}
+
+// memory is the half-life of a reference, s.
+const memory = 2 * 3600
+
+// learn adds the share of failures of a cell that a right login is in.
+func (r *Reference) learn(share float32, now uint32) {
+	if r.total == 0 {
+		r.at = now
+	}
+	if r.total > forgetAbove && now > r.at+memory/8 {
+		f := float32(math.Exp2(-float64(now-r.at) / memory))
+		r.total = 0
+		for i := range r.shares {
+			r.shares[i] *= f
+			r.total += r.shares[i]
+		}
+		r.at = now
+	}
+	r.shares[min(int(share*bins), bins-1)]++
+	r.total++
+}
+
+// forgetAbove is how many logins a reference keeps whatever their age.
+const forgetAbove = 200
+
+// share is the median, drawn to an expectation by priorWeight logins.
+func (r *Reference) share(expected float64) float64 {
+	var sum float32
+	median := expected
+	for i, n := range r.shares {
+		if sum += n; sum > 0 && sum >= r.total/2 {
+			median = (float64(i) + 0.5) / bins
+			break
+		}
+	}
+	w := float64(r.total) / (float64(r.total) + priorWeight)
+	return w*median + (1-w)*expected
+}
+
+// priorWeight is how many logins the expectation is worth.
+const priorWeight = 40
