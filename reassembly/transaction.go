@@ -6,7 +6,8 @@
 // and octet streams), reassembly/proxyproto (whose connection a proxy passes on),
 // reassembly/http1 and reassembly/http2 (messages), reassembly/websocket (what
 // follows an upgrade, counted), reassembly/content (client,
-// credentials and body signatures), reassembly/pipeline (which composes them,
+// credentials and body signatures), reassembly/fingerprint (which program
+// asks), reassembly/pipeline (which composes them,
 // a shard table per worker), reassembly/order (the merge of the workers'
 // output) and reassembly/jsonl (the contract's JSON Lines).
 //
