@@ -6,6 +6,8 @@
 #   make test       all tests
 #   make build      the binary ./.bin/offpath
 #   make bench      replay beside httpry, tcpflow and gopacket; Go benchmarks
+#   make bench-detect  what the engine finds of labelled attacks, SEEDS of each
+#                   of the SCENARIOS (all), the worst counted
 #   make fuzz       every fuzz target: FUZZTIME for those of the packet decoder,
 #                   TCP and HTTP/1, FUZZTIME_REST for each of the others
 #   make lint fmt generate
@@ -31,6 +33,9 @@ generate_packages := clang-14 llvm-14 libbpf-dev linux-libc-dev protobuf-compile
 # make lab MINUTES=10 TAP=back
 MINUTES  ?=
 TAP      ?= front
+# make bench-detect SEEDS=2 SCENARIOS=B1,N2
+SEEDS     ?= 10
+SCENARIOS ?=
 FUZZTIME ?= 60s
 FUZZTIME_REST ?= 5s
 BENCHTIME ?= 1s
@@ -95,6 +100,11 @@ bench: build
 	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
 	@$(bin)/lab bench --offpath $(bin)/offpath
 	CGO_ENABLED=0 go test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+
+.PHONY: bench-detect
+bench-detect:
+	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
+	@$(bin)/lab detect --seeds $(SEEDS) --scenario '$(SCENARIOS)'
 
 .PHONY: profile
 profile:

@@ -5,6 +5,7 @@
 //	go run ./cmd/lab [--tap front|back|both] [--minutes N | --seconds N] [--short]
 //	                 [--mode enforce|monitor] [--offpath PATH] [--record FILE]
 //	go run ./cmd/lab bench [--offpath PATH]
+//	go run ./cmd/lab detect [--scenario LIST] [--seeds N | --seed S] [--enforced] [--json] [-v]
 //
 // It prints what happens while it happens and ends with a table. The exit
 // status is 0 only if the acceptance printed below the table holds, 1 if not
@@ -67,6 +68,8 @@ func command(ctx context.Context, args []string) error {
 			return runBench(args[1:])
 		case "plain":
 			return runPlain(args[1:])
+		case "detect":
+			return runDetect(ctx, args[1:])
 		}
 	}
 	return runLab(ctx, args)

@@ -1,0 +1,202 @@
+package judge
+
+import (
+	"net/netip"
+
+	"offpath/cmd/lab/internal/traffic"
+	"offpath/detect"
+	"offpath/reassembly"
+)
+
+// statement is that a finding or verdict says something about a subject for a
+// time.
+type statement struct {
+	id          string
+	made        int64 // when it was said first
+	from, until int64 // of what it is said
+	convicted   bool  // it covers a login of the attacker's
+	campaign    bool
+}
+
+// record is a login, kept until everything has been said.
+type record struct {
+	start  int64
+	end    int64
+	client netip.Addr
+	looks  uint32 // index into cover.looks
+	truth  truthBits
+	user   string
+	event  string
+}
+
+type truthBits uint8
+
+const (
+	isAttack truthBits = 1 << iota
+	isRight
+	isStopped
+)
+
+// maxRecords bounds the logins that are kept; later ones do not take part in the
+// recall of detection.
+const maxRecords = 4 << 20
+
+// campaign is what is said of one.
+type campaign struct {
+	opened int64
+	rule   string
+}
+
+// cover finds out, at the end, which logins findings and verdicts were about.
+type cover struct {
+	index      index[*statement]
+	byID       map[string]*statement
+	subjects   map[string]detect.Subject
+	events     map[string]*statement // named as evidence
+	statements []*statement
+	campaigns  map[string]campaign
+	outages    int
+	findings   int
+	messages   []string
+
+	looks   []looks
+	lookAt  map[looks]uint32
+	records []record
+	dropped int
+}
+
+func newCover() *cover {
+	return &cover{
+		byID: make(map[string]*statement), subjects: make(map[string]detect.Subject), events: make(map[string]*statement),
+		campaigns: make(map[string]campaign), lookAt: make(map[looks]uint32),
+	}
+}
+
+// maxMessages is how many messages are kept, for who reads the table.
+const maxMessages = 12
+
+func (c *cover) finding(f *detect.Finding) {
+	if isOutage(f) {
+		c.outages++
+		return
+	}
+	if c.byID[f.ID] == nil {
+		c.findings++
+	}
+	s := c.say(f.ID, f.Subject, f.Time, min(f.WindowStart, f.Time), max(f.WindowEnd, f.Time))
+	for _, id := range f.Evidence.Events {
+		if c.events[id] == nil {
+			c.events[id] = s
+		}
+	}
+	if f.Campaign == nil {
+		return
+	}
+	s.campaign = true
+	if _, known := c.campaigns[f.Campaign.ID]; !known {
+		c.campaigns[f.Campaign.ID] = campaign{f.Time, f.Rule}
+	}
+}
+
+func (c *cover) verdict(v *detect.Verdict) {
+	if v.Action == detect.ActionLift {
+		if s := c.byID[v.ID]; s != nil {
+			s.until = min(s.until, v.Time)
+		}
+		return
+	}
+	if c.byID[v.ID] == nil && len(c.messages) < maxMessages {
+		c.messages = append(c.messages, v.Message)
+	}
+	c.say(v.ID, v.Subject, v.Time, v.Time, v.Expires)
+}
+
+func (c *cover) say(id string, subject detect.Subject, made, from, until int64) *statement {
+	if s := c.byID[id]; s != nil && c.subjects[id] == subject {
+		s.from, s.until = min(s.from, from), max(s.until, until)
+		return s
+	}
+	s := &statement{id: id, made: made, from: from, until: until}
+	c.byID[id], c.subjects[id] = s, subject
+	c.statements = append(c.statements, s)
+	c.index.add(subject, s)
+	return s
+}
+
+func (c *cover) login(tx *reassembly.Transaction, truth traffic.Truth, stopped bool) {
+	if len(c.records) >= maxRecords {
+		c.dropped++
+		return
+	}
+	f := featuresOf(tx)
+	at, known := c.lookAt[f.looks]
+	if !known {
+		at = uint32(len(c.looks))
+		c.looks = append(c.looks, f.looks)
+		c.lookAt[f.looks] = at
+	}
+	r := record{start: tx.Start, end: tx.End, client: f.client, looks: at, user: f.user, event: tx.ID}
+	for bit, is := range map[truthBits]bool{isAttack: truth.Attack, isRight: truth.Right, isStopped: stopped} {
+		if is {
+			r.truth |= bit
+		}
+	}
+	c.records = append(c.records, r)
+}
+
+// covered is what the pass over the records has found.
+type covered struct {
+	attack, attackCovered int
+	honest, honestCovered int
+	hits, hitsNamed       int // accounts come into
+}
+
+// compare goes over all logins with all that was said.
+func (c *cover) compare(onset int64) covered {
+	var sum covered
+	hit := make(map[string]bool)
+	for i := range c.records {
+		r := &c.records[i]
+		f := features{client: r.client, looks: c.looks[r.looks], user: r.user}
+		found, named := false, false
+		c.index.each(&f, func(s *statement) bool {
+			if r.end < s.from || r.end > s.until {
+				return false
+			}
+			found = true
+			if r.truth&isAttack != 0 {
+				s.convicted = true
+			}
+			return false
+		})
+		if s := c.events[r.event]; s != nil {
+			found, named = true, true
+			if r.truth&isAttack != 0 {
+				s.convicted = true
+			}
+		}
+		named = named || found
+		switch {
+		case r.truth&isAttack != 0:
+			sum.attack++
+			if found {
+				sum.attackCovered++
+			}
+			if r.truth&isRight != 0 {
+				hit[r.user] = hit[r.user] || named
+			}
+		case r.start >= onset || found:
+			sum.honest++
+			if found {
+				sum.honestCovered++
+			}
+		}
+	}
+	for _, named := range hit {
+		sum.hits++
+		if named {
+			sum.hitsNamed++
+		}
+	}
+	return sum
+}

@@ -1,0 +1,153 @@
+package judge
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"offpath/cmd/lab/internal/traffic"
+	"offpath/detect"
+	"offpath/detect/engine"
+	"offpath/reassembly"
+)
+
+const second = int64(1e9)
+
+// script is a Source of one login a second: at even seconds a customer's, at odd
+// ones the attacker's.
+type script struct {
+	n, length int
+	refused   []int
+}
+
+func (s *script) Next(tx *reassembly.Transaction) (traffic.Truth, bool) {
+	if s.n == s.length {
+		return traffic.Truth{}, false
+	}
+	i := s.n
+	s.n++
+	attack := i%2 == 1
+	client := netip.AddrFrom4([4]byte{81, 0, 0, byte(i)})
+	fingerprint := "app"
+	if attack {
+		client, fingerprint = netip.AddrFrom4([4]byte{45, 0, 0, byte(i)}), "tool"
+	}
+	*tx = reassembly.Transaction{Start: int64(i+1)*second - 1000, End: int64(i+1) * second, ID: fmt.Sprint(i), Client: client, Fingerprint: fingerprint}
+	tx.Request.Domain = "bank.example"
+	tx.Auth.UserHash = fmt.Sprint("user ", i)
+	return traffic.Truth{Attack: attack, Login: true, Right: i%10 == 1}, true
+}
+
+func (s *script) Refuse(tx *reassembly.Transaction, verdict string) {
+	s.refused = append(s.refused, s.n-1)
+	tx.RefusedBy = verdict
+}
+
+// sayer says given lines when the transactions reach their time.
+type sayer struct {
+	sink     engine.Sink
+	verdicts []detect.Verdict
+	findings []detect.Finding
+}
+
+func (s *sayer) Observe(tx *reassembly.Transaction, _ traffic.Truth) {
+	for len(s.findings) > 0 && s.findings[0].Time <= tx.End {
+		s.sink.Finding(&s.findings[0])
+		s.findings = s.findings[1:]
+	}
+	for len(s.verdicts) > 0 && s.verdicts[0].Time <= tx.End {
+		s.sink.Verdict(&s.verdicts[0])
+		s.verdicts = s.verdicts[1:]
+	}
+}
+
+func judged(source *script, enforced bool, say *sayer) Result {
+	return Rival(func(sink engine.Sink) Detector {
+		say.sink = sink
+		return say
+	}, Case{Source: source, Onset: 2*second - 1000, Enforced: enforced, Attack: true})
+}
+
+func block(id string, at, until int64, s detect.Subject) detect.Verdict {
+	return detect.Verdict{ID: id, Action: detect.ActionBlock, Time: at * second, Expires: until * second, Subject: s}
+}
+
+func lift(id string, at int64) detect.Verdict {
+	return detect.Verdict{ID: id, Action: detect.ActionLift, Time: at * second}
+}
+
+func TestAVerdictIsJudgedExactly(t *testing.T) {
+	tool := detect.Subject{Fingerprint: "tool"}
+	everybody := detect.Subject{Domain: "bank.example"}
+	limited := block("v", 10, 1000, everybody)
+	limited.Action, limited.Rate = detect.ActionRateLimit, detect.Rate{Requests: 1, Per: 60 * second}
+	tag := block("v", 10, 1000, tool)
+	tag.Action = detect.ActionTag
+	for _, test := range []struct {
+		name     string
+		verdicts []detect.Verdict
+		attack   int // of 50 logins of the attacker's, stopped
+		honest   int // likewise of customers'
+	}{
+		{"nothing is said", nil, 0, 0},
+		{"from a second after its decision until its end", []detect.Verdict{block("v", 10, 20, tool)}, 5, 0}, // those of 12, 14, 16, 18 and 20
+		{"a renewal prolongs it", []detect.Verdict{block("v", 10, 20, tool), block("v", 15, 30, tool)}, 10, 0},
+		{"a lift ends it", []detect.Verdict{block("v", 10, 1000, tool), lift("v", 20)}, 5, 0},
+		{"what was lifted may come again", []detect.Verdict{block("v", 10, 1000, tool), lift("v", 20), block("v", 30, 40, tool)}, 10, 0},
+		{"a line that comes too late begins anew", []detect.Verdict{block("v", 10, 20, tool), block("v", 30, 40, tool)}, 10, 0},
+		{"a wider subject replaces the narrower", []detect.Verdict{block("v", 10, 1000, tool), block("v", 50, 60, everybody)}, 25, 4},
+		{"two that match count once", []detect.Verdict{block("v", 10, 20, tool), block("w", 10, 20, tool)}, 5, 0},
+		{"all members must match", []detect.Verdict{block("v", 10, 1000, detect.Subject{Fingerprint: "tool", Client: netip.MustParsePrefix("45.0.0.0/27")})}, 11, 0},
+		{"an address that is not seen again", []detect.Verdict{block("v", 10, 1000, detect.Subject{Client: netip.MustParsePrefix("45.0.0.9/32")})}, 0, 0},
+		{"a network of both", []detect.Verdict{block("v", 10, 21, detect.Subject{Client: netip.MustParsePrefix("0.0.0.0/0")})}, 5, 5},
+		{"within a rate limit", []detect.Verdict{limited}, 0, 0},
+		{"a tag stops nobody", []detect.Verdict{tag}, 0, 0},
+		{"a subject that names nothing", []detect.Verdict{block("v", 10, 20, detect.Subject{})}, 0, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			source := &script{length: 100}
+			r := judged(source, false, &sayer{verdicts: test.verdicts})
+			assert.InDelta(t, float64(test.attack)/50, r.Enforced, 1e-9)
+			assert.Equal(t, test.honest, r.LegitHit)
+			assert.Empty(t, source.refused)
+
+			again := judged(source, true, &sayer{})
+			assert.Zero(t, again.LegitHit)
+			source = &script{length: 100}
+			r = judged(source, true, &sayer{verdicts: test.verdicts})
+			assert.Len(t, source.refused, test.attack+test.honest, "what matches is refused, and nothing else")
+			assert.InDelta(t, float64(test.attack)/50, r.Enforced, 1e-9)
+		})
+	}
+}
+
+func TestTimesAreCountedFromTheOnset(t *testing.T) {
+	tool := detect.Subject{Fingerprint: "tool"}
+	one := detect.Subject{Client: netip.MustParsePrefix("45.0.0.1/32")}
+	r := judged(&script{length: 100}, false, &sayer{
+		findings: []detect.Finding{
+			{ID: "a", Time: 6 * second, WindowStart: second, WindowEnd: 6 * second, Subject: detect.Subject{Client: netip.MustParsePrefix("9.9.9.9/32")}},
+			{ID: "b", Time: 22 * second, WindowStart: 2 * second, WindowEnd: 22 * second, Subject: tool},
+		},
+		verdicts: []detect.Verdict{block("one", 24, 1000, one), block("class", 32, 1000, tool)},
+	})
+	assert.InDelta(t, 20, r.DetectSeconds, 0.001, "the finding about somebody else does not count")
+	assert.Equal(t, 11, r.DetectTries)
+	assert.InDelta(t, 30, r.VerdictSeconds, 0.001, "nor does a verdict against an address that is not seen again")
+	assert.InDelta(t, 1, r.EnforcedAfter, 1e-9)
+	assert.InDelta(t, 46.0/50, r.Detected, 1e-9, "all within the finding's window, and those under the verdict")
+	assert.Equal(t, 2, r.Alarms)
+	assert.Zero(t, r.Attributed)
+}
+
+func TestNamedAccountsAreThoseThatFindingsAreAbout(t *testing.T) {
+	r := judged(&script{length: 100}, false, &sayer{findings: []detect.Finding{
+		{ID: "a", Time: 40 * second, WindowStart: 40 * second, Subject: detect.Subject{Endpoint: "x"}, Evidence: detect.Evidence{Events: []string{"1", "11", "2"}}},
+	}})
+	assert.Equal(t, 10, r.Hits)
+	assert.InDelta(t, 0.2, r.HitsNamed, 1e-9)
+	assert.InDelta(t, 2.0/50, r.Detected, 1e-9)
+	assert.InDelta(t, 1e6/50, r.Attributed, 1e6/50/40, "a customer's login was named, too")
+}

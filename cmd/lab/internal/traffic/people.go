@@ -1,0 +1,234 @@
+package traffic
+
+import (
+	"math/rand/v2"
+	"net/netip"
+)
+
+// plans are how visits go: their probabilities make the share of failures that
+// a world has.
+type plans struct {
+	typo, forgot, stale float64 // probabilities; else all goes well
+	attempts            float64 // per visit, on average
+}
+
+// Failures per visit of each kind, on average: see people.plan.
+const (
+	typoFailures   = 1.25
+	forgotFailures = 4.0
+	staleFailures  = 5.0
+	forgotMends    = 0.5 // share of those who come in at last
+)
+
+// newPlans divides failures among typing errors, forgotten passwords, and
+// programs that repeat a password that is right no more. The more fail, the
+// more of that is programs.
+func newPlans(r *rand.Rand, failing float64) plans {
+	perSuccess := failing / (1 - failing)
+	repeat := between(r, 0.1, 0.25) + failing*0.6
+	forget := between(r, 0.1, 0.3) * (1 - repeat)
+	mistype := 1 - repeat - forget
+	typo := mistype * perSuccess / typoFailures
+	forgot := forget * perSuccess / forgotFailures
+	stale := repeat * perSuccess / staleFailures
+	well := max(1-typo-forgotMends*forgot, 0.05)
+	visits := well + typo + forgot + stale
+	return plans{
+		typo: typo / visits, forgot: forgot / visits, stale: stale / visits,
+		attempts: (perSuccess + 1) / visits,
+	}
+}
+
+// people are the customers: visits at random times, at the rhythm of the day.
+type people struct {
+	w     *world
+	rand  *rand.Rand
+	clock int64
+	stop  int64
+	count uint64
+
+	speed   func(now int64) float64 // times the usual rate; nil: 1
+	failing func(now int64) float64 // times the usual probability to forget; nil: 1
+	down    func(now int64) answer  // what becomes of right passwords; nil: they are accepted
+	release func(account uint64, now int64, s *software) *software
+	stuck   func(account uint64, now int64) bool // its app repeats a stale password
+}
+
+func newPeople(w *world, stop int64) *people {
+	p := &people{w: w, rand: rand.New(rand.NewPCG(w.seed, 3)), clock: w.start, stop: stop}
+	p.advance()
+	return p
+}
+
+func (p *people) next() int64 { return p.clock }
+
+func (p *people) advance() {
+	rate := p.w.rate * p.w.intensity(p.clock) / p.w.plans.attempts
+	if p.speed != nil {
+		rate *= p.speed(p.clock)
+	}
+	p.clock += int64(p.rand.ExpFloat64()/rate*1e9) + 1
+	if p.clock >= p.stop {
+		p.clock = never
+	}
+}
+
+func (p *people) spawn(v *visit) {
+	now := p.clock
+	account := p.w.visitor(p.rand)
+	s, e := p.w.habits(account)
+	if p.release != nil {
+		s = p.release(account, now, s)
+	}
+	v.software, v.endpoint, v.account = s, e, account
+	v.user, v.client = p.w.user(account), p.w.place(p.rand, account, e.channel, now)
+	p.plan(v, now)
+	p.advance()
+}
+
+// plan makes the steps of a visit.
+func (p *people) plan(v *visit, now int64) {
+	r, w := p.rand, p.w
+	p.count++
+	at := v.begin(r, now)
+	right := w.right(v.account)
+	ok := answerOK
+	if p.down != nil {
+		ok = p.down(now)
+	}
+	drift := w.wander.at(now)
+	forget := drift
+	if p.failing != nil {
+		forget *= p.failing(now)
+	}
+	x := r.Float64()
+	mended := true
+	switch pl := &w.plans; {
+	case p.stuck != nil && p.stuck(v.account, now):
+		stale, gap := mix(v.account, ofStale), int64(between(r, 1e9, 5e9))
+		for range 40 + r.IntN(400) {
+			at = v.login(r, at, stale, v.user, answerWrong)
+			at += gap
+		}
+		mended = false
+	case x < pl.forgot*forget:
+		mended = p.forgotten(v, &at)
+	case x < pl.forgot*forget+pl.stale*drift:
+		stale := mix(v.account, ofStale)
+		for range 2 + r.IntN(7) { // 5 on average
+			at = v.login(r, at, stale, v.user, answerWrong)
+			at += int64(between(r, 2e9, 40e9))
+		}
+		mended = false
+	case x < pl.forgot*forget+pl.stale*drift+pl.typo*drift:
+		for more := true; more; more = r.Float64() < 0.2 { // 1.25 on average
+			if r.Float64() < 0.12 { // the name, not the password
+				at = v.login(r, at, right, w.stranger(r.Uint64()), answerUnknown)
+			} else {
+				at = v.login(r, at, r.Uint64(), v.user, answerWrong)
+			}
+			at += int64(between(r, 4e9, 15e9))
+		}
+	}
+	if !mended {
+		return
+	}
+	at = v.login(r, at, right, v.user, ok)
+	if ok == answerOK {
+		v.after(r, at, w.calls, 0.12)
+	} else if r.Float64() < 0.6 { // tries once more
+		v.login(r, at+int64(between(r, 5e9, 60e9)), right, v.user, ok)
+	}
+}
+
+// forgotten is somebody who tries what comes to mind, and may have a new
+// password sent then.
+func (p *people) forgotten(v *visit, at *int64) (mended bool) {
+	for range 2 + p.rand.IntN(5) { // 4 on average
+		*at = v.login(p.rand, *at, p.rand.Uint64(), v.user, answerWrong)
+		*at += int64(between(p.rand, 5e9, 30e9))
+	}
+	*at += int64(between(p.rand, 30e9, 180e9))
+	return p.rand.Float64() < forgotMends
+}
+
+// visit is what one client does: steps one after the other.
+type visit struct {
+	due    int64 // end of the step at hand
+	serial uint64
+	steps  []step
+	at     int
+
+	software *software
+	endpoint *endpoint
+	account  uint64
+	user     uint64
+	client   netip.Addr
+	token    uint64
+	attack   bool
+	unknown  bool // no account of the bank's
+	dead     bool // it was refused: what needs a session does not happen
+}
+
+// step is one request.
+type step struct {
+	start, end     int64
+	user, password uint64
+	call           call
+	answer         answer
+	session        bool // presents the session
+}
+
+func (v *visit) add(r *rand.Rand, at int64, s step) int64 {
+	s.start = at
+	s.end = at + int64(15e6+r.ExpFloat64()*40e6)
+	v.steps = append(v.steps, s)
+	return s.end
+}
+
+// begin makes the calls before a login and returns when the login follows.
+func (v *visit) begin(r *rand.Rand, now int64) int64 {
+	switch v.endpoint.channel {
+	case mobile:
+		if v.software.bootstrap > 0 {
+			now = v.add(r, now, step{call: callBootstrap}) + 30e6
+		}
+		if v.software.bootstrap > 1 {
+			now = v.add(r, now, step{call: callRegister}) + 30e6
+		}
+		return now + int64(between(r, 1e9, 12e9))
+	case web:
+		if r.Float64() < 0.2 {
+			now = v.add(r, now, step{call: callHome}) + 20e6
+		}
+		now = v.add(r, now, step{call: callBootstrap})
+		return now + int64(between(r, 4e9, 25e9))
+	}
+	return now
+}
+
+func (v *visit) login(r *rand.Rand, at int64, password, user uint64, a answer) int64 {
+	return v.add(r, at, step{call: callLogin, user: user, password: password, answer: a})
+}
+
+// after makes the calls of somebody who has come in.
+func (v *visit) after(r *rand.Rand, at int64, calls, transfers float64) {
+	if v.endpoint.channel == ofx {
+		return // a request is a login and what it asks for
+	}
+	v.token = r.Uint64()
+	at = v.add(r, at+200e6, step{call: callAccounts, session: true})
+	for more := calls - 1; more > 0 && r.Float64() < more; more-- {
+		c := callBalance
+		if v.endpoint.channel == web {
+			c = callAccounts
+		}
+		at = v.add(r, at+int64(between(r, 0.2e9, 5e9)), step{call: c, session: true})
+	}
+	if r.Float64() < transfers {
+		at = v.add(r, at+int64(between(r, 10e9, 90e9)), step{call: callTransfer, session: true})
+	}
+	if x := r.Float64(); x < 0.15 {
+		v.add(r, at+int64(between(r, 5e9, 60e9)), step{call: callLogout, session: true})
+	}
+}

@@ -1,0 +1,184 @@
+package traffic
+
+import (
+	"fmt"
+	"hash/fnv"
+	"net/netip"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"offpath/reassembly"
+	"offpath/reassembly/jsonl"
+)
+
+// first opens a scenario and gives the first n transactions to see.
+func first(t *testing.T, name string, seed uint64, n int, see func(*reassembly.Transaction, Truth)) *Run {
+	t.Helper()
+	list, err := Select([]string{name})
+	require.NoError(t, err)
+	run := list[0].Open(seed)
+	var tx reassembly.Transaction
+	for range n {
+		truth, more := run.Next(&tx)
+		if !more {
+			break
+		}
+		see(&tx, truth)
+	}
+	return run
+}
+
+func digest(t *testing.T, name string, seed uint64) string {
+	h := fnv.New64a()
+	var encoder jsonl.Encoder
+	first(t, name, seed, 20_000, func(tx *reassembly.Transaction, truth Truth) {
+		line := encoder.Append(nil, tx)
+		fmt.Fprintf(h, "%s %+v\n", line, truth)
+	})
+	return fmt.Sprintf("%x", h.Sum64())
+}
+
+func TestTheSameSeedGivesTheSameStream(t *testing.T) {
+	for _, s := range Scenarios() {
+		one := digest(t, s.Name, 3)
+		assert.Equal(t, one, digest(t, s.Name, 3), s.Name)
+		assert.NotEqual(t, one, digest(t, s.Name, 4), s.Name)
+	}
+}
+
+func TestTransactionsComeInTheirOrder(t *testing.T) {
+	for _, s := range Scenarios() {
+		var last reassembly.Transaction
+		first(t, s.Name, 5, 20_000, func(tx *reassembly.Transaction, _ Truth) {
+			if last.End != 0 {
+				require.True(t, reassembly.Less(&last, tx), s.Name)
+			}
+			require.Equal(t, tx.Duration, tx.End-tx.Start)
+			require.Positive(t, tx.Duration)
+			last = *tx
+		})
+	}
+}
+
+func TestHonestLoginsFailAsOftenAsTheSeedSays(t *testing.T) {
+	for seed := range uint64(6) {
+		logins, failed := 0, 0
+		want := failureRates[seed%3]
+		first(t, "N1", seed, 200_000, func(_ *reassembly.Transaction, truth Truth) {
+			if truth.Login {
+				logins++
+				if !truth.Right {
+					failed++
+				}
+			}
+		})
+		got := float64(failed) / float64(logins)
+		assert.InEpsilon(t, want, got, 0.15, "seed %d", seed) // it wanders
+	}
+}
+
+func TestLabelsSayWhatTheTransactionsShow(t *testing.T) {
+	for _, seed := range []uint64{1, 2, 3, 4} {
+		issued := make(map[string]bool)
+		first(t, "B1", seed, 300_000, func(tx *reassembly.Transaction, truth Truth) {
+			require.Equal(t, truth.Login, tx.Auth.PasswordHash != "", "%s %s", tx.Request.Method, tx.Request.Target)
+			for _, token := range tx.Auth.SessionPresented {
+				require.True(t, issued[token], "a session is used that nobody was given")
+			}
+			for _, token := range tx.Auth.SessionIssued {
+				issued[token] = true
+			}
+			if truth.Login && tx.OFX == nil {
+				require.Equal(t, truth.Right, len(tx.Auth.SessionIssued) > 0, "%+v", tx.Response)
+			}
+			if truth.Login && tx.OFX != nil {
+				require.Equal(t, truth.Right, tx.OFX.StatusCodes[0] == "0")
+			}
+		})
+		assert.NotEmpty(t, issued)
+	}
+}
+
+func TestAnAttackHasItsShareAndItsOnset(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		share float64
+	}{{"B1", 0.9}, {"B2-50", 0.5}, {"B2-5", 0.05}} {
+		for _, seed := range []uint64{1, 2, 3} {
+			var onset int64
+			var honest, attack int
+			list, err := Select([]string{test.name})
+			require.NoError(t, err)
+			onset = list[0].Open(seed).Onset
+			first(t, test.name, seed, 2_000_000, func(tx *reassembly.Transaction, truth Truth) {
+				if truth.Attack {
+					require.GreaterOrEqual(t, tx.Start, onset)
+				}
+				if tx.Start >= onset && tx.Start < onset+30*60e9 && truth.Login {
+					if truth.Attack {
+						attack++
+					} else {
+						honest++
+					}
+				}
+			})
+			got := float64(attack) / float64(attack+honest)
+			assert.InEpsilon(t, test.share, got, 0.25, "%s seed %d", test.name, seed)
+		}
+	}
+}
+
+func TestARotationUsesNoHouseholdTwice(t *testing.T) {
+	seen := make(map[netip.Addr]int)
+	attempts := 0
+	first(t, "B2-50", 1, 2_000_000, func(tx *reassembly.Transaction, truth Truth) {
+		if truth.Attack && truth.Login {
+			attempts++
+			seen[tx.Client]++
+		}
+	})
+	once := 0
+	for _, n := range seen {
+		if n == 1 {
+			once++
+		}
+	}
+	assert.Greater(t, attempts, 100_000)
+	assert.Greater(t, float64(once)/float64(attempts), 0.65, "the others are of shared networks")
+}
+
+func TestWhatIsRefusedLeavesNoSession(t *testing.T) {
+	list, err := Select([]string{"N2"})
+	require.NoError(t, err)
+	run := list[0].Open(1)
+	var tx reassembly.Transaction
+	refused, uses := 0, 0
+	for range 50_000 {
+		truth, more := run.Next(&tx)
+		require.True(t, more)
+		if truth.Login {
+			run.Refuse(&tx, "0000000100000001")
+			refused++
+			assert.Equal(t, 403, tx.Response.Status)
+			assert.Empty(t, tx.Auth.SessionIssued)
+		}
+		uses += len(tx.Auth.SessionPresented)
+	}
+	assert.Positive(t, refused)
+	assert.Zero(t, uses)
+}
+
+func TestPermutationsMeetEveryNumberOnce(t *testing.T) {
+	for _, n := range []uint64{1, 2, 3, 7, 64, 1000, 4097} {
+		p := newPermutation(n, 9)
+		seen := make(map[uint64]bool)
+		for i := range n {
+			at := p.at(i)
+			require.Less(t, at, n)
+			require.False(t, seen[at])
+			seen[at] = true
+		}
+	}
+}

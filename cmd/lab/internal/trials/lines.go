@@ -1,0 +1,96 @@
+package trials
+
+import (
+	"fmt"
+
+	"offpath/cmd/lab/internal/judge"
+)
+
+// line is what a detector has to reach on a scenario.
+type line struct {
+	name  string
+	unit  string
+	value func(*judge.Result) float64 // below 0: not reached at all
+	most  bool                        // at most limit, else at least
+	limit float64
+}
+
+func (l *line) met(v float64) bool {
+	if v < 0 {
+		return false
+	}
+	if l.most {
+		return v <= l.limit
+	}
+	return v >= l.limit
+}
+
+// worse reports whether a is further from the line than b.
+func (l *line) worse(a, b float64) bool {
+	switch {
+	case a < 0 || b < 0:
+		return a < 0 && b >= 0
+	case l.most:
+		return a > b
+	}
+	return a < b
+}
+
+func (l *line) String() string {
+	sign := "≥"
+	if l.most {
+		sign = "≤"
+	}
+	return fmt.Sprintf("%s %s %g %s", l.name, sign, l.limit, l.unit)
+}
+
+func verdictWithin(seconds float64) line {
+	return line{"first effective verdict", "s", func(r *judge.Result) float64 { return r.VerdictSeconds }, true, seconds}
+}
+func detectWithin(seconds float64) line {
+	return line{"campaign or finding", "s", func(r *judge.Result) float64 { return r.DetectSeconds }, true, seconds}
+}
+func triesWithin(n float64) line {
+	return line{"campaign or finding", "tries", func(r *judge.Result) float64 { return float64(r.DetectTries) }, true, n}
+}
+func enforced(percent float64) line {
+	return line{"enforcement recall", "%", func(r *judge.Result) float64 { return 100 * r.Enforced }, false, percent}
+}
+func enforcedAfter(percent float64) line {
+	return line{"enforcement recall after the first effective verdict", "%", func(r *judge.Result) float64 { return 100 * r.EnforcedAfter }, false, percent}
+}
+func named(percent float64) line {
+	return line{"taken-over accounts named", "%", func(r *judge.Result) float64 { return 100 * r.HitsNamed }, false, percent}
+}
+func loginsHit(perMillion float64) line {
+	return line{"legitimate logins hit", "per million", func(r *judge.Result) float64 { return r.LoginsHit }, true, perMillion}
+}
+func nobodyHit() line {
+	return line{"legitimate requests hit", "in all", func(r *judge.Result) float64 { return float64(r.LegitHit) }, true, 0}
+}
+func campaigns(n float64) line {
+	return line{"campaigns", "", func(r *judge.Result) float64 { return float64(r.Campaigns) }, true, n}
+}
+func outage() line {
+	return line{"reported as an outage", "findings", func(r *judge.Result) float64 { return float64(r.Outages) }, false, 1}
+}
+
+// lines are those of the issue, by scenario; of a scenario that it does not name
+// none.
+var lines = map[string][]line{
+	"B1":    {verdictWithin(10), enforced(98), loginsHit(10)},
+	"B2-50": {verdictWithin(300), enforcedAfter(85), loginsHit(200)},
+	"B2-5":  {verdictWithin(1800), enforcedAfter(85), loginsHit(200)},
+	"B3":    {detectWithin(1800), named(85), loginsHit(100)},
+	"B4":    {loginsHit(100)},
+	"B7":    {triesWithin(50), loginsHit(20)},
+	"N1":    {loginsHit(10)},
+	"N2":    {nobodyHit()},
+	"N3":    {nobodyHit()},
+	"N4":    {loginsHit(10)},
+	"N5":    {loginsHit(10)},
+	"N6":    {nobodyHit()},
+	"N7":    {nobodyHit()},
+	"N8":    {loginsHit(10)},
+	"N9":    {loginsHit(10), campaigns(0), outage()},
+}

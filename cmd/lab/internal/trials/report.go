@@ -1,0 +1,175 @@
+package trials
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"offpath/cmd/lab/internal/judge"
+	"offpath/cmd/lab/internal/traffic"
+)
+
+// WriteJSON writes every trial as a line.
+func WriteJSON(w io.Writer, list []Trial) error {
+	e := json.NewEncoder(w)
+	for i := range list {
+		if err := e.Encode(&list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// column is a number of the table.
+type column struct {
+	head  string
+	value func(*judge.Result) float64
+	text  func(float64) string
+	high  bool // the highest is the worst
+}
+
+var columns = []column{
+	{"detected s", func(r *judge.Result) float64 { return r.DetectSeconds }, seconds, true},
+	{"tries", func(r *judge.Result) float64 { return float64(r.DetectTries) }, whole, true},
+	{"verdict s", func(r *judge.Result) float64 { return r.VerdictSeconds }, seconds, true},
+	{"detection %", func(r *judge.Result) float64 { return r.Detected }, percent, false},
+	{"legit. /M", func(r *judge.Result) float64 { return r.Attributed }, whole, true},
+	{"enforcement %", func(r *judge.Result) float64 { return r.Enforced }, percent, false},
+	{"after %", func(r *judge.Result) float64 { return r.EnforcedAfter }, percent, false},
+	{"requests hit /M", func(r *judge.Result) float64 { return r.RequestsHit }, whole, true},
+	{"logins hit /M", func(r *judge.Result) float64 { return r.LoginsHit }, whole, true},
+	{"named %", func(r *judge.Result) float64 { return r.HitsNamed }, percent, false},
+	{"campaigns", func(r *judge.Result) float64 { return float64(r.Campaigns) }, whole, true},
+	{"alarms", func(r *judge.Result) float64 { return float64(r.Alarms) }, whole, true},
+	{"outcome %", func(r *judge.Result) float64 { return r.OutcomeTold * r.OutcomeRight }, percent, false},
+	{"ns/tx", func(r *judge.Result) float64 { return r.Nanoseconds }, whole, true},
+}
+
+func seconds(v float64) string {
+	if v < 0 {
+		return "never"
+	}
+	return fmt.Sprintf("%.1f", v)
+}
+
+func percent(v float64) string {
+	if v < 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", 100*v)
+}
+
+func whole(v float64) string {
+	if v < 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+// worst is the worst value of a column over trials.
+func (c *column) worst(list []Trial) float64 {
+	worst := c.value(&list[0].Result)
+	for i := range list {
+		v := c.value(&list[i].Result)
+		switch {
+		case worst < 0:
+		case v < 0, c.high && v > worst, !c.high && v < worst:
+			worst = v
+		}
+	}
+	return worst
+}
+
+func (c *column) median(list []Trial) float64 {
+	var values []float64
+	for i := range list {
+		values = append(values, c.value(&list[i].Result))
+	}
+	slices.SortFunc(values, cmp.Compare)
+	return values[len(values)/2]
+}
+
+// Write prints the table, each number the worst of its seeds, and below it what
+// had to be reached. It reports whether all of that was.
+func Write(w io.Writer, scenarios []traffic.Scenario, list []Trial) (met bool, err error) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "scenario\tseeds\t")
+	for i := range columns {
+		fmt.Fprint(t, columns[i].head, "\t")
+	}
+	fmt.Fprintln(t)
+	for _, s := range scenarios {
+		of := trialsOf(list, s.Name)
+		if len(of) == 0 {
+			continue
+		}
+		fmt.Fprintf(t, "%s worst\t%d\t", s.Name, len(of))
+		for i := range columns {
+			fmt.Fprint(t, columns[i].text(columns[i].worst(of)), "\t")
+		}
+		fmt.Fprint(t, "\nmedian\t\t")
+		for i := range columns {
+			fmt.Fprint(t, columns[i].text(columns[i].median(of)), "\t")
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return false, err
+	}
+	var b strings.Builder
+	met = acceptance(&b, scenarios, list)
+	_, err = io.WriteString(w, b.String())
+	return met, err
+}
+
+func trialsOf(list []Trial, scenario string) []Trial {
+	var of []Trial
+	for _, t := range list {
+		if t.Scenario == scenario {
+			of = append(of, t)
+		}
+	}
+	return of
+}
+
+func acceptance(b *strings.Builder, scenarios []traffic.Scenario, list []Trial) bool {
+	all := true
+	for _, s := range scenarios {
+		of := trialsOf(list, s.Name)
+		if len(of) == 0 {
+			continue
+		}
+		fmt.Fprintf(b, "\n%s: %s\n", s.Name, s.About)
+		for _, l := range lines[s.Name] {
+			worst := 0
+			missed := 0
+			for i := range of {
+				v := l.value(&of[i].Result)
+				if l.worse(v, l.value(&of[worst].Result)) {
+					worst = i
+				}
+				if !l.met(v) {
+					missed++
+				}
+			}
+			v, mark := l.value(&of[worst].Result), "met   "
+			if missed > 0 {
+				all, mark = false, "MISSED"
+			}
+			text := fmt.Sprintf("%.4g", v)
+			if v < 0 {
+				text = "never"
+			}
+			fmt.Fprintf(b, "  %s %s: worst %s with seed %d (%s)", mark, &l, text, of[worst].Seed, strings.Join(of[worst].Notes, "; "))
+			if missed > 0 {
+				fmt.Fprintf(b, "; missed by %d of %d seeds", missed, len(of))
+			}
+			b.WriteByte('\n')
+		}
+	}
+	return all
+}
