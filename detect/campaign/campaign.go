@@ -59,6 +59,7 @@ type Campaign struct {
 	endpoints           map[string]bool // attacked; at most maxEndpoints
 	cells               []*cell
 	closed              bool
+	charts              []*Endpoint // that show it
 }
 
 func (c *Campaign) open() bool { return !c.closed }
@@ -74,6 +75,10 @@ func (c *Campaign) Addresses() int { return c.addresses.count() }
 
 // Endpoints are the endpoints that were acted for, by name.
 func (c *Campaign) Endpoints() []string { return slices.Sorted(maps.Keys(c.endpoints)) }
+
+// Unmarked reports whether nothing tells the campaign's attempts from
+// customers'.
+func (c *Campaign) Unmarked() bool { return c.Subject == detect.Subject{Endpoint: c.Subject.Endpoint} }
 
 func (c *Campaign) attacks(endpoint string) {
 	if !c.endpoints[endpoint] && len(c.endpoints) < maxEndpoints {
@@ -98,12 +103,16 @@ func (c *Campaign) count(a *Attempt) {
 	c.accounts.add(a.Account)
 	c.addresses.add(addressNumber(a.Client))
 	if a.Right {
-		c.Hits++
-		c.hits.add(a.Account)
+		c.hit(a)
 	}
 	if len(c.Events) < maxEvents {
 		c.Events = append(c.Events, a.Event)
 	}
+}
+
+func (c *Campaign) hit(a *Attempt) {
+	c.Hits++
+	c.hits.add(a.Account)
 }
 
 // convict adds a cell to the campaign that it is part of, or opens one. It
@@ -111,14 +120,10 @@ func (c *Campaign) count(a *Attempt) {
 func (d *Detector) convict(cell *cell, a *Attempt, p0 float64) *Campaign {
 	c := d.related(cell, a)
 	if c == nil {
-		if len(d.open) == maxOpen {
-			d.stats.NoRoom++
+		if c = d.begin(cell.values, a.Time); c == nil {
 			return nil
 		}
-		c = &Campaign{Subject: cell.values, Opened: a.Time, First: cell.since, Attempts: int(cell.attempts) - 1, endpoints: make(map[string]bool), strikes: make(map[detect.Subject]int)}
-		c.Why = d.why(cell, p0)
-		d.open = append(d.open, c)
-		d.stats.Campaigns++
+		c.First, c.Attempts, c.Why = cell.since, int(cell.attempts)-1, d.why(cell, p0)
 	} else if len(c.cells) == maxCells {
 		d.stats.NoRoom++
 		return nil
@@ -127,6 +132,51 @@ func (d *Detector) convict(cell *cell, a *Attempt, p0 float64) *Campaign {
 	c.cells = append(c.cells, cell)
 	c.count(a)
 	return c
+}
+
+// begin opens a campaign; nil if there is no room.
+func (d *Detector) begin(s detect.Subject, time int64) *Campaign {
+	if len(d.open) == maxOpen {
+		d.stats.NoRoom++
+		return nil
+	}
+	c := &Campaign{
+		Subject: s, Opened: time, First: time, Last: time,
+		endpoints: make(map[string]bool), strikes: make(map[detect.Subject]int),
+	}
+	d.open = append(d.open, c)
+	d.stats.Campaigns++
+	return c
+}
+
+// rise says that an endpoint's chart is up: it belongs to the campaign that is
+// under way there, or opens one.
+func (d *Detector) rise(a *Attempt, r *Result) {
+	at := a.At
+	if at.campaign == nil {
+		for _, c := range d.open {
+			if c.endpoints[a.Name] {
+				at.campaign = c
+			}
+		}
+		if at.campaign == nil {
+			if at.campaign = d.begin(detect.Subject{Endpoint: a.Name}, a.Time); at.campaign == nil {
+				return
+			}
+			at.campaign.First = int64(at.chart.window) * span * 1e9
+			at.campaign.Why = at.chart.why()
+		}
+		at.campaign.charts = append(at.campaign.charts, at)
+		at.campaign.attacks(a.Name)
+	}
+	c := at.campaign
+	for _, account := range slices.Sorted(maps.Keys(at.chart.failing)) {
+		c.accounts.add(account)
+		c.addresses.add(at.chart.failing[account])
+	}
+	c.Attempts += int(at.chart.beyond)
+	c.Last = a.Time
+	r.Rising = c
 }
 
 // related finds the open campaign with which a cell shares a value, or else
@@ -142,7 +192,7 @@ func (d *Detector) related(cell *cell, a *Attempt) *Campaign {
 	}
 	var last *Campaign
 	for _, c := range d.open {
-		if c.endpoints[a.Endpoint] && (last == nil || c.Last > last.Last) {
+		if c.endpoints[a.Name] && (last == nil || c.Last > last.Last) {
 			last = c
 		}
 	}
@@ -172,6 +222,10 @@ func (d *Detector) Close(now int64, closed func(c *Campaign, at int64)) {
 			cell.campaign = nil
 		}
 		first.cells = nil
+		for _, at := range first.charts {
+			at.campaign = nil
+		}
+		first.charts = nil
 		closed(first, first.Last+quiet)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,13 +21,14 @@ var epoch = time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC).UnixNano()
 type software struct {
 	fingerprint, agent, ja4 string
 	weight                  int
+	likeness                bool // it asks for something else first, as the app does
 }
 
 var programs = []software{
-	{"00000000000000a1", "bank/5 ios", "t13d_ios", 40},
-	{"00000000000000a2", "bank/5 android", "t13d_android", 40},
-	{"00000000000000a3", "Mozilla/5.0 Chrome", "t13d_chrome", 15},
-	{"00000000000000a4", "Mozilla/5.0 Firefox", "t13d_firefox", 5},
+	{fingerprint: "00000000000000a1", agent: "bank/5 ios", ja4: "t13d_ios", weight: 40},
+	{fingerprint: "00000000000000a2", agent: "bank/5 android", ja4: "t13d_android", weight: 40},
+	{fingerprint: "00000000000000a3", agent: "Mozilla/5.0 Chrome", ja4: "t13d_chrome", weight: 15},
+	{fingerprint: "00000000000000a4", agent: "Mozilla/5.0 Firefox", ja4: "t13d_firefox", weight: 5},
 }
 
 // town is a bank's customers and what attacks them, fed to a Detector.
@@ -37,22 +39,26 @@ type town struct {
 	now       int64
 	failures  float64 // share of honest logins that fail
 	unvisited bool    // customers' software asks for nothing before a login
-	reference Reference
+	endpoint  Endpoint
 	n         int
 	broken    string // fingerprint of software whose logins fail; "all": everybody's
 
 	customers int // logins of customers
 	hit       int // of them, under a predicate
 	subjects  map[detect.Subject]bool
-	first     int64 // when the first predicate was made
-	fromHere  int   // attempts of the attack after it
-	caught    int   // of them, under a predicate
+	rising    int64           // when a chart first showed a campaign
+	stolen    map[string]bool // accounts that the attack has got right
+	named     map[string]bool // accounts called hits
+	first     int64           // when the first predicate was made
+	fromHere  int             // attempts of the attack after it
+	caught    int             // of them, under a predicate
 }
 
 func newTown(t *testing.T, failures float64) *town {
 	return &town{
 		Detector: New(Config{Cells: 1 << 14, History: 1 << 22, Repeats: 1 << 16, Baseline: 0.08, FalseAlarm: 1e-6, Budget: 100}),
 		t:        t, rng: rand.New(rand.NewPCG(1, 2)), now: epoch, failures: failures, subjects: make(map[detect.Subject]bool),
+		stolen: make(map[string]bool), named: make(map[string]bool),
 	}
 }
 
@@ -68,8 +74,15 @@ func (w *town) under(a *Attempt) bool {
 
 func (w *town) try(a Attempt) Result {
 	w.n++
-	a.Time, a.Event, a.Endpoint, a.Reference = w.now, fmt.Sprint("tx", w.n), "POST api.bank.example/login", &w.reference
+	a.UserHash = fmt.Sprint(a.Account)
+	a.Time, a.Event, a.Name, a.At = w.now, fmt.Sprint("tx", w.n), "POST api.bank.example/login", &w.endpoint
 	r := w.Observe(&a)
+	for _, h := range r.Hits {
+		w.named[h.UserHash] = true
+	}
+	if r.Rising != nil && w.rising == 0 {
+		w.rising = w.now
+	}
 	if r.Guilty {
 		w.subjects[r.Subject] = true
 		if w.first == 0 {
@@ -116,6 +129,13 @@ func (w *town) steal(p software) {
 		Client:  netip.AddrFrom4([4]byte{byte(20 + w.rng.IntN(40)), byte(w.rng.IntN(256)), byte(w.rng.IntN(256)), byte(w.rng.IntN(256))}),
 		Account: w.rng.Uint64(), Password: w.rng.Uint64(), Right: w.rng.IntN(100) == 0,
 		Fingerprint: p.fingerprint, UserAgent: p.agent, JA4: p.ja4,
+	}
+	if a.Right {
+		a.Account = w.rng.Uint64N(20000) + 1
+		w.stolen[fmt.Sprint(a.Account)] = true
+	}
+	if p.likeness {
+		w.Visit(a.Client, a.Fingerprint, w.now)
 	}
 	if w.first != 0 {
 		w.fromHere++
@@ -232,5 +252,34 @@ func TestADayOfManyFailuresIsQuiet(t *testing.T) {
 	for _, failures := range []float64{0.08, 0.3, 0.57} {
 		w := newTown(t, failures).run(3*24*time.Hour, 60, 0)
 		assert.Empty(t, w.subjects, "at %v", failures)
+	}
+}
+
+func TestACustomersPerfectLikenessIsACampaignWithoutAPredicate(t *testing.T) {
+	likeness := slices.Clone(programs[:2])
+	for i := range likeness {
+		likeness[i].likeness = true
+	}
+	for _, share := range []float64{0.05, 0.25, 0.9} {
+		t.Run(fmt.Sprint(share), func(t *testing.T) {
+			w := newTown(t, 0.08).run(3*24*time.Hour, 60, 0)
+			require.Zero(t, w.rising, "before the attack")
+			require.Zero(t, w.Stats().Campaigns)
+			began := w.now
+			w.run(3*time.Hour, 60, 60*share/(1-share), likeness...)
+			assert.NotZero(t, w.rising)
+			assert.LessOrEqual(t, time.Duration(w.rising-began), 30*time.Minute)
+			assert.Empty(t, w.subjects)
+			named := 0
+			for account := range w.stolen {
+				if w.named[account] {
+					named++
+				}
+			}
+			// An account that was stolen before the campaign was open has no name.
+			assert.GreaterOrEqual(t, float64(named)/float64(len(w.stolen)), 0.85)
+			assert.Less(t, len(w.named)-named, w.customers/100)
+			t.Log(time.Duration(w.rising-began).Round(time.Second), named, len(w.stolen), len(w.named))
+		})
 	}
 }

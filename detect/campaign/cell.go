@@ -171,7 +171,7 @@ func valuesOf(k kind, a *Attempt) (s detect.Subject) {
 		s.Client = Network(a.Client)
 	}
 	if m&hasEndpoint != 0 {
-		s.Endpoint = strings.Clone(a.Endpoint)
+		s.Endpoint = strings.Clone(a.Name)
 	}
 	return s
 }

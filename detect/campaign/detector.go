@@ -22,15 +22,15 @@ type Config struct {
 
 // Attempt is one login whose outcome is known.
 type Attempt struct {
-	Time      int64  // event time, ns since the epoch
-	Event     string // id of the transaction
-	Endpoint  string // name
-	Client    netip.Addr
-	Account   uint64 // hash; 0 where unknown
-	Password  uint64 // hash; 0 where unknown
-	UserHash  string // of the account, as detection names it
-	Right     bool   // the password was right
-	Reference *Reference
+	Time     int64  // event time, ns since the epoch
+	Event    string // id of the transaction
+	Name     string // of the endpoint
+	At       *Endpoint
+	Client   netip.Addr
+	Account  uint64 // hash; 0 where unknown
+	Password uint64 // hash; 0 where unknown
+	UserHash string // of the account, as detection names it
+	Right    bool   // the password was right
 
 	Fingerprint, UserAgent, JA4 string // "" where unknown
 }
@@ -47,6 +47,15 @@ type Result struct {
 	Price float64
 	// PerMinute is how many attempts it would have stopped lately.
 	PerMinute float64
+
+	// Rising is a campaign that an endpoint's chart shows although no predicate
+	// tells it from customers; nil: none, or not news.
+	Rising *Campaign
+	// Broken says that the endpoint has gone out of order: hardly anybody's
+	// login is right.
+	Broken bool
+	// Hits are accounts whose password a campaign has got right.
+	Hits []Hit
 }
 
 // Detector holds the detector's state.
@@ -58,9 +67,12 @@ type Detector struct {
 	cells      *table
 	history    *history
 	visitors   *visitors
+	accounts   *history // accounts that have ever been right
+	networks   bloom    // from which a login has been right
+	recent     recent
 	tried      *generations.Map[uint32] // wrong attempts by account and password: when, s
 	site       site
-	everywhere Reference // of all endpoints together
+	everywhere reference // of all endpoints together
 	open       []*Campaign
 	stats      Stats
 
@@ -70,8 +82,9 @@ type Detector struct {
 // site is what all right logins that are no campaign's have in common, with
 // the half-life of a day.
 type site struct {
-	right, known, prepared float64
-	at                     uint32
+	right, known, prepared, near float64
+	called                       float64 // hits for the sake of a chart
+	at                           uint32
 }
 
 // New makes a Detector.
@@ -79,7 +92,8 @@ func New(cfg Config) *Detector {
 	d := newDecays()
 	return &Detector{
 		cfg: cfg, threshold: threshold(cfg.FalseAlarm), decays: d, seed: maphash.MakeSeed(),
-		cells: newTable(cfg.Cells), history: newHistory(cfg.History), visitors: newVisitors(cfg.History),
+		cells: newTable(cfg.Cells), visitors: newVisitors(cfg.History),
+		history: newHistory(cfg.History), accounts: newHistory(cfg.History), networks: newBloom(cfg.History),
 		tried: generations.New[uint32](cfg.Repeats),
 	}
 }
@@ -92,8 +106,7 @@ func (d *Detector) Visit(client netip.Addr, fingerprint string, time int64) {
 }
 
 func (d *Detector) visitor(client netip.Addr, fingerprint string) uint64 {
-	b := client.As16()
-	return generations.Mix(maphash.Bytes(d.seed, b[:]), maphash.String(d.seed, fingerprint))
+	return generations.Mix(d.number(client), maphash.String(d.seed, fingerprint))
 }
 
 // Pardon says that an operator ended a predicate: its cell starts anew.
@@ -114,21 +127,85 @@ func within(v, s detect.Subject) bool {
 func (d *Detector) Observe(a *Attempt) Result {
 	now := seconds(a.Time)
 	d.history.turn(now)
+	d.accounts.turn(now)
 	d.visitors.turn(now)
+	var r Result
+	d.turn(a, now, &r)
 	if !a.Right && d.repeated(a, now) {
 		d.stats.Repeated++
-		return Result{}
+		return r
 	}
 	network := Network(a.Client)
-	pair := d.pair(a.Account, network)
-	known := a.Account != 0 && d.history.knows(pair)
-	prepared := d.visitors.has(d.visitor(a.Client, a.Fingerprint))
-	campaign := d.count(a, network, known, prepared, now)
-	if a.Right {
-		d.learn(a, campaign, pair, known, prepared, now)
-		return Result{Campaign: campaign}
+	m := marks{network: generations.Mix(0, d.number(network.Addr()))}
+	m.pair = generations.Mix(a.Account, m.network)
+	if a.Account != 0 {
+		m.known, m.stranger = d.history.knows(m.pair), !d.accounts.has(generations.Mix(a.Account, 0))
 	}
-	return d.judge(a, campaign, now)
+	m.prepared = d.visitors.has(d.visitor(a.Client, a.Fingerprint))
+	m.near = d.networks.has(m.network)
+	r.Campaign = d.count(a, network, &m, now)
+	if r.Campaign == nil {
+		a.At.chart.add(a.Account, addressNumber(a.Client), a.Right, m.stranger)
+	}
+	if a.Right {
+		d.right(a, &m, now, &r)
+	} else {
+		d.judge(a, now, &r)
+	}
+	return r
+}
+
+// marks is what is known about an attempt beside what it says itself.
+type marks struct {
+	network, pair uint64 // as numbers
+	known         bool   // the account was logged in to from the network on an earlier day
+	prepared      bool   // the client has asked for something else before
+	near          bool   // somebody has logged in from the network before
+	stranger      bool   // the account has never been right
+}
+
+// right handles a right login: a campaign's is a hit, another's is learned
+// from.
+func (d *Detector) right(a *Attempt, m *marks, now uint32, r *Result) {
+	d.recent.add(a)
+	if r.Campaign != nil {
+		r.Hits = append(r.Hits, hit(a, certain))
+		return
+	}
+	if c := a.At.campaign; c != nil && a.At.chart.up {
+		if odds := d.odds(a.At, m.known, m.prepared, m.near); odds >= minOdds && d.afford(now) {
+			r.Campaign = c
+			c.count(a)
+			r.Hits = append(r.Hits, hit(a, odds))
+			return
+		}
+	}
+	d.learn(a, m, now)
+}
+
+func hit(a *Attempt, odds float64) Hit {
+	return Hit{Time: a.Time, Event: a.Event, UserHash: a.UserHash, Account: a.Account, Odds: odds}
+}
+
+// turn ends the window of the endpoint's chart, if it is over.
+func (d *Detector) turn(a *Attempt, now uint32, r *Result) {
+	c := &a.At.chart
+	e := c.turn(now)
+	if e == going {
+		return
+	}
+	r.Broken = e == broken && !a.At.broken
+	a.At.broken = e == broken
+	if e == rising {
+		d.rise(a, r)
+	}
+	c.begin(now)
+}
+
+// number stands for an address.
+func (d *Detector) number(a netip.Addr) uint64 {
+	b := a.As16()
+	return maphash.Bytes(d.seed, b[:])
 }
 
 // repeated reports whether a wrong attempt was made before within a day: a
@@ -147,14 +224,9 @@ func (d *Detector) repeated(a *Attempt, now uint32) bool {
 	return false
 }
 
-func (d *Detector) pair(account uint64, network netip.Prefix) uint64 {
-	b := network.Addr().As16()
-	return generations.Mix(account, maphash.Bytes(d.seed, b[:]))
-}
-
 // count adds an attempt to its cells, and returns the open campaign that one
 // of them was convicted for.
-func (d *Detector) count(a *Attempt, network netip.Prefix, known, prepared bool, now uint32) *Campaign {
+func (d *Detector) count(a *Attempt, network netip.Prefix, m *marks, now uint32) *Campaign {
 	var campaign *Campaign
 	keys := d.keys(a, network)
 	for k := range kinds {
@@ -173,10 +245,10 @@ func (d *Detector) count(a *Attempt, network netip.Prefix, known, prepared bool,
 			}
 		}
 		c.attempts++
-		if known {
+		if m.known {
 			c.known++
 		}
-		if prepared {
+		if m.prepared {
 			c.prepared++
 		}
 		if a.Right {
@@ -186,8 +258,7 @@ func (d *Detector) count(a *Attempt, network netip.Prefix, known, prepared bool,
 				c.since = a.Time
 			}
 			c.accounts |= 1 << (generations.Mix(a.Account, 1) & 63)
-			b := a.Client.As16()
-			c.addresses |= 1 << (maphash.Bytes(d.seed, b[:]) & 63)
+			c.addresses |= 1 << (d.number(a.Client) & 63)
 		}
 		if campaign == nil && c.campaign != nil && c.campaign.open() {
 			campaign = c.campaign
@@ -211,7 +282,7 @@ func (d *Detector) keys(a *Attempt, network netip.Prefix) (keys [kinds]uint64) {
 		{hasUserAgent, a.UserAgent != "", maphash.String(d.seed, a.UserAgent)},
 		{hasJA4, a.JA4 != "", maphash.String(d.seed, a.JA4)},
 		{hasNetwork, true, maphash.Bytes(d.seed, b[:])},
-		{hasEndpoint, true, maphash.String(d.seed, a.Endpoint)},
+		{hasEndpoint, true, maphash.String(d.seed, a.Name)},
 	}
 next:
 	for k := range kinds {
@@ -229,22 +300,24 @@ next:
 	return keys
 }
 
-// learn takes a right login into what is known of customers, unless it belongs
-// to a campaign.
-func (d *Detector) learn(a *Attempt, campaign *Campaign, pair uint64, known, prepared bool, now uint32) {
-	if campaign != nil {
-		return
-	}
+// learn takes a right login into what is known of customers.
+func (d *Detector) learn(a *Attempt, m *marks, now uint32) {
 	if a.Account != 0 {
-		d.history.know(pair)
+		d.history.know(m.pair)
+		d.accounts.know(generations.Mix(a.Account, 0))
 	}
-	d.site.decay(now)
-	d.site.right++
-	if known {
-		d.site.known++
+	d.networks.add(m.network)
+	s := &d.site
+	s.decay(now)
+	s.right++
+	if m.known {
+		s.known++
 	}
-	if prepared {
-		d.site.prepared++
+	if m.prepared {
+		s.prepared++
+	}
+	if m.near {
+		s.near++
 	}
 	for _, k := range [...]kind{byFingerprintThere, byUserAgentThere, byJA4There} {
 		if c := d.at[k]; c != nil {
@@ -253,7 +326,7 @@ func (d *Detector) learn(a *Attempt, campaign *Campaign, pair uint64, known, pre
 				w = &c.windows[2]
 			}
 			if n := w.wrong + w.right; n >= minShare {
-				a.Reference.learn(w.wrong/n, now)
+				a.At.reference.learn(w.wrong/n, now)
 				d.everywhere.learn(w.wrong/n, now)
 			}
 			return
@@ -270,6 +343,8 @@ func (s *site) decay(now uint32) {
 		s.right *= f
 		s.known *= f
 		s.prepared *= f
+		s.near *= f
+		s.called *= f
 	}
 	s.at = max(s.at, now)
 }
@@ -278,11 +353,12 @@ func seconds(time int64) uint32 { return uint32(time / 1e9) }
 
 // Stats are the detector's books: counts since its start, but for Open.
 type Stats struct {
-	Campaigns  uint64 // opened
-	Repeated   uint64 // wrong attempts that had been made before
-	OverBudget uint64 // wrong attempts in a cell that would hit too many customers
-	NoRoom     uint64 // wrong attempts of a campaign for which there was no room
-	Evictions  uint64 // cells forgotten for want of room
+	Campaigns    uint64 // opened
+	Repeated     uint64 // wrong attempts that had been made before
+	OverBudget   uint64 // wrong attempts in a cell that would hit too many customers
+	NoRoom       uint64 // wrong attempts of a campaign for which there was no room
+	OverFriction uint64 // right logins that may be a campaign's, beyond what may be said
+	Evictions    uint64 // cells forgotten for want of room
 
 	Open, Cells int // gauges
 }

@@ -80,6 +80,11 @@ func (h *history) know(pair uint64) {
 // knows reports whether a pair is known.
 func (h *history) knows(pair uint64) bool { return h.young.has(pair) || h.old.has(pair) }
 
+// has reports whether a pair has ever been seen.
+func (h *history) has(pair uint64) bool {
+	return h.today.has(pair) || h.yesterday.has(pair) || h.knows(pair)
+}
+
 // visitors remembers which clients have lately asked for something that is no
 // login, as an app does when it starts and a browser before it shows a form.
 type visitors struct {

@@ -22,7 +22,7 @@ func threshold(falseAlarm float64) float64 { return math.Log(multiplicity / fals
 
 // baseline is the share of failures that is held honest at an endpoint: that
 // of the least attacked there, with slack.
-func (d *Detector) baseline(r *Reference) float64 {
+func (d *Detector) baseline(r *reference) float64 {
 	p := r.share(d.everywhere.share(d.cfg.Baseline))
 	odds := slack * p / (1 - p)
 	return min(max(odds/(1+odds), minBaseline), maxBaseline)
@@ -45,9 +45,8 @@ func (c *cell) score(p0 float64) (score, wrong, right float64) {
 // judge says whether a wrong attempt is part of a campaign that a predicate
 // can stop. Of the cells that convict it takes the one with the most wrong
 // attempts, of equals the plainest.
-func (d *Detector) judge(a *Attempt, campaign *Campaign, now uint32) Result {
-	r := Result{Campaign: campaign}
-	p0 := d.baseline(a.Reference)
+func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
+	p0 := d.baseline(&a.At.reference)
 	var best *cell
 	for _, c := range d.at {
 		if c == nil || !c.several() {
@@ -66,23 +65,26 @@ func (d *Detector) judge(a *Attempt, campaign *Campaign, now uint32) Result {
 		best = c
 	}
 	if best == nil {
-		return r
+		return
 	}
 	if best.campaign == nil || !best.campaign.open() {
-		r.Campaign = d.convict(best, a, p0)
-		if r.Campaign == nil {
-			return Result{}
+		since := best.since
+		if r.Campaign = d.convict(best, a, p0); r.Campaign == nil {
+			return
+		}
+		for _, before := range d.recent.of(best, since) {
+			r.Campaign.hit(&before)
+			r.Hits = append(r.Hits, hit(&before, certain))
 		}
 	} else {
 		r.Campaign = best.campaign
 	}
-	r.Campaign.attacks(a.Endpoint)
+	r.Campaign.attacks(a.Name)
 	r.Guilty, r.Subject, r.Price = true, best.values, d.price(best)
 	r.PerMinute = float64(best.windows[1].wrong) * math.Ln2 / horizons[1] * 60
 	if !r.Subject.Client.IsValid() {
-		r.Subject.Endpoint = a.Endpoint
+		r.Subject.Endpoint = a.Name
 	}
-	return r
 }
 
 // better prefers the cell with more wrong attempts, of equals the plainer one;

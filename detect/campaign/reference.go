@@ -5,14 +5,21 @@ import "math"
 // bins is the resolution of a reference: shares of failures in steps of 2 %.
 const bins = 50
 
-// Reference is what is known of one login endpoint: how often logins fail
-// where nobody attacks. The zero value is ready.
+// Endpoint is what is known of one login endpoint. The zero value is ready.
+type Endpoint struct {
+	reference reference
+	chart     chart
+	campaign  *Campaign // that its chart belongs to
+	broken    bool      // its last window says that it is out of order
+}
+
+// reference is how often logins fail where nobody attacks.
 //
 // It is the share in the least-attacked cells (Herley & Schechter, NDSS 2019):
 // each login that is right adds its cell's share of failures to a histogram,
 // of which the median counts. Right passwords come from customers, so that
 // cells full of an attacker's failures weigh nothing, however many they are.
-type Reference struct {
+type reference struct {
 	shares [bins]float32
 	total  float32
 	at     uint32
@@ -22,7 +29,7 @@ type Reference struct {
 const memory = 2 * 3600
 
 // learn adds the share of failures of a cell that a right login is in.
-func (r *Reference) learn(share float32, now uint32) {
+func (r *reference) learn(share float32, now uint32) {
 	if r.total == 0 {
 		r.at = now
 	}
@@ -43,7 +50,7 @@ func (r *Reference) learn(share float32, now uint32) {
 const forgetAbove = 200
 
 // share is the median, drawn to an expectation by priorWeight logins.
-func (r *Reference) share(expected float64) float64 {
+func (r *reference) share(expected float64) float64 {
 	var sum float32
 	median := expected
 	for i, n := range r.shares {

@@ -12,34 +12,98 @@ import (
 // CampaignRule is the name of the detector behind campaign findings.
 const CampaignRule = "campaign_excess"
 
+// OutageRule is the name behind the finding that a login endpoint is out of
+// order.
+const OutageRule = "login_outage"
+
 // judgeCampaign feeds an attempt to the detector of campaigns and does what it
 // asks for.
 func (e *Engine) judgeCampaign(a *campaign.Attempt) {
 	r := e.campaigns.Observe(a)
-	if !r.Guilty {
-		return
+	if r.Broken {
+		e.outage(a)
 	}
-	if held := e.verdicts.bySubject[r.Subject]; held != nil {
-		held.campaign = r.Campaign
-		held.since++
-		if e.due(held) {
-			e.describeCampaign(&held.finding, r.Campaign)
-			e.writeFinding(held)
-			held.verdict.Expected.LegitimateRequestsPerMillion = round(r.Price, 2)
-			e.renew(held)
+	if r.Rising != nil {
+		e.campaignLine(r.Rising)
+	}
+	if r.Guilty {
+		if held := e.verdicts.bySubject[r.Subject]; held != nil {
+			e.campaignEvidence(held, &r)
+		} else {
+			e.convictPredicate(&r)
 		}
+	}
+	for i := range r.Hits {
+		e.hold(r.Campaign, &r.Hits[i])
+	}
+}
+
+// campaignEvidence is a wrong attempt under a predicate that is acted against.
+func (e *Engine) campaignEvidence(held *active, r *campaign.Result) {
+	held.campaign = r.Campaign
+	held.since++
+	if !e.due(held) {
 		return
 	}
-	e.convictPredicate(&r)
+	e.campaignLine(r.Campaign)
+	held.verdict.Expected.LegitimateRequestsPerMillion = round(r.Price, 2)
+	e.renew(held)
+}
+
+// outage says that a login endpoint has gone out of order: that is no attack.
+func (e *Engine) outage(a *campaign.Attempt) {
+	subject := detect.Subject{Endpoint: a.Name}
+	e.stats.Outages++
+	e.sink.Finding(&detect.Finding{
+		Time: e.clock, ID: detect.NewID(OutageRule, subject, e.clock), Kind: "alert", Rule: OutageRule, Severity: 40,
+		Subject: subject, WindowStart: e.clock - campaign.Window, WindowEnd: e.clock,
+		Message: fmt.Sprintf("Hardly anybody can log in at %s: customers fail who usually succeed. It looks out of order, not attacked; nobody is acted against for it.", printable(a.Name)),
+	})
+}
+
+// holdFor is how long an account that was broken into is to be held, ns.
+const holdFor = 24 * 3600 * 1e9
+
+// hold asks the application to hold an account whose password a campaign has
+// got right.
+func (e *Engine) hold(c *campaign.Campaign, h *campaign.Hit) {
+	if h.UserHash == "" {
+		return
+	}
+	subject := detect.Subject{UserHash: h.UserHash}
+	if held := e.verdicts.bySubject[subject]; held != nil {
+		return
+	}
+	if len(e.verdicts.byID) >= e.cfg.Verdicts {
+		e.stats.VetoCapacity++
+		return
+	}
+	a := &active{campaign: c, written: e.clock, lifetime: holdFor}
+	a.verdict = detect.Verdict{
+		ID: detect.NewID("hold:"+CampaignRule, subject, e.clock), Action: detect.ActionHold, Subject: subject,
+		Findings: []string{campaignID(c)}, Expires: e.clock + holdFor,
+		Expected: detect.Expected{LegitimateRequestsPerMillion: round(1e6*(1-h.Certainty()), 0)},
+		Message: fmt.Sprintf("Hold account %s: its password was right in a login that is part of a campaign (certainty %.0f %%). Ask for a second factor, hold its transfers.",
+			printable(h.UserHash), 100*h.Certainty()),
+	}
+	e.verdicts.add(a)
+	e.stats.Holds++
+	e.writeVerdict(a)
+	e.witness.Add(&a.verdict)
+}
+
+// campaignLine writes how a campaign stands.
+func (e *Engine) campaignLine(c *campaign.Campaign) {
+	f := detect.Finding{ID: campaignID(c), Time: e.clock}
+	e.describeCampaign(&f, c)
+	e.sink.Finding(&f)
 }
 
 // convictPredicate makes a verdict of a campaign's predicate, after the line
 // that says how the campaign stands.
 func (e *Engine) convictPredicate(r *campaign.Result) {
 	a := &active{campaign: r.Campaign, silent: r.Subject.Client.IsValid() && overlapsAny(e.cfg.Allow, r.Subject.Client), written: e.clock}
-	a.finding = detect.Finding{ID: campaignID(r.Campaign)}
-	e.describeCampaign(&a.finding, r.Campaign)
-	e.writeFinding(a)
+	e.campaignLine(r.Campaign)
 	if len(e.verdicts.byID) >= e.cfg.Verdicts {
 		e.stats.VetoCapacity++
 		return
@@ -48,13 +112,13 @@ func (e *Engine) convictPredicate(r *campaign.Result) {
 	a.lifetime = lifetime(e.cfg.TTL.Nanoseconds(), e.cfg.MaxTTL.Nanoseconds(), strikes)
 	a.verdict = detect.Verdict{
 		ID: detect.NewID("verdict:"+CampaignRule, r.Subject, e.clock), Action: detect.ActionBlock, Subject: r.Subject,
-		Findings: []string{a.finding.ID}, Expires: e.clock + a.lifetime,
+		Findings: []string{campaignID(r.Campaign)}, Expires: e.clock + a.lifetime,
 		Expected: detect.Expected{AttackRequestsPerMinute: round(r.PerMinute, 2), LegitimateRequestsPerMillion: round(r.Price, 2)},
 	}
 	if e.verdicts.byID[a.verdict.ID] != nil {
 		return // the same decision; it stands
 	}
-	a.verdict.Message = verdictMessage(a, strikes)
+	a.verdict.Message = verdictMessage(a, stuffing, strikes)
 	e.verdicts.add(a)
 	if a.silent {
 		e.stats.VetoAllowed++
@@ -85,11 +149,13 @@ func (e *Engine) describeCampaign(f *detect.Finding, c *campaign.Campaign) {
 	w := &c.Why
 	f.Evidence = detect.Evidence{
 		Statistic: round(w.Score, 4), Baseline: round(w.Baseline, 4), Threshold: round(w.Threshold, 4),
-		Terms: []detect.Term{
+		Events: slices.Clone(c.Events),
+	}
+	if !c.Unmarked() {
+		f.Evidence.Terms = []detect.Term{
 			{Name: "wrong passwords", Value: round(w.WrongTerm, 4)},
 			{Name: "right passwords", Value: round(w.RightTerm, 4)},
-		},
-		Events: slices.Clone(c.Events),
+		}
 	}
 	f.Campaign = &detect.Campaign{
 		ID: f.ID, State: "open", Attempts: c.Attempts,
@@ -99,9 +165,18 @@ func (e *Engine) describeCampaign(f *detect.Finding, c *campaign.Campaign) {
 }
 
 func campaignMessage(f *detect.Finding, c *campaign.Campaign) string {
-	text := fmt.Sprintf("Stolen passwords are tried out: %s of about %s from about %s within %s. They have in common %s, where %.0f %% of the logins failed; of honest ones at most %.0f %% do.",
+	w := &c.Why
+	text := fmt.Sprintf("Stolen passwords are tried out: %s of about %s from about %s within %s.",
 		count(c.Attempts, "login", "logins"), count(f.Campaign.Accounts, "account", "accounts"), count(f.Campaign.Addresses, "address", "addresses"),
-		span(f.WindowEnd-f.WindowStart), subjectText(c.Subject), 100*(1-c.Why.Right/max(c.Why.Attempts, 1)), 100*c.Why.Baseline)
+		span(f.WindowEnd-f.WindowStart))
+	failed := 100 * (1 - w.Right/max(w.Attempts, 1))
+	if c.Unmarked() {
+		text += fmt.Sprintf(" They look like customers' in everything that a load balancer could match. At %s %.0f %% of the logins were of accounts that never get in, where %.1f %% is usual.",
+			printable(f.Subject.Endpoint), failed, 100*w.Baseline)
+	} else {
+		text += fmt.Sprintf(" They have in common %s, where %.0f %% of the logins failed; of honest ones at most %.0f %% do.",
+			subjectText(c.Subject), failed, 100*w.Baseline)
+	}
 	if f.Campaign.AccountsHit > 0 {
 		text += fmt.Sprintf(" The password of about %s was right: look at those.", count(f.Campaign.AccountsHit, "account", "accounts"))
 	}

@@ -11,18 +11,17 @@ import (
 
 // place is what is known of one endpoint.
 type place struct {
-	name    string
-	kind    login.Kind     // what its words say
-	learned login.Evidence // what its answers and their use say
-	shown   login.Evidence // of the strongest login so far
-	rank    uint8          // worth to memory: 0 any, 1 a login, 2 a login that has succeeded
-	last    int64          // event time of its last request
-	logins  uint64
-	closed  bool // it has turned away who brought no session
-	model   outcome.Model
-	stratum sequential.Stratum
-	// reference is how often logins fail here where nobody attacks.
-	reference campaign.Reference
+	name     string
+	kind     login.Kind     // what its words say
+	learned  login.Evidence // what its answers and their use say
+	shown    login.Evidence // of the strongest login so far
+	rank     uint8          // worth to memory: 0 any, 1 a login, 2 a login that has succeeded
+	last     int64          // event time of its last request
+	logins   uint64
+	closed   bool // it has turned away who brought no session
+	model    outcome.Model
+	stratum  sequential.Stratum
+	campaign campaign.Endpoint
 }
 
 // places is the bounded memory of endpoints. When it is full, the hand of a

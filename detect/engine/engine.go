@@ -193,9 +193,9 @@ func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 	})
 	e.judge(at, &result)
 	attempt := campaign.Attempt{
-		Time: e.clock, Event: tx.ID, Endpoint: at.name, Client: client,
-		Account: account, Password: number(tx.Auth.PasswordHash),
-		Right: right, Reference: &at.reference,
+		Time: e.clock, Event: tx.ID, Name: at.name, At: &at.campaign, Client: client,
+		Account: account, Password: number(tx.Auth.PasswordHash), UserHash: tx.Auth.UserHash,
+		Right:       right,
 		Fingerprint: tx.Fingerprint, UserAgent: tx.Request.UserAgent, JA4: tx.JA4,
 	}
 	e.judgeCampaign(&attempt)

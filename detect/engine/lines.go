@@ -59,8 +59,8 @@ func findingMessage(f *detect.Finding, endpoint string, cracks bool, v *sequenti
 	return text
 }
 
-func verdictMessage(a *active, strikes int) string {
-	text := fmt.Sprintf("Block %s for %s: %s.", subjectText(a.verdict.Subject), span(a.lifetime), a.finding.Technique)
+func verdictMessage(a *active, technique string, strikes int) string {
+	text := fmt.Sprintf("Block %s for %s: %s.", subjectText(a.verdict.Subject), span(a.lifetime), technique)
 	if strikes > 0 {
 		text += fmt.Sprintf(" It has been blocked %s before.", times(strikes))
 	}

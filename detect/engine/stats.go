@@ -14,7 +14,9 @@ type Stats struct {
 
 	Findings  uint64 // new findings about clients
 	Campaigns uint64 // campaigns that were opened
-	Verdicts  uint64 // new verdicts
+	Outages   uint64 // findings that a login endpoint is out of order
+	Holds     uint64 // new verdicts about accounts
+	Verdicts  uint64 // new verdicts about requests
 	Restored  uint64 // verdicts of an earlier run that were carried on
 	Renewals  uint64 // renewal lines
 	Expired   uint64 // verdicts that ran to their end

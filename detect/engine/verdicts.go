@@ -138,7 +138,7 @@ func (e *Engine) convict(at *place, s *sequential.Signal) {
 		AttackRequestsPerMinute:      round(evidence.AttemptsPerMinute, 2),
 		LegitimateRequestsPerMillion: round(evidence.LegitimatePerMillion, 2),
 	}
-	a.verdict.Message = verdictMessage(a, strikes)
+	a.verdict.Message = verdictMessage(a, a.finding.Technique, strikes)
 	e.verdicts.add(a)
 	if a.silent {
 		e.stats.VetoAllowed++

@@ -1,0 +1,210 @@
+package campaign
+
+import "math"
+
+const (
+	// span is the length of a chart's window, s.
+	span = 300
+	// Window is the same, ns.
+	Window = span * 1e9
+	// settled is how many windows a chart looks on before it trusts itself; until
+	// then it needs twice the evidence.
+	settled = 36
+	// fewest is how many windows and logins a chart needs to judge at all.
+	fewestWindows, fewestLogins = 6, 10
+	// alarms is how many there may be in a year, of all charts together.
+	alarms = 4
+	// charts is how many are reckoned with.
+	charts = 64
+	// memoryOfChart is the weight of a new window in what is expected.
+	memoryOfChart = 1.0 / 288
+	// ordinary is the share of the usual right logins that may be missing by the
+	// time of day.
+	ordinary = 0.9
+	// collapsed is the share of the usual right logins below which an endpoint
+	// is taken to be out of order, not attacked.
+	collapsed = 0.5
+)
+
+// slacks are the shifts, in standard deviations, that the charts are tuned to:
+// a long faint attack, a stream, a burst.
+var slacks = [...]float64{0.5, 1.5, 3}
+
+// chart watches one endpoint for strangers: accounts that fail, have never
+// been right and do not become so within the window. Honest people mistype
+// and get it right; lists of stolen pairs are mostly of people who have no
+// account here.
+//
+// It is a bank of CUSUM charts of the share of strangers (as Javed & Paxson,
+// CCS 2013, do for failures), standardised by a square root, which makes counts
+// nearly normal however few they are, and by how much the share wanders by
+// itself. What is expected is learned from windows without an alarm, each of
+// which can move it by little. Thresholds are from the number of false alarms
+// allowed in a year (Siegmund's approximation), widened by the correlation of
+// successive windows.
+type chart struct {
+	window  uint32            // number of the present one
+	right   int               // in it
+	failing map[uint64]uint64 // strangers and the address that tried them last, as numbers
+
+	windows   int
+	share     float64 // of strangers, expected
+	usual     float64 // right logins in a window
+	wander    float64 // variance of the standardised count beyond 1
+	last, lag float64 // standardised count; mean product of successive ones
+	sums      [len(slacks)]float64
+
+	beyond float64 // strangers of the last window beyond expectation
+	rate   float64 // the same, smoothed while it is up
+	up     bool
+}
+
+// maxFailing bounds the accounts that a window remembers.
+const maxFailing = 1 << 16
+
+// event is what a chart says at the end of a window.
+type event uint8
+
+const (
+	going event = iota // the window is not over
+	nothing
+	rising // strangers are far too many
+	broken // hardly anybody's login is right, and many fail
+)
+
+// turn ends the window before a time, if it has ended, which begin must follow.
+func (c *chart) turn(now uint32) event {
+	number := now / span
+	if c.failing == nil {
+		c.failing, c.window = make(map[uint64]uint64), number
+	}
+	if number == c.window {
+		return going
+	}
+	return c.close()
+}
+
+// begin starts a window, once what the last one held has been read.
+func (c *chart) begin(now uint32) {
+	c.window, c.right = now/span, 0
+	clear(c.failing)
+}
+
+// add takes an attempt into the present window.
+func (c *chart) add(account, address uint64, right, stranger bool) {
+	switch {
+	case right:
+		c.right++
+		delete(c.failing, account)
+	case stranger && account != 0 && len(c.failing) < maxFailing:
+		c.failing[account] = address
+	}
+}
+
+// close judges a window.
+func (c *chart) close() event {
+	strangers := len(c.failing)
+	n := float64(c.right + strangers)
+	if n < fewestLogins {
+		return nothing
+	}
+	if c.windows < fewestWindows {
+		c.windows++
+		k := 1 / float64(c.windows)
+		c.share += k * (float64(strangers)/n - c.share)
+		c.usual += k * (float64(c.right) - c.usual)
+		return nothing
+	}
+	// Strangers are compared with the logins that are right: those an attack
+	// does not change. Where these are missing, customers have become strangers.
+	odds := c.share / max(1-c.share, 0.01)
+	expected := odds*float64(c.right) + max(0, ordinary*c.usual-float64(c.right))
+	z := 2 * (math.Sqrt(float64(strangers)+0.375) - math.Sqrt(expected+0.375)) / math.Sqrt(1+c.wander)
+	if float64(c.right) < collapsed*c.usual && float64(strangers) > collapsed*c.usual && c.usual > fewestLogins {
+		return broken // and nothing is learned
+	}
+	alarm := false
+	for i, slack := range slacks {
+		c.sums[i] = max(0, c.sums[i]+min(z, maxStep)-slack)
+		alarm = alarm || c.sums[i] > c.limit(i)
+	}
+	c.beyond = max(0, float64(strangers)-expected)
+	if !c.up {
+		c.rate = c.beyond
+	}
+	c.rate += 0.3 * (c.beyond - c.rate)
+	if c.up = alarm; alarm {
+		for i := range slacks { // so that it ends soon after the attack
+			c.sums[i] = min(c.sums[i], c.limit(i)+maxStep)
+		}
+		return rising
+	}
+	c.learn(z, float64(strangers)/n)
+	return nothing
+}
+
+// maxStep bounds what one window adds, in standard deviations: a burst is an
+// alarm within two windows, whatever its size.
+const maxStep = 12
+
+// learn moves what is expected towards a window by at most two of its standard
+// deviations.
+func (c *chart) learn(z, share float64) {
+	c.windows++
+	k := max(memoryOfChart, 1/float64(c.windows))
+	if math.Abs(z) > 2 {
+		share = c.share + (share-c.share)*2/math.Abs(z)
+	}
+	c.share += k * (share - c.share)
+	c.usual += max(k, 0.2) * (float64(c.right) - c.usual)
+	raw := min(z*z, 9) * (1 + c.wander)
+	c.wander = max(0, c.wander+k*(raw-1-c.wander))
+	c.lag += k * (math.Max(-3, math.Min(z, 3))*c.last - c.lag)
+	c.last = math.Max(-3, math.Min(z, 3))
+}
+
+// limit is the threshold of the i-th chart.
+func (c *chart) limit(i int) float64 {
+	correlation := min(max(c.lag, 0), 0.9)
+	h := thresholds[i] * (1 + correlation) / (1 - correlation)
+	if c.windows < settled {
+		h *= 2
+	}
+	return h
+}
+
+// thresholds belong to the slacks.
+var thresholds = func() (list [len(slacks)]float64) {
+	const windows = 365.0 * 24 * 3600 / span
+	for i, slack := range slacks {
+		list[i] = cusumThreshold(slack, windows*charts*float64(len(slacks))/alarms)
+	}
+	return list
+}()
+
+// cusumThreshold is the threshold of a CUSUM chart for a mean run length
+// between false alarms (Siegmund, Sequential Analysis, 1985, section 2.6).
+func cusumThreshold(slack, run float64) float64 {
+	low, high := 0.0, 100.0
+	for range 60 {
+		h := (low + high) / 2
+		b := h + 1.166
+		if (math.Exp(2*slack*b)-2*slack*b-1)/(2*slack*slack) < run {
+			low = h
+		} else {
+			high = h
+		}
+	}
+	return high
+}
+
+// why is the numbers behind an alarm.
+func (c *chart) why() Why {
+	w := Why{Baseline: c.share, Attempts: float64(c.right + len(c.failing)), Right: float64(c.right)}
+	for i := range slacks {
+		if limit := c.limit(i); c.sums[i] > limit {
+			w.Score, w.Threshold = c.sums[i], limit
+		}
+	}
+	return w
+}

@@ -1,0 +1,104 @@
+package campaign
+
+import "math"
+
+// Hit is an account whose password a campaign has got right.
+type Hit struct {
+	Time     int64  // of the login, ns
+	Event    string // its transaction
+	UserHash string
+	Account  uint64
+	Odds     float64 // of the login having been the attacker's, natural logarithm
+}
+
+// Certainty is how likely the login was the attacker's, 0 to 1.
+func (h *Hit) Certainty() float64 { return 1 / (1 + math.Exp(-h.Odds)) }
+
+// recent is the last right logins, in which those of a campaign are looked for
+// when it is recognised.
+type recent struct {
+	ring []Attempt
+	next int
+}
+
+// maxRecent is how many right logins are remembered.
+const maxRecent = 2048
+
+func (r *recent) add(a *Attempt) {
+	if len(r.ring) < maxRecent {
+		r.ring = append(r.ring, *a)
+		return
+	}
+	r.ring[r.next] = *a
+	r.next = (r.next + 1) % maxRecent
+}
+
+// of lists the right logins with the values of a cell that are not older than
+// a time, in their order.
+func (r *recent) of(c *cell, since int64) (list []Attempt) {
+	for i := range r.ring {
+		a := &r.ring[(r.next+i)%len(r.ring)]
+		if a.Time >= since && c.holds(a) {
+			list = append(list, *a)
+		}
+	}
+	return list
+}
+
+// holds reports whether an attempt is in a cell.
+func (c *cell) holds(a *Attempt) bool { return valuesOf(c.kind, a) == c.values }
+
+// certain is the log-odds of a login in a convicted cell.
+const certain = 5
+
+const (
+	// rightShare is the share of an attacker's attempts that is held to be right
+	// where it has to be guessed.
+	rightShare = 0.01
+	// minOdds is the log-odds from which a login may be a hit: a posterior of
+	// 1 %. What keeps customers out is friction.
+	minOdds = -4.6
+	// friction is the share of all right logins that may be called hits for the
+	// sake of a chart.
+	friction = 0.01
+)
+
+// odds is how likely a right login is the attacker's while an endpoint's chart
+// is up: the attacker's share of right logins, and what customers mostly do and
+// he does not (as Freeman et al., NDSS 2016, have it).
+func (d *Detector) odds(e *Endpoint, known, prepared, near bool) float64 {
+	c := &e.chart
+	attack := rightShare * c.rate / max(c.usual, 1)
+	odds := math.Log(max(attack, 1e-6))
+	s := &d.site
+	if s.right < minTrust {
+		return odds
+	}
+	for _, mark := range [...]struct {
+		shown         bool
+		share, attack float64 // of customers, and of attackers, who show it
+	}{
+		{known, s.known / s.right, 0.02}, {prepared, s.prepared / s.right, 0.5}, {near, s.near / s.right, 0.3},
+	} {
+		share := min(max(mark.share, 0.01), 0.99)
+		if mark.shown {
+			odds += math.Log(mark.attack / share)
+		} else {
+			odds += math.Log((1 - mark.attack) / (1 - share))
+		}
+	}
+	return odds
+}
+
+// afford reports whether one more login may be called a hit for the sake of a
+// chart.
+func (d *Detector) afford(now uint32) bool {
+	s := &d.site
+	s.decay(now)
+	if s.called+1 > friction*s.right {
+		d.stats.OverFriction++
+		return false
+	}
+	s.called++
+	return true
+}
