@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"offpath/cmd/lab/internal/traffic"
@@ -33,7 +34,7 @@ func runDetect(ctx context.Context, args []string) error {
 	if flags.NArg() > 0 {
 		return fmt.Errorf("%w: %q is no flag", errUsage, flags.Arg(0))
 	}
-	o.Scenarios = traffic.Scenarios()
+	o.Scenarios = slices.DeleteFunc(traffic.Scenarios(), func(s traffic.Scenario) bool { return s.Long })
 	if *names != "" {
 		var err error
 		if o.Scenarios, err = traffic.Select(strings.Split(*names, ",")); err != nil {

@@ -55,6 +55,7 @@ type cover struct {
 	events     map[string]*statement // named as evidence
 	statements []*statement
 	campaigns  map[string]campaign
+	held       map[string]bool // accounts that verdicts name
 	outages    int
 	findings   int
 	messages   []string
@@ -68,7 +69,7 @@ type cover struct {
 func newCover() *cover {
 	return &cover{
 		byID: make(map[string]*statement), subjects: make(map[string]detect.Subject), events: make(map[string]*statement),
-		campaigns: make(map[string]campaign), lookAt: make(map[looks]uint32),
+		campaigns: make(map[string]campaign), held: make(map[string]bool), lookAt: make(map[looks]uint32),
 	}
 }
 
@@ -107,6 +108,10 @@ func (c *cover) verdict(v *detect.Verdict) {
 	}
 	if c.byID[v.ID] == nil && len(c.messages) < maxMessages {
 		c.messages = append(c.messages, v.Message)
+	}
+	if v.Subject.UserHash != "" {
+		c.held[v.Subject.UserHash] = true
+		return
 	}
 	c.say(v.ID, v.Subject, v.Time, v.Time, v.Expires)
 }
@@ -149,6 +154,7 @@ type covered struct {
 	attack, attackCovered int
 	honest, honestCovered int
 	hits, hitsNamed       int // accounts come into
+	held                  int // accounts named that nobody but their owner came into
 }
 
 // compare goes over all logins with all that was said.
@@ -175,7 +181,7 @@ func (c *cover) compare(onset int64) covered {
 				s.convicted = true
 			}
 		}
-		named = named || found
+		named = named || c.held[r.user]
 		switch {
 		case r.truth&isAttack != 0:
 			sum.attack++
@@ -196,6 +202,11 @@ func (c *cover) compare(onset int64) covered {
 		sum.hits++
 		if named {
 			sum.hitsNamed++
+		}
+	}
+	for user := range c.held {
+		if _, is := hit[user]; !is {
+			sum.held++
 		}
 	}
 	return sum

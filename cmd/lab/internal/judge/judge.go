@@ -103,6 +103,8 @@ func (j *judge) run(observe func(*reassembly.Transaction, traffic.Truth)) {
 	if j.Enforced {
 		endpoints = make(map[[3]string]string)
 	}
+	watch := newStopwatch()
+	defer watch.close()
 	for more := true; more; {
 		n := 0
 		for n < batchSize {
@@ -123,11 +125,11 @@ func (j *judge) run(observe func(*reassembly.Transaction, traffic.Truth)) {
 				break
 			}
 		}
-		begun := time.Now()
+		watch.start()
 		for i := range n {
 			observe(&j.batch[i], j.truths[i])
 		}
-		j.spent += time.Since(begun)
+		watch.stop()
 		for i := range n {
 			tx := &j.batch[i]
 			if j.Enforced {
@@ -139,6 +141,7 @@ func (j *judge) run(observe func(*reassembly.Transaction, traffic.Truth)) {
 		}
 		j.book.purge()
 	}
+	j.spent = watch.spent
 }
 
 // stopped is the verdict that keeps a request from the application, if any. It

@@ -142,12 +142,22 @@ func TestTimesAreCountedFromTheOnset(t *testing.T) {
 	assert.Zero(t, r.Attributed)
 }
 
-func TestNamedAccountsAreThoseThatFindingsAreAbout(t *testing.T) {
-	r := judged(&script{length: 100}, false, &sayer{findings: []detect.Finding{
-		{ID: "a", Time: 40 * second, WindowStart: 40 * second, Subject: detect.Subject{Endpoint: "x"}, Evidence: detect.Evidence{Events: []string{"1", "11", "2"}}},
-	}})
+func TestNamedAccountsAreThoseHeldOrGivenAsEvidence(t *testing.T) {
+	hold := func(user string) detect.Verdict {
+		v := block("hold "+user, 50, 1000, detect.Subject{UserHash: user})
+		v.Action = detect.ActionHold
+		return v
+	}
+	r := judged(&script{length: 100}, false, &sayer{
+		findings: []detect.Finding{
+			{ID: "a", Time: 40 * second, WindowStart: 40 * second, Subject: detect.Subject{Endpoint: "x"}, Evidence: detect.Evidence{Events: []string{"1", "2"}}},
+		},
+		verdicts: []detect.Verdict{hold("user 11"), hold("user 4"), hold("user 3")},
+	})
 	assert.Equal(t, 10, r.Hits)
 	assert.InDelta(t, 0.2, r.HitsNamed, 1e-9)
-	assert.InDelta(t, 2.0/50, r.Detected, 1e-9)
-	assert.InDelta(t, 1e6/50, r.Attributed, 1e6/50/40, "a customer's login was named, too")
+	assert.Equal(t, 2, r.HeldWrong, "a customer's, and one whose password was not found")
+	assert.InDelta(t, 1.0/50, r.Detected, 1e-9, "what is held is not for that a finding")
+	assert.InDelta(t, 1e6/50, r.Attributed, 1e6/50/40, "a customer's login was given as evidence")
+	assert.Zero(t, r.LegitHit, "no load balancer can hold an account")
 }

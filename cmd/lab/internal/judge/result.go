@@ -29,7 +29,8 @@ type Result struct {
 	LegitHit    int     `json:"legitimate_requests_hit"`
 
 	Hits      int     `json:"accounts_hit"`
-	HitsNamed float64 `json:"accounts_hit_named"` // share
+	HitsNamed float64 `json:"accounts_hit_named"`    // share
+	HeldWrong int     `json:"accounts_held_wrongly"` // that nobody but their owner came into
 
 	Campaigns int     `json:"campaigns"`
 	Alarms    int     `json:"alarms"` // findings
@@ -62,7 +63,7 @@ func (j *judge) result() Result {
 		DetectSeconds: absent, DetectTries: absent, VerdictSeconds: absent, Detected: absent, Enforced: absent, EnforcedAfter: absent, HitsNamed: absent,
 		Campaigns: len(c.campaigns), Alarms: c.findings, Verdicts: len(j.book.all), Outages: c.outages,
 		RequestsHit: perMillion(t.honest.stoppedRequests, t.honest.requests), LoginsHit: perMillion(t.honest.stoppedLogins, t.honest.logins),
-		LegitHit: t.honest.stoppedRequests, Hits: sum.hits, Messages: c.messages,
+		LegitHit: t.honest.stoppedRequests, Hits: sum.hits, HeldWrong: sum.held, Messages: c.messages,
 		OutcomeTold: share(t.told, t.logins), OutcomeRight: share(t.rightly, t.told),
 		Nanoseconds: float64(j.spent.Nanoseconds()) / math.Max(float64(t.all), 1),
 	}

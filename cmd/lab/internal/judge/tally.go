@@ -55,7 +55,7 @@ func (t *tally) add(tx *reassembly.Transaction, truth traffic.Truth, stopped boo
 	case tx.Start >= t.onset || stopped:
 		t.honest.add(truth.Login, stopped)
 	}
-	if truth.Login && tx.RefusedBy == "" {
+	if truth.Login && !truth.Down && tx.RefusedBy == "" {
 		t.logins++
 		switch tx.Annotation.EventOutcome {
 		case "success", "failure":

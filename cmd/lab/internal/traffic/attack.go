@@ -93,11 +93,11 @@ func (a *attack) outfit(c channel) []*software {
 	switch a.level {
 	case levelTool:
 		for range 1 + r.IntN(3) {
-			list = append(list, tool(r, model()))
+			list = append(list, strange(models, func() *software { return tool(r, model()) }))
 		}
 	case levelCopy:
 		for range 1 + r.IntN(2) {
-			list = append(list, imperfect(r, model()))
+			list = append(list, strange(models, func() *software { return imperfect(r, model()) }))
 		}
 	default:
 		for range 1 + r.IntN(4) {

@@ -77,6 +77,10 @@ const (
 	ofEvent
 	ofInterface
 	ofBankAccount
+	ofMonitor
+	ofAggregator
+	ofRelease
+	ofStuck
 )
 
 // home is the address of an account's household; with IPv6 any of its /64.

@@ -45,7 +45,6 @@ type people struct {
 	rand  *rand.Rand
 	clock int64
 	stop  int64
-	count uint64
 
 	speed   func(now int64) float64 // times the usual rate; nil: 1
 	failing func(now int64) float64 // times the usual probability to forget; nil: 1
@@ -74,53 +73,77 @@ func (p *people) advance() {
 }
 
 func (p *people) spawn(v *visit) {
-	now := p.clock
+	now, how := p.clock, p.mood(p.clock)
 	account := p.w.visitor(p.rand)
+	if how == stale { // it is always the same who never mend it
+		account = p.w.order.at(p.rand.Uint64N(max(p.w.accounts*staleAccounts/100, 1)))
+	}
 	s, e := p.w.habits(account)
 	if p.release != nil {
 		s = p.release(account, now, s)
 	}
 	v.software, v.endpoint, v.account = s, e, account
 	v.user, v.client = p.w.user(account), p.w.place(p.rand, account, e.channel, now)
-	p.plan(v, now)
+	p.plan(v, now, how)
 	p.advance()
 }
 
-// plan makes the steps of a visit.
-func (p *people) plan(v *visit, now int64) {
-	r, w := p.rand, p.w
-	p.count++
-	at := v.begin(r, now)
-	right := w.right(v.account)
-	ok := answerOK
-	if p.down != nil {
-		ok = p.down(now)
-	}
-	drift := w.wander.at(now)
+// mood is how a visit goes.
+type mood uint8
+
+const (
+	well   mood = iota
+	typo        // somebody mistypes
+	forgot      // somebody has forgotten the password
+	stale       // a program repeats a password that is right no more
+)
+
+// staleAccounts is the share of accounts, per cent, with such a program.
+const staleAccounts = 3
+
+// mood draws how a visit at a time goes.
+func (p *people) mood(now int64) mood {
+	drift := p.w.wander.at(now)
 	forget := drift
 	if p.failing != nil {
 		forget *= p.failing(now)
 	}
-	x := r.Float64()
+	x, pl := p.rand.Float64(), &p.w.plans
+	switch {
+	case x < pl.forgot*forget:
+		return forgot
+	case x < pl.forgot*forget+pl.stale*drift:
+		return stale
+	case x < pl.forgot*forget+(pl.stale+pl.typo)*drift:
+		return typo
+	}
+	return well
+}
+
+// plan makes the steps of a visit.
+func (p *people) plan(v *visit, now int64, how mood) {
+	r, w := p.rand, p.w
+	at := v.begin(r, now)
+	right := w.right(v.account)
 	mended := true
-	switch pl := &w.plans; {
+	switch {
 	case p.stuck != nil && p.stuck(v.account, now):
-		stale, gap := mix(v.account, ofStale), int64(between(r, 1e9, 5e9))
+		password, gap := mix(v.account, ofStale), int64(between(r, 1e9, 5e9))
 		for range 40 + r.IntN(400) {
-			at = v.login(r, at, stale, v.user, answerWrong)
+			at = v.login(r, at, password, v.user, answerWrong)
 			at += gap
 		}
 		mended = false
-	case x < pl.forgot*forget:
+	case how == forgot:
 		mended = p.forgotten(v, &at)
-	case x < pl.forgot*forget+pl.stale*drift:
-		stale := mix(v.account, ofStale)
+	case how == stale:
+		password := mix(v.account, ofStale)
 		for range 2 + r.IntN(7) { // 5 on average
-			at = v.login(r, at, stale, v.user, answerWrong)
+			at = v.login(r, at, password, v.user, answerWrong)
 			at += int64(between(r, 2e9, 40e9))
 		}
 		mended = false
-	case x < pl.forgot*forget+pl.stale*drift+pl.typo*drift:
+	case how == typo:
 		for more := true; more; more = r.Float64() < 0.2 { // 1.25 on average
 			if r.Float64() < 0.12 { // the name, not the password
 				at = v.login(r, at, right, w.stranger(r.Uint64()), answerUnknown)
@@ -130,15 +153,29 @@ func (p *people) plan(v *visit, now int64) {
 			at += int64(between(r, 4e9, 15e9))
 		}
 	}
-	if !mended {
-		return
+	for more := mended; more; {
+		done := v.login(r, at, right, v.user, answerOK)
+		if p.answer(at) == answerOK {
+			v.after(r, done, w.calls, 0.12)
+			break
+		}
+		more = r.Float64() < 0.6 // tries again
+		at = done + int64(between(r, 5e9, 60e9))
 	}
-	at = v.login(r, at, right, v.user, ok)
-	if ok == answerOK {
-		v.after(r, at, w.calls, 0.12)
-	} else if r.Float64() < 0.6 { // tries once more
-		v.login(r, at+int64(between(r, 5e9, 60e9)), right, v.user, ok)
+	for i := range v.steps {
+		if t := &v.steps[i]; t.call == callLogin && p.answer(t.start) != answerOK {
+			t.answer = p.answer(t.start)
+			t.down = true
+		}
 	}
+}
+
+// answer is how the bank answers a right password at a time.
+func (p *people) answer(now int64) answer {
+	if p.down == nil {
+		return answerOK
+	}
+	return p.down(now)
 }
 
 // forgotten is somebody who tries what comes to mind, and may have a new
@@ -177,6 +214,7 @@ type step struct {
 	call           call
 	answer         answer
 	session        bool // presents the session
+	down           bool // nobody's password is right now
 }
 
 func (v *visit) add(r *rand.Rand, at int64, s step) int64 {

@@ -8,6 +8,7 @@ import (
 
 	"offpath/reassembly"
 	"offpath/reassembly/content"
+	"offpath/reassembly/fingerprint"
 	"offpath/reassembly/message"
 )
 
@@ -16,6 +17,8 @@ import (
 // with hashes, addresses and times of its own, which costs a hundredth.
 type sensor struct {
 	extractor *content.Extractor
+	names     fingerprint.Names
+	ja4       bool // handshakes are seen
 	shapes    *message.Shapes
 	requests  map[requestKind]*requestPrototype
 	responses map[responseKind]*responsePrototype
@@ -46,13 +49,13 @@ type responsePrototype struct {
 	currency string
 }
 
-func newSensor() *sensor {
+func newSensor(ja4 bool) *sensor {
 	extractor, err := content.New(content.Config{Key: []byte("key of the detection benchmark")})
 	if err != nil {
 		panic(fmt.Sprintf("the sensor's configuration is constant: %v", err))
 	}
 	return &sensor{
-		extractor: extractor, shapes: message.NewShapes(nil),
+		extractor: extractor, ja4: ja4, shapes: message.NewShapes(nil),
 		requests: make(map[requestKind]*requestPrototype), responses: make(map[responseKind]*responsePrototype),
 	}
 }
@@ -73,9 +76,11 @@ func (n *sensor) request(k requestKind) *requestPrototype {
 	n.extractor.Request(&p.tx, head, body)
 	p.id = strings.Index(p.tx.Request.Path, example.id)
 	p.tx.Complete = true
-	if p.tx.Fingerprint == "" {
-		p.tx.Fingerprint = standIn(k.software)
+	c := fingerprint.Connection{Version: head.Version}
+	if n.ja4 {
+		c.JA4 = k.software.ja4
 	}
+	p.tx.Fingerprint, p.tx.FingerprintLoose, p.tx.FingerprintWire = n.names.Core(head.Fields), n.names.Loose(head.Fields), n.names.Wire(head.Fields, &c)
 	n.requests[k] = p
 	return p
 }
@@ -95,6 +100,16 @@ func (n *sensor) response(k responseKind, r *requestPrototype) *responsePrototyp
 	return p
 }
 
+// core is the fingerprint of a program, as a load balancer sees it.
+func core(s *software) string {
+	var fields []message.Field
+	for _, f := range s.fields {
+		fields = append(fields, message.Field{Name: []byte(f[0]), Value: []byte(f[1])})
+	}
+	var names fingerprint.Names
+	return names.Core(fields)
+}
+
 // parse reads a message of text that this package has made.
 func (n *sensor) parse(text string) (*message.Head, message.Body) {
 	top, rest, _ := strings.Cut(text, "\r\n\r\n")
@@ -112,37 +127,4 @@ func (n *sensor) parse(text string) (*message.Head, message.Body) {
 	}
 	h.Shape = n.shapes.Find(h.Fields)
 	return h, message.Body{Prefix: []byte(rest), Bytes: int64(len(rest)), Whole: true}
-}
-
-// standIn is a fingerprint of what the program itself decides, where the sensor
-// gives none: the names of its fields in order, what it accepts, and what it
-// calls itself without the numbers.
-func standIn(s *software) string {
-	h := uint64(14695981039346656037)
-	add := func(text string) {
-		for i := range len(text) {
-			h = (h ^ uint64(text[i])) * 1099511628211
-		}
-		h = (h ^ 0xff) * 1099511628211
-	}
-	for _, f := range s.fields {
-		name := strings.ToLower(f[0])
-		switch name {
-		case "host", "connection", "cookie", "authorization", "content-type", "content-length":
-			continue
-		}
-		add(name)
-		switch {
-		case strings.HasPrefix(name, "accept"):
-			add(f[1])
-		case name == "user-agent":
-			add(strings.Map(func(c rune) rune {
-				if c >= '0' && c <= '9' || c == '.' {
-					return -1
-				}
-				return c
-			}, f[1]))
-		}
-	}
-	return hex(mix(h, 0))
 }

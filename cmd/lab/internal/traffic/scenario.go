@@ -3,7 +3,6 @@ package traffic
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -16,8 +15,8 @@ type Scenario struct {
 	About string
 	// Attack says that there is one; else whatever is found is a false alarm.
 	Attack bool
-	// Quiet says that nothing at all happens.
-	Quiet bool
+	// Long says that it takes minutes: it is run only when asked for by name.
+	Long bool
 
 	open func(c *casting)
 }
@@ -47,18 +46,26 @@ type Run struct {
 // Scenarios lists all, in the order in which they are reported.
 func Scenarios() []Scenario { return slices.Clone(scenarios) }
 
-// Select finds the scenarios whose names are given, or begin with what is given
-// and a dash: B2 stands for B2-50 and B2-5.
+// Select finds the scenarios whose names are given. Where none has the name, those
+// that begin with it and a dash are meant: B2 stands for B2-50 and B2-5.
 func Select(names []string) ([]Scenario, error) {
 	var list []Scenario
 	for _, name := range names {
-		found := false
-		for _, s := range scenarios {
-			if s.Name == name || strings.HasPrefix(s.Name, name+"-") {
-				list, found = append(list, s), true
+		found := len(list)
+		for _, is := range []func(string) bool{
+			func(s string) bool { return s == name },
+			func(s string) bool { return strings.HasPrefix(s, name+"-") },
+		} {
+			for _, s := range scenarios {
+				if is(s.Name) {
+					list = append(list, s)
+				}
+			}
+			if len(list) > found {
+				break
 			}
 		}
-		if !found {
+		if len(list) == found {
 			return nil, fmt.Errorf("scenario %q: there is none of that name", name)
 		}
 	}
@@ -117,6 +124,12 @@ var scenarios = []Scenario{
 	}},
 	{Name: "B2-50", Attack: true, About: "rotation at 50 % of logins, A1 or A2, one request each of 400,000 to 1,000,000 addresses", open: func(c *casting) { rotation(c, 0.5, 150, 200) }},
 	{Name: "B2-5", Attack: true, About: "rotation at 5 % of logins, A1 or A2; of 400,000 to 1,000,000 addresses those of the first hours", open: func(c *casting) { rotation(c, 0.05, 150, 200) }},
+	{Name: "B3", Attack: true, About: "perfect mimic, A3, 5 to 50 % of logins, one request each; after two days of ordinary traffic at 1 to 4 logins/s of 40,000 accounts", open: func(c *casting) { mimicry(c, levelMimic) }},
+	{Name: "B4-A4", Attack: true, About: "as B3 with names that exist", open: func(c *casting) { mimicry(c, levelKnown) }},
+	{Name: "B4-A5", Attack: true, About: "as B4-A4 from addresses of the customers' own providers", open: func(c *casting) { mimicry(c, levelNear) }},
+	{Name: "B4-A6", Attack: true, About: "as B4-A4 from the customers' own households", open: func(c *casting) { mimicry(c, levelInfected) }},
+	{Name: "B5", Attack: true, About: "low and slow: 0.5 % of logins for a day, A2 or A3, after a day of ordinary traffic at 5 logins/s", open: func(c *casting) { slow(c, 0.005) }},
+	{Name: "B6", Attack: true, About: "as B5 at 0.1 %: below what is known to be possible", open: func(c *casting) { slow(c, 0.001) }},
 	{Name: "B7", Attack: true, About: "spraying: one popular password at 100,000 accounts, A1 to A3; the first hours", open: func(c *casting) {
 		c.begin(1+c.rand.IntN(6), 100_000, between(c.rand, 5, 15), c.minutes(30, 60), c.minutes(60, 90))
 		l := pick(c.rand, []level{levelTool, levelCopy, levelMimic})
@@ -141,6 +154,85 @@ var scenarios = []Scenario{
 		c.add(newOffice(c.world, c.run.Onset, length, 5000))
 		c.note("within %d minutes", length/60e9)
 	}},
+	{Name: "N3", About: "CGNAT: 50,000 app users behind each of a carrier's addresses", open: func(c *casting) {
+		c.begin(1+c.rand.IntN(10), 400_000, between(c.rand, 15, 30), c.minutes(30, 30), c.minutes(90, 120))
+		c.world.carried = 0.9
+		for i := range c.world.net.carriers {
+			c.world.net.carriers[i].size = 2
+		}
+	}},
+	{Name: "N4", About: "retry storm: apps of 2 to 5 % of customers repeat a stale password every 1 to 5 s for a while", open: func(c *casting) {
+		c.begin(1+c.rand.IntN(10), 200_000, between(c.rand, 4, 10), c.minutes(20, 40), c.minutes(40, 60))
+		share, end := between(c.rand, 0.02, 0.05), c.run.Onset+c.minutes(15, 25).Nanoseconds()
+		c.people.stuck = func(account uint64, now int64) bool {
+			return now >= c.run.Onset && now < end && unit(mix(account, ofStuck)) < share
+		}
+		c.note("%.1f %% of customers", 100*share)
+	}},
+	{Name: "N5", About: "app release: 50 to 90 % of app users take a new program up over a day", open: func(c *casting) {
+		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 3, 6), c.minutes(60, 300), c.minutes(24*60, 26*60))
+		n := newRelease(c.world, c.rand, c.run.Onset, c.minutes(8*60, 20*60).Nanoseconds())
+		c.people.release = n.program
+	}},
+	{Name: "N6", About: "health checks: 1 to 4 programs that log in with test accounts every 5 to 60 s, some always in vain", open: func(c *casting) {
+		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 2, 6), 0, c.minutes(6*60, 10*60))
+		fail := 0
+		for i := range 1 + c.rand.IntN(4) {
+			m := newMonitor(c.world, c.rand, uint64(i), c.run.Stop)
+			if m.fails {
+				fail++
+			}
+			c.add(m)
+		}
+		c.note("%d programs, %d of them in vain", len(c.producers), fail)
+	}},
+	{Name: "N7", About: "aggregator: 8 % of logins from 4 to 32 addresses of one network, 83 to 96 % of them right", open: func(c *casting) {
+		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 4, 8), 0, c.minutes(6*60, 10*60))
+		a := newAggregator(c.world, c.rand, 0.08, c.run.Stop)
+		c.add(a)
+		c.note("%d addresses, %.0f %% right", len(a.addresses), 100*(1-a.stale))
+	}},
+	{Name: "N8", About: "forgotten passwords: 8 to 15 times as many as usual for one to three hours", open: func(c *casting) {
+		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 3, 8), c.minutes(60, 180), c.minutes(240, 300))
+		times, end := between(c.rand, 8, 15), c.run.Onset+c.minutes(60, 180).Nanoseconds()
+		c.people.failing = func(now int64) float64 {
+			if now >= c.run.Onset && now < end {
+				return times
+			}
+			return 1
+		}
+	}},
+	{Name: "N9", About: "outage: for ten minutes no login succeeds, answered with 503, an error of its own, or as a wrong password", open: func(c *casting) {
+		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 5, 15), c.minutes(40, 90), c.minutes(30, 40))
+		how, end := pick(c.rand, []answer{answerDown, answerBroken, answerWrong}), c.run.Onset+int64(10*time.Minute)
+		c.people.down = func(now int64) answer {
+			if now >= c.run.Onset && now < end {
+				return how
+			}
+			return answerOK
+		}
+		c.note("answered with %s", map[answer]string{answerDown: "503", answerBroken: "an error", answerWrong: "what a wrong password gets"}[how])
+	}},
+	{Name: "Q", About: "a quiet week of 100,000 logins a day", open: func(c *casting) { quiet(c, 7) }},
+	{Name: "Q-year", Long: true, About: "a quiet year of 100,000 logins a day", open: func(c *casting) { quiet(c, 365) }},
+}
+
+func quiet(c *casting, days int) {
+	c.begin(1+c.rand.IntN(10), 60_000, 100_000.0/86400, 0, time.Duration(days)*24*time.Hour)
+}
+
+// mimicry is an attack whose requests are those of customers' programs.
+func mimicry(c *casting, l level) {
+	c.begin(1+c.rand.IntN(6), 40_000, between(c.rand, 1, 4), c.minutes(48*60, 60*60), c.minutes(4*60, 6*60))
+	a := c.attack(l, logBetween(c.rand, 0.05, 0.5))
+	a.pool = newPool(a.rand, &c.world.net, 1<<20, between(c.rand, 0.8, 1))
+}
+
+// slow is an attack that hides in the crowd.
+func slow(c *casting, share float64) {
+	c.begin(1+c.rand.IntN(6), 100_000, 5, c.minutes(20*60, 26*60), c.minutes(24*60, 24*60))
+	a := c.attack(pick(c.rand, []level{levelCopy, levelMimic}), share)
+	a.pool = newPool(a.rand, &c.world.net, 1<<20, between(c.rand, 0.8, 1))
 }
 
 // rotation is an attack that uses every address once.
@@ -149,35 +241,4 @@ func rotation(c *casting, share, shortest, longest float64) {
 	a := c.attack(pick(c.rand, []level{levelTool, levelCopy, levelCopy}), share)
 	a.pool = newPool(a.rand, &c.world.net, uint64(between(c.rand, 400_000, 1_000_000)), between(c.rand, 0.7, 1))
 	c.note("of %d addresses", a.pool.size)
-}
-
-// office is a company whose people come to work: all behind one address, each
-// with the habits that they have at home.
-type office struct {
-	*people
-	address netip.Addr
-	left    int
-	length  int64
-	staff   int
-}
-
-func newOffice(w *world, from, length int64, staff int) *office {
-	o := &office{people: newPeople(w, never), left: staff, length: length, staff: staff}
-	o.rand = rand.New(rand.NewPCG(w.seed, 5))
-	o.address = w.net.offices[0]
-	o.clock = from
-	return o
-}
-
-func (o *office) spawn(v *visit) {
-	now := o.clock
-	v.account = mix(uint64(o.left), ofOffice) % o.w.accounts
-	v.software, v.endpoint = o.w.habits(v.account)
-	v.user, v.client = o.w.user(v.account), o.address
-	o.plan(v, now)
-	o.left--
-	o.clock += int64(o.rand.ExpFloat64() * float64(o.length) / float64(o.staff))
-	if o.left == 0 {
-		o.clock = never
-	}
 }

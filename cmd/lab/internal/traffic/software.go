@@ -3,6 +3,7 @@ package traffic
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -37,33 +38,29 @@ func (s *software) clone(name string) *software {
 	return &c
 }
 
-// set changes the value of a field.
+// index is the place of a field; -1: it is not there.
+func (s *software) index(name string) int {
+	return slices.IndexFunc(s.fields, func(f [2]string) bool { return f[0] == name })
+}
+
+// set changes the value of a field, if it is there.
 func (s *software) set(name, value string) {
-	for i := range s.fields {
-		if strings.EqualFold(s.fields[i][0], name) {
-			s.fields[i][1] = value
-		}
+	if i := s.index(name); i >= 0 {
+		s.fields[i][1] = value
 	}
 }
 
+// get is the value of a field; "" without it.
 func (s *software) get(name string) string {
-	for _, f := range s.fields {
-		if strings.EqualFold(f[0], name) {
-			return f[1]
-		}
+	if i := s.index(name); i >= 0 {
+		return s.fields[i][1]
 	}
 	return ""
 }
 
 // remove takes a field out.
 func (s *software) remove(name string) {
-	kept := s.fields[:0]
-	for _, f := range s.fields {
-		if !strings.EqualFold(f[0], name) {
-			kept = append(kept, f)
-		}
-	}
-	s.fields = kept
+	s.fields = slices.DeleteFunc(s.fields, func(f [2]string) bool { return f[0] == name })
 }
 
 // insert puts a field at a place.
@@ -89,7 +86,8 @@ func customerSoftware(r *rand.Rand, app string) [channels][]*software {
 	extra := append([][2]string(nil), appHeaders...)
 	r.Shuffle(len(extra), func(i, j int) { extra[i], extra[j] = extra[j], extra[i] })
 	iosExtra, androidExtra := extra[:1+r.IntN(2)], extra[2:3+r.IntN(2)]
-	changed := 1 + r.IntN(4) // the version in which a field came
+	changed := 1 + r.IntN(4) // the version in which a field came, and perhaps a library changed
+	telling := r.Float64() < 0.5
 	library := pick(r, libraries)
 	iosOrder, androidOrder := r.Uint64(), r.Uint64()
 	iosShare := between(r, 0.3, 0.6)
@@ -107,6 +105,9 @@ func customerSoftware(r *rand.Rand, app string) [channels][]*software {
 		ios.ja4 = "t13d2014h2_a09f3c656075_14788d8d241b"
 		if v >= changed {
 			ios.insert(5+int(iosOrder%3), [2]string{"X-Request-Source", "app"})
+			if telling {
+				ios.set("Accept-Encoding", "br;q=1.0, gzip;q=0.9, deflate;q=0.8")
+			}
 		}
 		all[mobile] = append(all[mobile], ios)
 		android := &software{name: "Android app " + version, channel: mobile, version: v, bootstrap: 1 + int(androidOrder>>8&1), weight: (1 - iosShare) * share, fields: [][2]string{
@@ -118,6 +119,9 @@ func customerSoftware(r *rand.Rand, app string) [channels][]*software {
 		}
 		if v >= changed {
 			android.insert(2+int(androidOrder%3), [2]string{"X-Trace-Level", "basic"})
+			if telling {
+				android.insert(len(android.fields), [2]string{"Accept-Language", language})
+			}
 		}
 		android.ja4 = "t13d1613h2_46e7e9700bed_45f260be83e2"
 		if !deviceInAgent {

@@ -16,6 +16,7 @@ type Truth struct {
 	Login   bool // an attempt to log in
 	Right   bool // of a login: the password was right
 	Unknown bool // of a login: there is no such account
+	Down    bool // of a login: the application was out of order, and Right says nothing
 	Account uint64
 }
 
@@ -45,7 +46,7 @@ type Stream struct {
 }
 
 func newStream(w *world, producers ...producer) *Stream {
-	return &Stream{world: w, sensor: newSensor(), producers: producers}
+	return &Stream{world: w, sensor: newSensor(w.ja4 && len(w.proxies) == 0), producers: producers}
 }
 
 // Next fills tx with the next transaction; false at the end.
@@ -62,7 +63,7 @@ func (s *Stream) Next(tx *reassembly.Transaction) (Truth, bool) {
 		}
 		s.fill(tx, v, &s.step)
 		return Truth{
-			Attack: v.attack, Login: s.step.call == callLogin, Account: v.account,
+			Down: s.step.down, Attack: v.attack, Login: s.step.call == callLogin, Account: v.account,
 			Right:   s.step.call == callLogin && s.step.answer == answerOK,
 			Unknown: s.step.call == callLogin && (v.unknown || s.step.answer == answerUnknown),
 		}, true

@@ -1,6 +1,9 @@
 package traffic
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // agents are what tools claim to be.
 var agents = []string{
@@ -8,6 +11,18 @@ var agents = []string{
 	"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:102.0) Gecko/20100101 Firefox/102.0",
 	"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/114.0.0.0 Safari/537.36",
 	"Mozilla/5.0 (iPhone; CPU iPhone OS 16_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/16.6 Mobile/15E148 Safari/604.1",
+}
+
+// strange draws software until it is none that customers have, to who looks at
+// what the program itself decides.
+func strange(customers []*software, draw func() *software) *software {
+	for {
+		s := draw()
+		c := core(s)
+		if !slices.ContainsFunc(customers, func(o *software) bool { return core(o) == c }) {
+			return s
+		}
+	}
 }
 
 // tool is software of the A1 kind, as OpenBullet and its relatives send it: a
@@ -32,64 +47,49 @@ func tool(r *rand.Rand, model *software) *software {
 	}
 	r.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
 	fields = append(fields, [2]string{"Authorization", ""}, [2]string{"Cookie", ""})
-	return &software{name: "tool", channel: model.channel, fields: fields, version: -1, ja4: pick(r, []string{
-		"t13d190900_9dc949149365_97f8aa674fd9", "t13d1512h2_8daaf6152771_a06f0f9b1d0c", "t12d120600_5b57614c22b0_3d5424432f57"})}
+	return &software{name: "tool", channel: model.channel, fields: fields, version: -1, ja4: pick(r, toolHandshakes)}
 }
+
+// toolHandshakes are JA4 of libraries that tools are built on.
+var toolHandshakes = []string{"t13d190900_9dc949149365_97f8aa674fd9", "t13d1512h2_8daaf6152771_a06f0f9b1d0c", "t12d120600_5b57614c22b0_3d5424432f57"}
 
 // imperfect is software of the A2 kind: a copy of a program with one or two
-// mistakes in it.
+// mistakes in it, and without the calls that it makes before a login.
 func imperfect(r *rand.Rand, model *software) *software {
-	for {
-		s := model.clone("imperfect mimic of " + model.name)
-		s.bootstrap = 0
-		for range 1 + r.IntN(2) {
-			mistake(r, s)
-		}
-		if !sameFields(s, model) {
-			return s
-		}
+	s := model.clone("imperfect mimic of " + model.name)
+	s.bootstrap = 0
+	s.ja4 = pick(r, toolHandshakes)
+	for range 1 + r.IntN(2) {
+		mistake(r, s)
 	}
+	return s
 }
 
-// mistake changes what a fingerprint of the program's own fields shows.
+// mistake changes something about how a program sends its requests.
 func mistake(r *rand.Rand, s *software) {
-	switch r.IntN(5) {
-	case 0: // two telling fields change places
-		at := func(name string) int {
-			for i, f := range s.fields {
-				if f[0] == name {
-					return i
-				}
-			}
-			return -1
-		}
-		if i, j := at("User-Agent"), at("Accept"); i >= 0 && j >= 0 {
+	switch r.IntN(6) {
+	case 0: // two fields change places
+		telling := []string{"User-Agent", "Accept", "Accept-Encoding", "Accept-Language"}
+		i, j := s.index(pick(r, telling)), s.index(pick(r, telling))
+		if i >= 0 && j >= 0 {
 			s.fields[i], s.fields[j] = s.fields[j], s.fields[i]
 		}
 	case 1: // one that the program always sends is forgotten
 		s.remove(pick(r, []string{"Accept-Language", "Accept-Encoding", "Accept"}))
-	case 2: // one that the program never sends
-		if s.get("Pragma") == "" {
-			s.insert(r.IntN(len(s.fields)), [2]string{"Pragma", "no-cache"})
+	case 2: // one that it never sends is there
+		for _, f := range [][2]string{{"Accept-Language", "en-US"}, {"Accept-Charset", "utf-8"}, {"Pragma", "no-cache"}} {
+			if s.index(f[0]) < 0 {
+				s.insert(r.IntN(len(s.fields)), f)
+				return
+			}
 		}
 	case 3:
+		s.set("Accept-Encoding", pick(r, []string{"gzip, deflate", "gzip, deflate, br, zstd", "identity", "gzip,deflate,br"}))
+	case 4: // nobody but the client's own side can tell
 		s.set("Accept", pick(r, []string{"*/*", "application/json, text/plain, */*"}))
-	case 4:
-		s.set("Accept-Encoding", pick(r, []string{"gzip, deflate", "gzip, deflate, br, zstd", "identity"}))
+	case 5:
+		s.set("User-Agent", s.get("User-Agent")+pick(r, []string{" okhttp/4.9.3", "; wv", " CFNetwork"}))
 	}
-	s.ja4 = "t13d1512h2_8daaf6152771_a06f0f9b1d0c"
-}
-
-func sameFields(a, b *software) bool {
-	if len(a.fields) != len(b.fields) {
-		return false
-	}
-	for i := range a.fields {
-		if a.fields[i] != b.fields[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // perfect is software of the A3 kind and better: nothing tells it from the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -33,7 +34,7 @@ func first(t *testing.T, name string, seed uint64, n int, see func(*reassembly.T
 func digest(t *testing.T, name string, seed uint64) string {
 	h := fnv.New64a()
 	var encoder jsonl.Encoder
-	first(t, name, seed, 20_000, func(tx *reassembly.Transaction, truth Truth) {
+	first(t, name, seed, 3_000, func(tx *reassembly.Transaction, truth Truth) {
 		line := encoder.Append(nil, tx)
 		fmt.Fprintf(h, "%s %+v\n", line, truth)
 	})
@@ -51,7 +52,7 @@ func TestTheSameSeedGivesTheSameStream(t *testing.T) {
 func TestTransactionsComeInTheirOrder(t *testing.T) {
 	for _, s := range Scenarios() {
 		var last reassembly.Transaction
-		first(t, s.Name, 5, 20_000, func(tx *reassembly.Transaction, _ Truth) {
+		first(t, s.Name, 5, 10_000, func(tx *reassembly.Transaction, _ Truth) {
 			if last.End != 0 {
 				require.True(t, reassembly.Less(&last, tx), s.Name)
 			}
@@ -63,10 +64,10 @@ func TestTransactionsComeInTheirOrder(t *testing.T) {
 }
 
 func TestHonestLoginsFailAsOftenAsTheSeedSays(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(3) {
 		logins, failed := 0, 0
 		want := failureRates[seed%3]
-		first(t, "N1", seed, 200_000, func(_ *reassembly.Transaction, truth Truth) {
+		first(t, "N1", seed, 100_000, func(_ *reassembly.Transaction, truth Truth) {
 			if truth.Login {
 				logins++
 				if !truth.Right {
@@ -75,14 +76,14 @@ func TestHonestLoginsFailAsOftenAsTheSeedSays(t *testing.T) {
 			}
 		})
 		got := float64(failed) / float64(logins)
-		assert.InEpsilon(t, want, got, 0.15, "seed %d", seed) // it wanders
+		assert.InEpsilon(t, want, got, 0.25, "seed %d", seed) // it wanders
 	}
 }
 
 func TestLabelsSayWhatTheTransactionsShow(t *testing.T) {
-	for _, seed := range []uint64{1, 2, 3, 4} {
+	for _, seed := range []uint64{1, 2} {
 		issued := make(map[string]bool)
-		first(t, "B1", seed, 300_000, func(tx *reassembly.Transaction, truth Truth) {
+		first(t, "B1", seed, 200_000, func(tx *reassembly.Transaction, truth Truth) {
 			require.Equal(t, truth.Login, tx.Auth.PasswordHash != "", "%s %s", tx.Request.Method, tx.Request.Target)
 			for _, token := range tx.Auth.SessionPresented {
 				require.True(t, issued[token], "a session is used that nobody was given")
@@ -106,24 +107,26 @@ func TestAnAttackHasItsShareAndItsOnset(t *testing.T) {
 		name  string
 		share float64
 	}{{"B1", 0.9}, {"B2-50", 0.5}, {"B2-5", 0.05}} {
-		for _, seed := range []uint64{1, 2, 3} {
-			var onset int64
+		for _, seed := range []uint64{1, 2} {
 			var honest, attack int
 			list, err := Select([]string{test.name})
 			require.NoError(t, err)
-			onset = list[0].Open(seed).Onset
-			first(t, test.name, seed, 2_000_000, func(tx *reassembly.Transaction, truth Truth) {
+			run := list[0].Open(seed)
+			var tx reassembly.Transaction
+			for tx.Start < run.Onset+10*60e9 {
+				truth, more := run.Next(&tx)
+				require.True(t, more)
 				if truth.Attack {
-					require.GreaterOrEqual(t, tx.Start, onset)
+					require.GreaterOrEqual(t, tx.Start, run.Onset)
 				}
-				if tx.Start >= onset && tx.Start < onset+30*60e9 && truth.Login {
+				if tx.Start >= run.Onset+60e9 && truth.Login { // when it has begun everywhere
 					if truth.Attack {
 						attack++
 					} else {
 						honest++
 					}
 				}
-			})
+			}
 			got := float64(attack) / float64(attack+honest)
 			assert.InEpsilon(t, test.share, got, 0.25, "%s seed %d", test.name, seed)
 		}
@@ -133,7 +136,7 @@ func TestAnAttackHasItsShareAndItsOnset(t *testing.T) {
 func TestARotationUsesNoHouseholdTwice(t *testing.T) {
 	seen := make(map[netip.Addr]int)
 	attempts := 0
-	first(t, "B2-50", 1, 2_000_000, func(tx *reassembly.Transaction, truth Truth) {
+	first(t, "B2-50", 1, 500_000, func(tx *reassembly.Transaction, truth Truth) {
 		if truth.Attack && truth.Login {
 			attempts++
 			seen[tx.Client]++
@@ -145,7 +148,7 @@ func TestARotationUsesNoHouseholdTwice(t *testing.T) {
 			once++
 		}
 	}
-	assert.Greater(t, attempts, 100_000)
+	assert.Greater(t, attempts, 20_000)
 	assert.Greater(t, float64(once)/float64(attempts), 0.65, "the others are of shared networks")
 }
 
@@ -179,6 +182,23 @@ func TestPermutationsMeetEveryNumberOnce(t *testing.T) {
 			require.Less(t, at, n)
 			require.False(t, seen[at])
 			seen[at] = true
+		}
+	}
+}
+
+func TestOnlyPerfectMimicsLookLikeCustomers(t *testing.T) {
+	for seed := range uint64(20) {
+		w := newWorld(seed, 5, 1000, 1)
+		for l := levelTool; l <= levelInfected; l++ {
+			a := newAttack(w, l, w.start, w.start+3600e9)
+			require.NotEmpty(t, a.tools)
+			for _, s := range slices.Concat(a.tools, a.later) {
+				found := slices.ContainsFunc(w.software[s.channel], func(o *software) bool { return core(o) == core(s) })
+				assert.Equal(t, l >= levelMimic, found, "seed %d A%d %s", seed, l, s.name)
+				if l == levelTool || l == levelCopy {
+					assert.Zero(t, s.bootstrap)
+				}
+			}
 		}
 	}
 }
