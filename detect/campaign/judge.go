@@ -109,7 +109,7 @@ func (c *cell) weight() float32 {
 // before it counts as their mark.
 const (
 	minKnown    = 0.2
-	minPrepared = 0.5
+	minPrepared = 0.3
 	minTrust    = 100 // right logins
 	// unseen is what stands for a customer that was not seen: the next login
 	// that comes may be one.

@@ -17,8 +17,8 @@ const CampaignRule = "campaign_excess"
 const OutageRule = "login_outage"
 
 // judgeCampaign feeds an attempt to the detector of campaigns and does what it
-// asks for.
-func (e *Engine) judgeCampaign(a *campaign.Attempt) {
+// asks for. It reports whether the attempt is under a predicate.
+func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 	r := e.campaigns.Observe(a)
 	if r.Broken {
 		e.outage(a)
@@ -36,6 +36,7 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) {
 	for i := range r.Hits {
 		e.hold(r.Campaign, &r.Hits[i])
 	}
+	return r.Guilty || e.verdicts.predicate(a) != nil
 }
 
 // campaignEvidence is a wrong attempt under a predicate that is acted against.
@@ -88,8 +89,7 @@ func (e *Engine) hold(c *campaign.Campaign, h *campaign.Hit) {
 	}
 	e.verdicts.add(a)
 	e.stats.Holds++
-	e.writeVerdict(a)
-	e.witness.Add(&a.verdict)
+	e.writeVerdict(a) // not for the witness: no load balancer can match an account
 }
 
 // campaignLine writes how a campaign stands.

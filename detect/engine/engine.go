@@ -186,24 +186,28 @@ func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 	if unread {
 		account = number(tx.ID) // not known to be one that was tried before
 	}
-	result := e.sequential.Observe(&sequential.Attempt{
-		Time: e.clock, Event: tx.ID, Client: client,
-		Account: account, Password: number(tx.Auth.PasswordHash),
-		Right: right, Stratum: &at.stratum,
-	})
-	e.judge(at, &result)
 	attempt := campaign.Attempt{
 		Time: e.clock, Event: tx.ID, Name: at.name, At: &at.campaign, Client: client,
 		Account: account, Password: number(tx.Auth.PasswordHash), UserHash: tx.Auth.UserHash,
 		Right:       right,
 		Fingerprint: tx.Fingerprint, UserAgent: tx.Request.UserAgent, JA4: tx.JA4,
 	}
-	e.judgeCampaign(&attempt)
+	if e.judgeCampaign(&attempt) && !right {
+		return // who is behind the address, and who else, is no matter
+	}
+	result := e.sequential.Observe(&sequential.Attempt{
+		Time: e.clock, Event: tx.ID, Client: client, Account: account, Password: attempt.Password, Right: right, Stratum: &at.stratum,
+	})
+	e.judge(at, &result)
 }
 
 // visit remembers that a client asked for something that is no login, and got
-// it: its software does what customers' software does.
+// it: its software does what customers' software does before a login. With a
+// session it does what follows one, which whoever breaks in does too.
 func (e *Engine) visit(tx *reassembly.Transaction) {
+	if len(tx.Auth.SessionPresented) > 0 {
+		return
+	}
 	client := tx.Client.Unmap().WithZone("")
 	if status := tx.Response.Status; status < 200 || status >= 400 || !client.IsValid() {
 		return

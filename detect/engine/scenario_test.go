@@ -39,6 +39,22 @@ func (r *recorder) blocked() []string {
 	return list
 }
 
+// under is how many of an attack's addresses were ever blocked, by themselves
+// or by their network.
+func (r *recorder) under(a attack) int {
+	blocked, n := r.blocked(), 0
+	for i := range a.addresses {
+		client := netip.MustParseAddr(a.client(i))
+		if slices.ContainsFunc(blocked, func(s string) bool {
+			p, err := netip.ParsePrefix(s)
+			return err == nil && p.Contains(client)
+		}) {
+			n++
+		}
+	}
+	return n
+}
+
 // ids is the distinct ids of verdicts about a subject.
 func (r *recorder) ids(subject string) []string {
 	var list []string

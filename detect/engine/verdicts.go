@@ -37,17 +37,22 @@ const renewAfter = 0.25
 type verdicts struct {
 	byID      map[string]*active
 	bySubject map[detect.Subject]*active
-	expiries  expiries
+	// predicates are those about an endpoint and no client, by endpoint.
+	predicates map[string][]*active
+	expiries   expiries
 }
 
 func newVerdicts() *verdicts {
-	return &verdicts{byID: make(map[string]*active), bySubject: make(map[detect.Subject]*active)}
+	return &verdicts{byID: make(map[string]*active), bySubject: make(map[detect.Subject]*active), predicates: make(map[string][]*active)}
 }
 
 func (v *verdicts) add(a *active) {
 	v.byID[a.verdict.ID] = a
 	if !a.foreign {
 		v.bySubject[a.verdict.Subject] = a
+	}
+	if s := &a.verdict.Subject; !s.Client.IsValid() && s.Endpoint != "" {
+		v.predicates[s.Endpoint] = append(v.predicates[s.Endpoint], a)
 	}
 	heap.Push(&v.expiries, a)
 }
@@ -58,6 +63,27 @@ func (v *verdicts) remove(a *active) {
 	if !a.foreign {
 		delete(v.bySubject, a.verdict.Subject)
 	}
+	if s := &a.verdict.Subject; !s.Client.IsValid() && s.Endpoint != "" {
+		rest := slices.DeleteFunc(v.predicates[s.Endpoint], func(o *active) bool { return o == a })
+		if len(rest) == 0 {
+			delete(v.predicates, s.Endpoint)
+		} else {
+			v.predicates[s.Endpoint] = rest
+		}
+	}
+}
+
+// predicate finds a verdict that a campaign's attempt is under whatever its
+// address.
+func (v *verdicts) predicate(a *campaign.Attempt) *active {
+	for _, p := range v.predicates[a.Name] {
+		s := &p.verdict.Subject
+		if (s.Fingerprint == "" || s.Fingerprint == a.Fingerprint) && (s.UserAgent == "" || s.UserAgent == a.UserAgent) &&
+			(s.JA4 == "" || s.JA4 == a.JA4) && s.Domain == "" && s.Session == "" && s.UserHash == "" {
+			return p
+		}
+	}
+	return nil
 }
 
 func (v *verdicts) ofClient(p netip.Prefix) *active { return v.bySubject[detect.Subject{Client: p}] }

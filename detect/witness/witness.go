@@ -5,7 +5,8 @@
 //
 // A [Book] belongs to one goroutine and is as large as the verdicts that are
 // put into it: its owner bounds them. A transaction costs a look-up per prefix
-// length in use, and one comparison for each verdict without a client.
+// length in use, and one comparison for each verdict without a client that is
+// about its endpoint or about none.
 package witness
 
 import (
@@ -27,10 +28,11 @@ const (
 
 // Book holds what is followed.
 type Book struct {
-	byID     map[string]*watch
-	byClient map[netip.Prefix][]*watch
-	lengths  [2][]length // in use: of IPv4, of IPv6 prefixes
-	others   []*watch    // subjects without a client
+	byID       map[string]*watch
+	byClient   map[netip.Prefix][]*watch
+	lengths    [2][]length         // in use: of IPv4, of IPv6 prefixes
+	byEndpoint map[string][]*watch // subjects without a client, with an endpoint
+	others     []*watch            // subjects with neither
 }
 
 // length is a prefix length and how many followed prefixes have it.
@@ -46,7 +48,7 @@ type watch struct {
 
 // NewBook makes an empty Book.
 func NewBook() *Book {
-	return &Book{byID: make(map[string]*watch), byClient: make(map[netip.Prefix][]*watch)}
+	return &Book{byID: make(map[string]*watch), byClient: make(map[netip.Prefix][]*watch), byEndpoint: make(map[string][]*watch)}
 }
 
 // Len is how many verdicts are followed.
@@ -65,7 +67,11 @@ func (b *Book) Add(v *detect.Verdict) {
 	b.byID[v.ID] = w
 	client := v.Subject.Client
 	if !client.IsValid() {
-		b.others = append(b.others, w)
+		if name := v.Subject.Endpoint; name != "" {
+			b.byEndpoint[name] = append(b.byEndpoint[name], w)
+		} else {
+			b.others = append(b.others, w)
+		}
 		return
 	}
 	client = client.Masked()
@@ -84,7 +90,13 @@ func (b *Book) Remove(id string) {
 	is := func(o *watch) bool { return o == w }
 	client := w.subject.Client
 	if !client.IsValid() {
-		b.others = slices.DeleteFunc(b.others, is)
+		if name := w.subject.Endpoint; name == "" {
+			b.others = slices.DeleteFunc(b.others, is)
+		} else if rest := slices.DeleteFunc(b.byEndpoint[name], is); len(rest) > 0 {
+			b.byEndpoint[name] = rest
+		} else {
+			delete(b.byEndpoint, name)
+		}
 		return
 	}
 	b.countLength(client, -1)
@@ -120,6 +132,11 @@ func (b *Book) Observe(tx *reassembly.Transaction) {
 			for _, w := range b.byClient[prefix] {
 				w.answered(tx)
 			}
+		}
+	}
+	if len(b.byEndpoint) > 0 {
+		for _, w := range b.byEndpoint[tx.Annotation.Endpoint] {
+			w.answered(tx)
 		}
 	}
 	for _, w := range b.others {
