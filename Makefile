@@ -7,7 +7,7 @@
 #   make build      the binary ./.bin/offpath
 #   make bench      replay beside httpry, tcpflow and gopacket; Go benchmarks
 #   make bench-detect  what the engine finds of labelled attacks, SEEDS of each
-#                   of the SCENARIOS (all), the worst counted
+#                   of the SCENARIOS (all), the worst counted; or DIR, labelled captures
 #   make fuzz       every fuzz target: FUZZTIME for those of the packet decoder,
 #                   TCP and HTTP/1, FUZZTIME_REST for each of the others
 #   make lint fmt generate
@@ -36,6 +36,7 @@ TAP      ?= front
 # make bench-detect SEEDS=2 SCENARIOS=B1,N2
 SEEDS     ?= 10
 SCENARIOS ?=
+DIR       ?=
 FUZZTIME ?= 60s
 FUZZTIME_REST ?= 5s
 BENCHTIME ?= 1s
@@ -104,7 +105,7 @@ bench: build
 .PHONY: bench-detect
 bench-detect:
 	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
-	@$(bin)/lab detect --seeds $(SEEDS) --scenario '$(SCENARIOS)'
+	@$(bin)/lab detect --seeds $(SEEDS) --scenario '$(SCENARIOS)' $(DIR)
 
 .PHONY: profile
 profile:

@@ -2,11 +2,13 @@ package judge
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"offpath/cmd/lab/internal/traffic"
 	"offpath/detect"
 	"offpath/detect/engine"
+	"offpath/detect/login"
 	"offpath/reassembly"
 )
 
@@ -29,8 +31,12 @@ type Detector interface {
 type Case struct {
 	Source Source
 	// Onset is the event time at which the attack begins, or what a detector must
-	// not take for one; ns since the epoch.
+	// not take for one; ns since the epoch. With [OnsetUnknown] it is that of the
+	// attacker's first request.
 	Onset int64
+	// ByRole says that nothing is known about which requests are logins but what
+	// the detector takes for them.
+	ByRole bool
 	// Enforced makes requests that match a verdict come out refused; else every
 	// request is seen as if nothing were enforced.
 	Enforced bool
@@ -38,6 +44,9 @@ type Case struct {
 	// truth for every login.
 	Attack bool
 }
+
+// OnsetUnknown stands for an onset that the traffic has to show.
+const OnsetUnknown = math.MaxInt64
 
 // Engine judges offpath's engine.
 func Engine(cfg engine.Config, c Case) (Result, error) {
@@ -132,6 +141,12 @@ func (j *judge) run(observe func(*reassembly.Transaction, traffic.Truth)) {
 		watch.stop()
 		for i := range n {
 			tx := &j.batch[i]
+			if j.ByRole {
+				j.truths[i].Login = tx.Annotation.Role == login.RoleLogin
+			}
+			if j.Onset == OnsetUnknown && j.truths[i].Attack {
+				j.Onset, j.seen.onset = tx.Start, tx.Start
+			}
 			if j.Enforced {
 				endpoints[[3]string{tx.Request.Method, tx.Request.Domain, tx.Request.Path}] = tx.Annotation.Endpoint
 			} else {

@@ -103,10 +103,14 @@ func (c *casting) minutes(low, high float64) time.Duration {
 	return time.Duration(between(c.rand, low, high) * float64(time.Minute))
 }
 
-// attack draws one at a share of all logins from the onset on.
+// attack draws one at a share of all logins between onset and stop.
 func (c *casting) attack(l level, share float64) *attack {
 	a := newAttack(c.world, l, c.run.Onset, c.run.Stop)
-	base := c.world.rate * c.world.intensity(c.run.Onset)
+	base := 0.0
+	const parts = 24
+	for i := range int64(parts) {
+		base += c.world.rate * c.world.intensity(c.run.Onset+(c.run.Stop-c.run.Onset)*i/parts) / parts
+	}
 	rate := base * share / (1 - share)
 	a.rate = func(int64) float64 { return rate }
 	c.add(a)

@@ -8,19 +8,20 @@ package trials
 
 import (
 	"context"
+	"errors"
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
 
 	"offpath/cmd/lab/internal/judge"
+	"offpath/cmd/lab/internal/labelled"
 	"offpath/cmd/lab/internal/traffic"
 	"offpath/detect/engine"
 )
 
-// Options say what to run.
+// Options say how to run.
 type Options struct {
-	Scenarios []traffic.Scenario
-	Seeds     []uint64
 	// Enforced makes verdicts count: what they match is refused.
 	Enforced bool
 	// Parallel is how many trials run side by side; 0: as many as there are cores.
@@ -29,26 +30,70 @@ type Options struct {
 	Done func(Trial)
 }
 
-// Trial is a scenario with a seed, and how the engine did.
+// Trial is a scenario with a seed, or a labelled capture, and how the engine did.
 type Trial struct {
 	Scenario string       `json:"scenario"`
-	Seed     uint64       `json:"seed"`
+	Seed     uint64       `json:"seed,omitempty"`
 	Notes    []string     `json:"notes,omitempty"`
 	Seconds  float64      `json:"seconds"` // that it took
 	Result   judge.Result `json:"result"`
-	scenario traffic.Scenario
+
+	open func(context.Context) (*opened, error)
 }
 
-// Run runs all trials and returns them by scenario, then seed.
-func Run(ctx context.Context, o Options) ([]Trial, error) {
+// opened is traffic ready to be judged.
+type opened struct {
+	judge.Case
+	notes   []string
+	trusted []netip.Prefix
+	close   func() error
+}
+
+// Scenarios makes trials of scenarios with seeds.
+func Scenarios(scenarios []traffic.Scenario, seeds []uint64) []Trial {
+	var list []Trial
+	for _, s := range scenarios {
+		for _, seed := range seeds {
+			list = append(list, Trial{Scenario: s.Name, Seed: seed, open: func(context.Context) (*opened, error) {
+				run := s.Open(seed)
+				return &opened{
+					Case:  judge.Case{Source: run, Onset: run.Onset, Attack: s.Attack},
+					notes: run.Notes, trusted: run.Proxies(), close: func() error { return nil },
+				}, nil
+			}})
+		}
+	}
+	return list
+}
+
+// Captures makes trials of the labelled captures of a folder. Of packets the
+// forwarding headers of trusted networks are believed.
+func Captures(dir string, trusted []netip.Prefix) ([]Trial, error) {
+	captures, err := labelled.Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	var list []Trial
+	for _, c := range captures {
+		list = append(list, Trial{Scenario: c.Name, open: func(ctx context.Context) (*opened, error) {
+			source, err := c.Open(ctx, trusted)
+			if err != nil {
+				return nil, err
+			}
+			o := &opened{Case: judge.Case{Source: source, Onset: judge.OnsetUnknown, Attack: source.Attack, ByRole: source.ByRole}, trusted: trusted, close: source.Close}
+			if !source.Attack {
+				o.Onset = 0
+			}
+			return o, nil
+		}})
+	}
+	return list, nil
+}
+
+// Run runs trials, and fills in how they went.
+func Run(ctx context.Context, list []Trial, o Options) error {
 	if o.Parallel <= 0 {
 		o.Parallel = runtime.GOMAXPROCS(0)
-	}
-	list := make([]Trial, 0, len(o.Scenarios)*len(o.Seeds))
-	for _, s := range o.Scenarios {
-		for _, seed := range o.Seeds {
-			list = append(list, Trial{Scenario: s.Name, Seed: seed, scenario: s})
-		}
 	}
 	var (
 		work  sync.WaitGroup
@@ -67,7 +112,7 @@ func Run(ctx context.Context, o Options) ([]Trial, error) {
 				if stop {
 					return
 				}
-				err := list[i].run(o.Enforced)
+				err := list[i].run(ctx, o.Enforced)
 				mu.Lock()
 				if err != nil {
 					fault = err
@@ -80,18 +125,20 @@ func Run(ctx context.Context, o Options) ([]Trial, error) {
 	}
 	work.Wait()
 	if fault != nil {
-		return nil, fault
+		return fault
 	}
-	return list, ctx.Err()
+	return ctx.Err()
 }
 
-func (t *Trial) run(enforced bool) (err error) {
+func (t *Trial) run(ctx context.Context, enforced bool) error {
 	begun := time.Now()
-	run := t.scenario.Open(t.Seed)
-	t.Notes = run.Notes
-	t.Result, err = judge.Engine(engine.Config{TrustedProxies: run.Proxies()}, judge.Case{
-		Source: run, Onset: run.Onset, Enforced: enforced, Attack: t.scenario.Attack,
-	})
+	o, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	t.Notes = o.notes
+	o.Enforced = enforced
+	t.Result, err = judge.Engine(engine.Config{TrustedProxies: o.trusted}, o.Case)
 	t.Seconds = time.Since(begun).Seconds()
-	return err
+	return errors.Join(err, o.close())
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"offpath/cmd/lab/internal/labelled"
 	"offpath/cmd/lab/internal/traffic"
 )
 
 func TestSmallScenariosAreJudgedAndReported(t *testing.T) {
 	list, err := traffic.Select([]string{"N2", "B7"})
 	require.NoError(t, err)
-	o := Options{Scenarios: list, Seeds: []uint64{2}}
-	done, err := Run(t.Context(), o)
-	require.NoError(t, err)
+	done := Scenarios(list, []uint64{2})
+	require.NoError(t, Run(t.Context(), done, Options{}))
 	require.Len(t, done, 2)
 	quiet, spray := done[0].Result, done[1].Result
 	assert.Zero(t, quiet.LegitHit, "nobody behind the company's address is stopped")
@@ -26,15 +26,38 @@ func TestSmallScenariosAreJudgedAndReported(t *testing.T) {
 	}
 
 	var table strings.Builder
-	_, err = Write(&table, list, done)
+	_, err = Write(&table, done)
 	require.NoError(t, err)
 	assert.Contains(t, table.String(), "N2 worst")
 	assert.Contains(t, table.String(), "met    legitimate requests hit ≤ 0 in all: worst 0 with seed 2")
 
-	again, err := Run(t.Context(), Options{Scenarios: list, Seeds: []uint64{2}, Parallel: 1})
-	require.NoError(t, err)
+	again := Scenarios(list, []uint64{2})
+	require.NoError(t, Run(t.Context(), again, Options{Parallel: 1}))
 	for i := range again {
 		again[i].Result.Nanoseconds, done[i].Result.Nanoseconds = 0, 0
 		assert.Equal(t, done[i].Result, again[i].Result, "however many run side by side")
 	}
+}
+
+func TestAWrittenScenarioIsJudgedAsItWas(t *testing.T) {
+	list, err := traffic.Select([]string{"B7"})
+	require.NoError(t, err)
+	direct := Scenarios(list, []uint64{2})
+	require.NoError(t, Run(t.Context(), direct, Options{}))
+
+	dir := t.TempDir()
+	n, err := labelled.WriteLines(dir, "spray", list[0].Open(2))
+	require.NoError(t, err)
+	assert.Equal(t, direct[0].Result.Transactions, n)
+	read, err := Captures(dir, nil)
+	require.NoError(t, err)
+	require.Len(t, read, 1)
+	require.NoError(t, Run(t.Context(), read, Options{}))
+	a, b := direct[0].Result, read[0].Result
+	assert.InDelta(t, a.DetectSeconds, b.DetectSeconds, 60, "the onset is that of the first request seen")
+	a.Nanoseconds, b.Nanoseconds = 0, 0
+	a.DetectSeconds, b.DetectSeconds, a.VerdictSeconds, b.VerdictSeconds = 0, 0, 0, 0
+	assert.InDelta(t, a.Attributed, b.Attributed, 1)
+	a.Attributed, b.Attributed = 0, 0
+	assert.Equal(t, a, b)
 }
