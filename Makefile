@@ -105,7 +105,7 @@ bench: build
 .PHONY: bench-detect
 bench-detect:
 	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
-	@$(bin)/lab detect --seeds $(SEEDS) --scenario '$(SCENARIOS)' $(DIR)
+	@$(bin)/lab detect --rivals --seeds $(SEEDS) --scenario '$(SCENARIOS)' $(DIR)
 
 .PHONY: profile
 profile:

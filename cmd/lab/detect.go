@@ -28,6 +28,7 @@ func runDetect(ctx context.Context, args []string) error {
 	proxies := flags.String("trusted-proxies", "", "`networks` whose forwarding headers are believed in captures of packets, with commas between")
 	asJSON := flags.Bool("json", false, "print every trial as a line of JSON")
 	flags.BoolVar(&o.Enforced, "enforced", false, "refuse what verdicts match, as load balancers would")
+	flags.BoolVar(&o.Rivals, "rivals", false, "judge re-built rivals on the same traffic: a leaky bucket, thresholds, a sequential test")
 	flags.IntVar(&o.Parallel, "parallel", 0, "`number` of trials side by side (default: one for each core)")
 	verbose := flags.Bool("v", false, "say how each trial went, with the first verdicts' messages")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -37,6 +38,9 @@ func runDetect(ctx context.Context, args []string) error {
 	}
 	if flags.NArg() > 1 {
 		return fmt.Errorf("%w: one folder of labelled captures, not also %q", errUsage, flags.Arg(1))
+	}
+	if o.Rivals && o.Enforced {
+		return fmt.Errorf("%w: what one detector enforces another would see: not --rivals with --enforced", errUsage)
 	}
 	scenarios, err := chosen(*names)
 	if err != nil {

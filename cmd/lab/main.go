@@ -5,7 +5,7 @@
 //	go run ./cmd/lab [--tap front|back|both] [--minutes N | --seconds N] [--short]
 //	                 [--mode enforce|monitor] [--offpath PATH] [--record FILE]
 //	go run ./cmd/lab bench [--offpath PATH]
-//	go run ./cmd/lab detect [--scenario LIST] [--seeds N | --seed S] [--enforced] [--json] [-v]
+//	go run ./cmd/lab detect [--scenario LIST] [--seeds N | --seed S] [--rivals | --enforced] [--json] [-v]
 //	                        [--write FOLDER | [--trusted-proxies LIST] FOLDER]
 //
 // It prints what happens while it happens and ends with a table. The exit

@@ -1,9 +1,10 @@
 package judge
 
 import (
+	"errors"
 	"fmt"
 	"math"
-	"time"
+	"runtime"
 
 	"offpath/cmd/lab/internal/traffic"
 	"offpath/detect"
@@ -48,40 +49,69 @@ type Case struct {
 // OnsetUnknown stands for an onset that the traffic has to show.
 const OnsetUnknown = math.MaxInt64
 
-// Engine judges offpath's engine.
-func Engine(cfg engine.Config, c Case) (Result, error) {
-	cfg.Mode = detect.ModeMonitor
-	if c.Enforced {
-		cfg.Mode = detect.ModeEnforce
-	}
-	j := newJudge(c)
-	e, err := engine.New(cfg, j)
-	if err != nil {
-		return Result{}, fmt.Errorf("make the engine: %w", err)
-	}
-	j.run(func(tx *reassembly.Transaction, _ traffic.Truth) { e.Observe(tx) })
-	e.Close()
-	return j.result(), nil
+// Contender is a detector to be judged.
+type Contender struct {
+	Name string
+	// Build makes it; it tells the Sink what it decides.
+	Build func(engine.Sink) (Detector, error)
 }
 
-// Rival judges a detector that make makes, which tells the Sink what it decides.
-func Rival(build func(engine.Sink) Detector, c Case) Result {
-	j := newJudge(c)
-	j.run(build(j).Observe)
-	return j.result()
+// Engine is offpath's engine.
+func Engine(cfg engine.Config) Contender {
+	return Contender{"offpath", func(sink engine.Sink) (Detector, error) {
+		e, err := engine.New(cfg, sink)
+		if err != nil {
+			return nil, fmt.Errorf("make the engine: %w", err)
+		}
+		return observer{e}, nil
+	}}
+}
+
+// observer is an engine, which is not told the truth.
+type observer struct{ engine *engine.Engine }
+
+func (o observer) Observe(tx *reassembly.Transaction, _ traffic.Truth) { o.engine.Observe(tx) }
+
+// Judge judges contenders on the same traffic. Where verdicts are enforced there
+// can be but one.
+func Judge(c Case, contenders ...Contender) ([]Result, error) {
+	if c.Enforced && len(contenders) > 1 {
+		return nil, errors.New("what one contender enforces another would see")
+	}
+	var judges []*judge
+	for _, one := range contenders {
+		j := newJudge(c)
+		var err error
+		if j.detector, err = one.Build(j); err != nil {
+			return nil, err
+		}
+		judges = append(judges, j)
+	}
+	run(c, judges)
+	var results []Result
+	for _, j := range judges {
+		results = append(results, j.result())
+	}
+	return results, nil
 }
 
 // judge is a Sink, and compares what it is told with the truth.
 type judge struct {
 	Case
-	book  *book
-	cover *cover
-	seen  tally
+	detector Detector
+	book     *book
+	cover    *cover
+	seen     tally
+	watch    stopwatch
+	// endpoints are what the detector has called requests, to tell what it would
+	// call one before it has seen it. Only where verdicts are enforced.
+	endpoints map[place]string
+}
 
-	batch  []reassembly.Transaction
-	truths []traffic.Truth
-	stops  []string // verdict that refused a request
-	spent  time.Duration
+type place struct{ method, domain, path string }
+
+func placeOf(tx *reassembly.Transaction) place {
+	return place{tx.Request.Method, tx.Request.Domain, tx.Request.Path}
 }
 
 // Batches are as long as the clock's own cost asks for, and shorter than
@@ -91,11 +121,20 @@ const (
 	batchSpan = int64(latency) - 1
 )
 
+// batch is requests that are judged together.
+type batch struct {
+	n      int
+	txs    [batchSize]reassembly.Transaction
+	truths [batchSize]traffic.Truth
+	stops  [batchSize]bool // by a verdict in force; only where verdicts are enforced
+}
+
 func newJudge(c Case) *judge {
-	return &judge{
-		Case: c, book: newBook(), cover: newCover(), seen: newTally(c.Onset),
-		batch: make([]reassembly.Transaction, batchSize), truths: make([]traffic.Truth, batchSize), stops: make([]string, batchSize),
+	j := &judge{Case: c, book: newBook(), cover: newCover(), seen: newTally(c.Onset)}
+	if c.Enforced {
+		j.endpoints = make(map[place]string)
 	}
+	return j
 }
 
 // Finding implements engine.Sink.
@@ -107,56 +146,69 @@ func (j *judge) Verdict(v *detect.Verdict) {
 	j.book.apply(v)
 }
 
-func (j *judge) run(observe func(*reassembly.Transaction, traffic.Truth)) {
-	var endpoints map[[3]string]string
-	if j.Enforced {
-		endpoints = make(map[[3]string]string)
-	}
-	watch := newStopwatch()
-	defer watch.close()
+// run has all the traffic observed and judged.
+func run(c Case, judges []*judge) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	b := new(batch)
 	for more := true; more; {
-		n := 0
-		for n < batchSize {
-			tx := &j.batch[n]
-			if j.truths[n], more = j.Source.Next(tx); !more {
-				break
-			}
-			j.stops[n] = ""
-			if j.Enforced {
-				tx.Annotation.Endpoint = endpoints[[3]string{tx.Request.Method, tx.Request.Domain, tx.Request.Path}]
-				if id := j.stopped(tx, j.truths[n]); id != "" {
-					j.stops[n] = id
-					j.Source.Refuse(tx, id)
-				}
-			}
-			n++
-			if tx.End-j.batch[0].End >= batchSpan {
-				break
-			}
+		more = b.fill(c, judges)
+		for _, j := range judges {
+			j.take(b)
 		}
-		watch.start()
-		for i := range n {
-			observe(&j.batch[i], j.truths[i])
-		}
-		watch.stop()
-		for i := range n {
-			tx := &j.batch[i]
-			if j.ByRole {
-				j.truths[i].Login = tx.Annotation.Role == login.RoleLogin
-			}
-			if j.Onset == OnsetUnknown && j.truths[i].Attack {
-				j.Onset, j.seen.onset = tx.Start, tx.Start
-			}
-			if j.Enforced {
-				endpoints[[3]string{tx.Request.Method, tx.Request.Domain, tx.Request.Path}] = tx.Annotation.Endpoint
-			} else {
-				j.stops[i] = j.stopped(tx, j.truths[i])
-			}
-			j.count(tx, j.truths[i], j.stops[i] != "")
-		}
-		j.book.purge()
 	}
-	j.spent = watch.spent
+}
+
+// fill reads requests, and refuses those that a verdict in force matches.
+func (b *batch) fill(c Case, judges []*judge) (more bool) {
+	for b.n = 0; b.n < batchSize; {
+		tx, truth := &b.txs[b.n], &b.truths[b.n]
+		if *truth, more = c.Source.Next(tx); !more {
+			return false
+		}
+		if c.Enforced {
+			j := judges[0]
+			tx.Annotation.Endpoint = j.endpoints[placeOf(tx)]
+			id := j.stopped(tx, *truth)
+			if b.stops[b.n] = id != ""; id != "" {
+				c.Source.Refuse(tx, id)
+			}
+		}
+		b.n++
+		if tx.End-b.txs[0].End >= batchSpan {
+			return true
+		}
+	}
+	return true
+}
+
+// take has a batch observed and judges it.
+func (j *judge) take(b *batch) {
+	j.watch.start()
+	for i := range b.n {
+		j.detector.Observe(&b.txs[i], b.truths[i])
+	}
+	j.watch.stop()
+	for i := range b.n {
+		tx, truth := &b.txs[i], b.truths[i]
+		if j.ByRole {
+			truth.Login = tx.Annotation.Role == login.RoleLogin
+		}
+		if j.Onset == OnsetUnknown && truth.Attack {
+			j.Onset, j.seen.onset = tx.Start, tx.Start
+		}
+		stopped := b.stops[i]
+		if j.Enforced {
+			j.endpoints[placeOf(tx)] = tx.Annotation.Endpoint
+		} else {
+			stopped = j.stopped(tx, truth) != ""
+		}
+		j.seen.add(tx, truth, stopped)
+		if j.Attack && truth.Login {
+			j.cover.login(tx, truth, stopped)
+		}
+	}
+	j.book.purge()
 }
 
 // stopped is the verdict that keeps a request from the application, if any. It
@@ -176,12 +228,4 @@ func (j *judge) stopped(tx *reassembly.Transaction, truth traffic.Truth) (id str
 		return false
 	})
 	return id
-}
-
-// count takes a judged request into the books.
-func (j *judge) count(tx *reassembly.Transaction, truth traffic.Truth, stopped bool) {
-	j.seen.add(tx, truth, stopped)
-	if j.Attack && truth.Login {
-		j.cover.login(tx, truth, stopped)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"offpath/cmd/lab/internal/traffic"
 	"offpath/detect"
@@ -63,11 +64,19 @@ func (s *sayer) Observe(tx *reassembly.Transaction, _ traffic.Truth) {
 	}
 }
 
+func (s *sayer) contender() Contender {
+	return Contender{"sayer", func(sink engine.Sink) (Detector, error) {
+		s.sink = sink
+		return s, nil
+	}}
+}
+
 func judged(source *script, enforced bool, say *sayer) Result {
-	return Rival(func(sink engine.Sink) Detector {
-		say.sink = sink
-		return say
-	}, Case{Source: source, Onset: 2*second - 1000, Enforced: enforced, Attack: true})
+	results, err := Judge(Case{Source: source, Onset: 2*second - 1000, Enforced: enforced, Attack: true}, say.contender())
+	if err != nil {
+		panic(err)
+	}
+	return results[0]
 }
 
 func block(id string, at, until int64, s detect.Subject) detect.Verdict {
@@ -160,4 +169,19 @@ func TestNamedAccountsAreThoseHeldOrGivenAsEvidence(t *testing.T) {
 	assert.InDelta(t, 1.0/50, r.Detected, 1e-9, "what is held is not for that a finding")
 	assert.InDelta(t, 1e6/50, r.Attributed, 1e6/50/40, "a customer's login was given as evidence")
 	assert.Zero(t, r.LegitHit, "no load balancer can hold an account")
+}
+
+func TestContendersAreJudgedApart(t *testing.T) {
+	tool := detect.Subject{Fingerprint: "tool"}
+	one := &sayer{verdicts: []detect.Verdict{block("v", 10, 20, tool)}}
+	other := &sayer{verdicts: []detect.Verdict{block("v", 10, 30, tool)}}
+	c := Case{Source: &script{length: 100}, Onset: 2*second - 1000, Attack: true}
+	results, err := Judge(c, one.contender(), other.contender())
+	require.NoError(t, err)
+	assert.InDelta(t, 5.0/50, results[0].Enforced, 1e-9)
+	assert.InDelta(t, 10.0/50, results[1].Enforced, 1e-9)
+
+	c.Enforced = true
+	_, err = Judge(c, one.contender(), other.contender())
+	assert.Error(t, err)
 }

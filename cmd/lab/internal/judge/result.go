@@ -65,7 +65,7 @@ func (j *judge) result() Result {
 		RequestsHit: perMillion(t.honest.stoppedRequests, t.honest.requests), LoginsHit: perMillion(t.honest.stoppedLogins, t.honest.logins),
 		LegitHit: t.honest.stoppedRequests, Hits: sum.hits, HeldWrong: sum.held, Messages: c.messages,
 		OutcomeTold: share(t.told, t.logins), OutcomeRight: share(t.rightly, t.told),
-		Nanoseconds: float64(j.spent.Nanoseconds()) / math.Max(float64(t.all), 1),
+		Nanoseconds: float64(j.watch.spent.Nanoseconds()) / math.Max(float64(t.all), 1),
 	}
 	if r.Hours > 0 {
 		r.PerWeek = float64(r.Campaigns) * 168 / r.Hours

@@ -1,27 +1,17 @@
 package judge
 
 import (
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// stopwatch adds up the processor time of a goroutine: what others take of a
-// shared machine does not count. It keeps the goroutine on its thread.
-type stopwatch struct {
-	spent time.Duration
-	begun time.Duration
-}
-
-func newStopwatch() stopwatch {
-	runtime.LockOSThread()
-	return stopwatch{}
-}
+// stopwatch adds up the processor time of a thread: what others take of a shared
+// machine does not count. Its goroutine must stay on the thread.
+type stopwatch struct{ spent, begun time.Duration }
 
 func (s *stopwatch) start() { s.begun = threadTime() }
 func (s *stopwatch) stop()  { s.spent += threadTime() - s.begun }
-func (s *stopwatch) close() { runtime.UnlockOSThread() }
 
 // threadTime is what the thread has taken of a processor; see
 // clock_gettime(2), CLOCK_THREAD_CPUTIME_ID.

@@ -72,10 +72,10 @@ func whole(v float64) string {
 }
 
 // worst is the worst value of a column over trials.
-func (c *column) worst(list []Trial) float64 {
-	worst := c.value(&list[0].Result)
+func (c *column) worst(list []judge.Result) float64 {
+	worst := c.value(&list[0])
 	for i := range list {
-		v := c.value(&list[i].Result)
+		v := c.value(&list[i])
 		switch {
 		case worst < 0:
 		case v < 0, c.high && v > worst, !c.high && v < worst:
@@ -85,10 +85,10 @@ func (c *column) worst(list []Trial) float64 {
 	return worst
 }
 
-func (c *column) median(list []Trial) float64 {
+func (c *column) median(list []judge.Result) float64 {
 	var values []float64
 	for i := range list {
-		values = append(values, c.value(&list[i].Result))
+		values = append(values, c.value(&list[i]))
 	}
 	slices.SortFunc(values, cmp.Compare)
 	return values[len(values)/2]
@@ -103,17 +103,30 @@ func Write(w io.Writer, list []Trial) (met bool, err error) {
 		fmt.Fprint(t, columns[i].head, "\t")
 	}
 	fmt.Fprintln(t)
-	for _, name := range namesOf(list) {
-		of := trialsOf(list, name)
-		fmt.Fprintf(t, "%s worst\t%d\t", name, len(of))
+	row := func(name string, seeds int, value func(*column) float64) {
+		fmt.Fprintf(t, "%s\t%d\t", name, seeds)
 		for i := range columns {
-			fmt.Fprint(t, columns[i].text(columns[i].worst(of)), "\t")
-		}
-		fmt.Fprint(t, "\nmedian\t\t")
-		for i := range columns {
-			fmt.Fprint(t, columns[i].text(columns[i].median(of)), "\t")
+			fmt.Fprint(t, columns[i].text(value(&columns[i])), "\t")
 		}
 		fmt.Fprintln(t)
+	}
+	for _, name := range namesOf(list) {
+		of := trialsOf(list, name)
+		all := [][]judge.Result{nil}
+		for i := range of {
+			all[0] = append(all[0], of[i].Result)
+			for k := range of[i].Rivals {
+				if len(all) == k+1 {
+					all = append(all, nil)
+				}
+				all[k+1] = append(all[k+1], of[i].Rivals[k].Result)
+			}
+		}
+		row(name+" worst", len(of), func(c *column) float64 { return c.worst(all[0]) })
+		row("median", len(of), func(c *column) float64 { return c.median(all[0]) })
+		for k, results := range all[1:] {
+			row(of[0].Rivals[k].Name+" worst", len(of), func(c *column) float64 { return c.worst(results) })
+		}
 	}
 	if err := t.Flush(); err != nil {
 		return false, err

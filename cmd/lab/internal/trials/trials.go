@@ -14,9 +14,11 @@ import (
 	"sync"
 	"time"
 
+	"offpath/cmd/lab/internal/baseline"
 	"offpath/cmd/lab/internal/judge"
 	"offpath/cmd/lab/internal/labelled"
 	"offpath/cmd/lab/internal/traffic"
+	"offpath/detect"
 	"offpath/detect/engine"
 )
 
@@ -24,6 +26,8 @@ import (
 type Options struct {
 	// Enforced makes verdicts count: what they match is refused.
 	Enforced bool
+	// Rivals has re-built rivals judged on the same traffic.
+	Rivals bool
 	// Parallel is how many trials run side by side; 0: as many as there are cores.
 	Parallel int
 	// Done, if set, is called after each trial.
@@ -37,8 +41,22 @@ type Trial struct {
 	Notes    []string     `json:"notes,omitempty"`
 	Seconds  float64      `json:"seconds"` // that it took
 	Result   judge.Result `json:"result"`
+	Rivals   []Rival      `json:"rivals,omitempty"`
 
 	open func(context.Context) (*opened, error)
+}
+
+// Rival is how another detector did.
+type Rival struct {
+	Name   string       `json:"name"`
+	Result judge.Result `json:"result"`
+}
+
+// rivals are those re-built.
+var rivals = []judge.Contender{
+	{Name: "bucket", Build: func(s engine.Sink) (judge.Detector, error) { return baseline.NewBucket(s), nil }},
+	{Name: "thresholds", Build: func(s engine.Sink) (judge.Detector, error) { return baseline.NewThresholds(s), nil }},
+	{Name: "sequential", Build: func(s engine.Sink) (judge.Detector, error) { return baseline.NewSequential(s), nil }},
 }
 
 // opened is traffic ready to be judged.
@@ -112,7 +130,7 @@ func Run(ctx context.Context, list []Trial, o Options) error {
 				if stop {
 					return
 				}
-				err := list[i].run(ctx, o.Enforced)
+				err := list[i].run(ctx, &o)
 				mu.Lock()
 				if err != nil {
 					fault = err
@@ -130,15 +148,29 @@ func Run(ctx context.Context, list []Trial, o Options) error {
 	return ctx.Err()
 }
 
-func (t *Trial) run(ctx context.Context, enforced bool) error {
+func (t *Trial) run(ctx context.Context, options *Options) error {
 	begun := time.Now()
 	o, err := t.open(ctx)
 	if err != nil {
 		return err
 	}
 	t.Notes = o.notes
-	o.Enforced = enforced
-	t.Result, err = judge.Engine(engine.Config{TrustedProxies: o.trusted}, o.Case)
+	cfg := engine.Config{TrustedProxies: o.trusted, Mode: detect.ModeMonitor}
+	if o.Enforced = options.Enforced; o.Enforced {
+		cfg.Mode = detect.ModeEnforce
+	}
+	contenders := []judge.Contender{judge.Engine(cfg)}
+	if options.Rivals {
+		contenders = append(contenders, rivals...)
+	}
+	results, err := judge.Judge(o.Case, contenders...)
+	if err == nil {
+		t.Result = results[0]
+		for i, r := range results[1:] {
+			r.Messages = nil
+			t.Rivals = append(t.Rivals, Rival{contenders[i+1].Name, r})
+		}
+	}
 	t.Seconds = time.Since(begun).Seconds()
 	return errors.Join(err, o.close())
 }
