@@ -44,8 +44,8 @@
 // repeated request costs no allocation. One worker owns an Extractor; it is not for
 // concurrent use.
 //
-// It doesn't parse messages (reassembly/http1 does), doesn't compute
-// fingerprints and doesn't judge: what a login is and how it ended is detect's.
+// It doesn't parse messages (reassembly/http1 does), and doesn't judge: what a login
+// is and how it ended is detect's. Which program asks, reassembly/fingerprint says.
 package content
 
 import (
@@ -55,6 +55,7 @@ import (
 	"net/netip"
 
 	"offpath/reassembly"
+	"offpath/reassembly/fingerprint"
 	"offpath/reassembly/internal/jsonscan"
 	"offpath/reassembly/internal/text"
 	"offpath/reassembly/message"
@@ -69,6 +70,8 @@ type Config struct {
 	Cleartext bool
 	// TrustedProxies are the networks whose forwarding headers are believed.
 	TrustedProxies []netip.Prefix
+	// IgnoreHeaders are names of header fields that take no part in fingerprints.
+	IgnoreHeaders []string
 	// DetailHeaders fills Detail.Fields.
 	DetailHeaders bool
 	// DetailBodies fills Detail.SHA256 and Detail.DecodedBytes.
@@ -147,10 +150,12 @@ type Extractor struct {
 	lists   listTable
 	shapes  shapeTable
 	media   mediaTable
-	text    text.Builder // strings of the message at hand that no table holds
-	decoder decoder
-	xml     xmlWalk
-	ofx     ofxWalk
+
+	software *fingerprint.Cache
+	text     text.Builder // strings of the message at hand that no table holds
+	decoder  decoder
+	xml      xmlWalk
+	ofx      ofxWalk
 
 	keyHashes   keyHashTable
 	paths       [jsonscan.MaxDepth + 1]uint64 // of what holds the members at each depth
@@ -195,6 +200,7 @@ func New(c Config) (*Extractor, error) {
 		media:         mediaTable{make([]mediaSlot, mediaSlots)},
 		keyHashes:     keyHashTable{make([]keyHashSlot, keyHashSlots)},
 		keys:          keySet{names: nameTable{make([]nameSlot, nameSlots)}},
+		software:      fingerprint.NewCache(fingerprint.NewNames(c.IgnoreHeaders)),
 	}
 	e.automaton.reset()
 	if c.DetailBodies {
@@ -207,10 +213,10 @@ func New(c Config) (*Extractor, error) {
 	return e, nil
 }
 
-// Request fills tx from a request: HTTPVersion, Client, Request and Auth (the
-// session tokens issued aside). What only the flow knows (addresses, times,
-// flags) must be there before: Source, and in Client the address that PROXY
-// protocol gave, if it did. As long as tx has no response, the integers of its
+// Request fills tx from a request: HTTPVersion, Client, Request, the fingerprints
+// (of a head that is not Partial) and Auth (the session tokens issued aside). What
+// only the flow knows (addresses, times, flags) must be there before: Source, JA4,
+// and in Client the address that PROXY protocol gave, if it did. As long as tx has no response, the integers of its
 // Response become reassembly.Unknown.
 func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body message.Body) {
 	tx.HTTPVersion = head.Version
@@ -222,6 +228,10 @@ func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body
 	f := e.shapes.fields(head)
 	e.client(tx, &f)
 	e.requestHead(&tx.Request, &f)
+	if !head.Partial {
+		prints := e.software.Get(head, tx.JA4)
+		tx.Fingerprint, tx.FingerprintLoose, tx.FingerprintWire = prints.Core, prints.Loose, prints.Wire
+	}
 	e.decoder.begin(&f, body)
 	e.requestBody(tx, &f, body)
 	e.detail(&tx.Request.Detail, &f)

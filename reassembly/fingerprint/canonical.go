@@ -8,22 +8,11 @@ import (
 	"offpath/reassembly/message"
 )
 
-// Setting is a parameter of an HTTP/2 SETTINGS frame (RFC 9113 section 6.5).
-type Setting struct {
-	ID    uint16
-	Value uint32
-}
-
-// Connection is what a client's connection shows beside the header fields.
-type Connection struct {
-	Version  string    // HTTP version: "0.9", "1.0", "1.1", "2"
-	Settings []Setting // HTTP/2: of the client's first SETTINGS frame, in its order; nil if not known
-	Window   uint32    // HTTP/2: increment of its first WINDOW_UPDATE of the connection; 0 if not known
-	JA4      string    // "" if not known
-}
-
 // size is the length of a fingerprint in hex digits.
 const size = 16
+
+// maxValue is how many octets of a field's values count.
+const maxValue = 512
 
 // Sum returns the fingerprint of a canonical string.
 func Sum(canonical []byte) string {
@@ -44,78 +33,50 @@ func (n *Names) Core(fields []message.Field) string { return Sum(n.AppendCore(ni
 // Loose is Core without order.
 func (n *Names) Loose(fields []message.Field) string { return Sum(n.AppendLoose(nil, fields)) }
 
-// Wire returns the wire fingerprint.
-func (n *Names) Wire(fields []message.Field, c *Connection) string {
-	return Sum(n.AppendWire(nil, fields, c))
+// Wire returns the wire fingerprint of a request, by its header fields, its
+// Version, Settings and Window, and the JA4 of the connection's ClientHello; ""
+// if none is known.
+func (n *Names) Wire(head *message.Head, ja4 string) string {
+	return Sum(n.AppendWire(nil, head, ja4))
 }
 
 // AppendCore appends the canonical string of the core.
 func (n *Names) AppendCore(b []byte, fields []message.Field) []byte {
 	l := n.lay(fields)
-	return l.values(l.names(append(b, "core 1\n"...)))
+	return l.core(b)
 }
 
 // AppendLoose appends the canonical string of the loose fingerprint.
 func (n *Names) AppendLoose(b []byte, fields []message.Field) []byte {
 	l := n.lay(fields)
-	return l.values(l.sorted(append(b, "loose 1\n"...)))
+	return l.loose(b)
 }
 
 // AppendWire appends the canonical string of the wire fingerprint.
-func (n *Names) AppendWire(b []byte, fields []message.Field, c *Connection) []byte {
-	l := n.lay(fields)
-	b = l.values(l.names(append(b, "wire 1\n"...)))
-	b = l.compact(append(b, '\n'), accept)
-	b = l.compact(append(b, '\n'), te)
-	b = append(b, '\n')
-	for _, i := range l.first[:l.n] {
-		b = append(b, casing(fields[i].Name))
-	}
-	b = append(append(b, '\n'), c.Version...)
-	b = append(b, '\n')
-	if c.Version == "2" {
-		b = c.append(b, fields)
-	}
-	return append(append(b, '\n'), c.JA4...)
-}
-
-// append appends the line of HTTP/2.
-func (c *Connection) append(b []byte, fields []message.Field) []byte {
-	for i := range fields {
-		if name := fields[i].Name; len(name) > 1 && name[0] == ':' {
-			b = append(b, name[1])
-		}
-	}
-	b = append(b, ';')
-	for i, s := range c.Settings {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendUint(b, uint64(s.ID), 10)
-		b = strconv.AppendUint(append(b, ':'), uint64(s.Value), 10)
-	}
-	b = append(b, ';')
-	if c.Window > 0 {
-		b = strconv.AppendUint(b, uint64(c.Window), 10)
-	}
-	return b
+func (n *Names) AppendWire(b []byte, head *message.Head, ja4 string) []byte {
+	l := n.lay(head.Fields)
+	return l.wire(b, head, ja4)
 }
 
 // layout is where the fields that count stand.
 type layout struct {
 	fields  []message.Field
-	kinds   *Names
 	order   [counted]field // those of the second line, as they stand
 	first   [counted]int   // the index of each
 	n       int            // how many there are
 	present [kinds]bool
+	again   bool // one of them comes more than once
 }
 
-func (n *Names) lay(list []message.Field) *layout {
-	l := &layout{fields: list, kinds: n}
+func (n *Names) lay(list []message.Field) layout {
+	l := layout{fields: list}
 	for i := range list {
 		kind, ok := n.kind(list[i].Name)
-		if !ok || l.present[kind] {
+		if !ok {
+			continue
+		}
+		if l.present[kind] {
+			l.again = true
 			continue
 		}
 		l.present[kind] = true
@@ -126,6 +87,60 @@ func (n *Names) lay(list []message.Field) *layout {
 	}
 	return l
 }
+
+func (l *layout) core(b []byte) []byte {
+	return l.values(l.names(append(b, "core 1\n"...)))
+}
+
+func (l *layout) loose(b []byte) []byte {
+	return l.values(l.sorted(append(b, "loose 1\n"...)))
+}
+
+func (l *layout) wire(b []byte, head *message.Head, ja4 string) []byte {
+	b = l.values(l.names(append(b, "wire 1\n"...)))
+	b = l.compact(append(b, '\n'), accept)
+	b = l.compact(append(b, '\n'), te)
+	b = append(b, '\n')
+	for _, i := range l.first[:l.n] {
+		b = append(b, casing(l.fields[i].Name))
+	}
+	b = append(append(b, '\n'), head.Version...)
+	b = append(b, '\n')
+	if head.Version == "2" {
+		b = appendOpening(b, head)
+	}
+	return append(append(b, '\n'), ja4...)
+}
+
+// appendOpening appends the line of HTTP/2.
+func appendOpening(b []byte, head *message.Head) []byte {
+	for i := range head.Fields {
+		if name := head.Fields[i].Name; len(name) > 1 && name[0] == ':' {
+			b = append(b, name[1])
+		}
+	}
+	b = append(b, ';')
+	begin := len(b)
+	for _, s := range head.Settings {
+		if isGrease(s.ID) {
+			continue
+		}
+		if len(b) > begin {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(s.ID), 10)
+		b = strconv.AppendUint(append(b, ':'), uint64(s.Value), 10)
+	}
+	b = append(b, ';')
+	if head.Window > 0 {
+		b = strconv.AppendUint(b, uint64(head.Window), 10)
+	}
+	return b
+}
+
+// isGrease reports whether a setting means nothing, and is drawn by lot for every
+// connection (draft-bishop-httpbis-grease).
+func isGrease(id uint16) bool { return id&0x0f0f == 0x0a0a }
 
 // names appends the second line in wire order.
 func (l *layout) names(b []byte) []byte {
@@ -157,11 +172,11 @@ func (l *layout) sorted(b []byte) []byte {
 func (l *layout) values(b []byte) []byte {
 	b = append(l.compact(b, acceptEncoding), '\n')
 	b = append(l.compact(b, acceptCharset), '\n')
-	b = append(appendHabits(b, l.value(acceptLanguage)), '\n')
+	b = append(habitsOf(l.value(acceptLanguage)).append(b), '\n')
 	return appendMasked(b, l.value(userAgent))
 }
 
-// value returns the values of a field, joined by "," if there are several.
+// value returns what counts of a field's values, joined by "," if there are several.
 func (l *layout) value(kind field) []byte {
 	if !l.present[kind] {
 		return nil
@@ -176,9 +191,12 @@ func (l *layout) value(kind field) []byte {
 			value, found = l.fields[i].Value, true
 			continue
 		}
+		if len(value) >= maxValue {
+			break
+		}
 		value = append(append(value[:len(value):len(value)], ','), l.fields[i].Value...)
 	}
-	return value
+	return value[:min(len(value), maxValue)]
 }
 
 // compact appends the value of a field, lowered and without SP and HTAB.

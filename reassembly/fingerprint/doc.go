@@ -1,12 +1,13 @@
 // Package fingerprint makes the fingerprints of client software: of what the
-// header fields of one HTTP request show of the program that sent it, and nothing
-// of its user, of what is asked for, or of the proxies between.
+// header fields of one HTTP request show of the program that sent it.
 //
 // Core (offpath.fingerprint) is what stays the same for a program across requests
 // and users, and across a load balancer. Loose is the same without order. Wire is
-// the finest: it adds what only the client's own leg shows. All are pure functions
-// of their arguments, safe for concurrent use, and written down here octet for
-// octet, so that a load balancer can compute the core too. Nothing here judges whether a program is wanted.
+// the finest: it adds what only the client's own leg shows, and what is accepted.
+// They are pure functions, safe for concurrent use, and written down here octet for
+// octet, so that a load balancer can compute the core too. A [Cache] remembers them
+// for one worker, in a table of fixed size. Nothing here judges whether a program
+// is wanted.
 //
 // # Fields that count
 //
@@ -27,8 +28,8 @@
 //
 // Lines, separated by LF (0x0A), none behind the last. Letters are lowered in
 // ASCII only. A field that comes more than once counts where it stands first, and
-// its values are joined by "," in their order (as Envoy does it). Of a field that is
-// absent or ignored the line is empty.
+// its values are joined by "," in their order (as Envoy does it). Of what is so joined
+// the first 512 octets count. Of a field that is absent or ignored the line is empty.
 //
 //	core 1
 //	the names of the fields that count, lower case, in wire order, joined by ","
@@ -46,8 +47,9 @@
 //	  hyphens begins in upper case and goes on in lower), u (no lower case), m (mixed)
 //	HTTP version: 0.9, 1.0, 1.1, 2
 //	HTTP/2 only: the first letters of the pseudo-header fields in wire order, ";", the
-//	  client's SETTINGS as identifier:value in its order, joined by ",", ";", the increment
-//	  of its first WINDOW_UPDATE of stream 0; parts that are not known are empty
+//	  client's first SETTINGS as identifier:value in its order, joined by ",", ";", the
+//	  increment of its first WINDOW_UPDATE of stream 0 if that came before its first
+//	  request; parts that are not known are empty. Settings 0x?a?a, drawn by lot, are left out
 //	JA4 of the connection's ClientHello
 //
 // The fingerprint is the first 64 bits of the SHA-256 of the string, in 16 lower-case
@@ -60,7 +62,7 @@
 // one language and five are alike. These letters, in this order, of those that hold:
 //
 //	l  a hyphen is followed by a lower-case letter (en-us)
-//	q  "q=" is not followed by "0." (q=1.0, q=.5)
+//	q  "=" is not followed by "0" (q=1.0, q=.5)
 //	s  there is SP or HTAB
 //	u  there is "_" (en_US)
 //	w  there is "*"

@@ -61,30 +61,89 @@ func appendWithoutDevice(b, value []byte) []byte {
 	}
 }
 
-// appendHabits appends the letters of how languages are written.
-func appendHabits(b, value []byte) []byte {
-	var lower, quality, space, underscore, wildcard bool
-	for i, c := range value {
-		rest := value[i+1:]
-		switch c {
-		case '-':
-			lower = lower || len(rest) > 0 && 'a' <= rest[0] && rest[0] <= 'z'
-		case '=':
-			quality = quality || i > 0 && value[i-1] == 'q' && !bytes.HasPrefix(rest, []byte("0."))
-		case ' ', '\t':
-			space = true
-		case '_':
-			underscore = true
-		case '*':
-			wildcard = true
+// habits are the ways of writing accept-language that hold, one bit for each
+// letter of habitLetters.
+type habits uint8
+
+const (
+	habitLower habits = 1 << iota
+	habitQuality
+	habitSpace
+	habitUnderscore
+	habitWildcard
+)
+
+const habitLetters = "lqsuw"
+
+// class is what an octet is to habits.
+type class uint8
+
+const (
+	classOther class = iota
+	classHyphen
+	classEquals
+	classLower
+	classZero
+	classSpace
+	classUnderscore
+	classWildcard
+	classes
+)
+
+// classOf has the class of every octet, pairHabits the habits that two octets in a
+// row show.
+var (
+	classOf    = makeClasses()
+	pairHabits = makePairs()
+)
+
+func makeClasses() (t [256]class) {
+	for c := 'a'; c <= 'z'; c++ {
+		t[c] = classLower
+	}
+	t['-'], t['='], t['0'], t[' '], t['\t'] = classHyphen, classEquals, classZero, classSpace, classSpace
+	t['_'], t['*'] = classUnderscore, classWildcard
+	return t
+}
+
+func makePairs() (t [classes * classes]habits) {
+	for before := range classes {
+		for c := range classes {
+			h := &t[before*classes+c]
+			if before == classHyphen && c == classLower {
+				*h |= habitLower
+			}
+			if before == classEquals && c != classZero {
+				*h |= habitQuality
+			}
+			switch c {
+			case classSpace:
+				*h |= habitSpace
+			case classUnderscore:
+				*h |= habitUnderscore
+			case classWildcard:
+				*h |= habitWildcard
+			}
 		}
 	}
-	for _, habit := range [...]struct {
-		holds  bool
-		letter byte
-	}{{lower, 'l'}, {quality, 'q'}, {space, 's'}, {underscore, 'u'}, {wildcard, 'w'}} {
-		if habit.holds {
-			b = append(b, habit.letter)
+	return t
+}
+
+func habitsOf(value []byte) (h habits) {
+	before := classOther
+	for _, c := range value {
+		class := classOf[c]
+		h |= pairHabits[before*classes+class]
+		before = class
+	}
+	return h | pairHabits[before*classes+classOther]
+}
+
+// append appends the letters.
+func (h habits) append(b []byte) []byte {
+	for i := range len(habitLetters) {
+		if h&(1<<i) != 0 {
+			b = append(b, habitLetters[i])
 		}
 	}
 	return b

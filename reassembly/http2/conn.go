@@ -36,10 +36,10 @@ const (
 // direction is what one side says.
 type direction struct {
 	table    table
-	target   *Stream   // of the DATA frame at hand; nil: nobody reads it
-	rest     []byte    // payload of the frame at hand, if it comes in parts
-	block    block     // header block at hand
-	settings []Setting // of the first SETTINGS frame, as far as there is room for them
+	target   *Stream           // of the DATA frame at hand; nil: nobody reads it
+	rest     []byte            // payload of the frame at hand, if it comes in parts
+	block    block             // header block at hand
+	settings []message.Setting // of the first SETTINGS frame, as far as there is room for them
 
 	began  int64  // capture time of the first octet of the frame at hand
 	remain uint32 // octets left of its payload
@@ -113,18 +113,12 @@ const (
 	shownBlock
 )
 
-// Setting is a parameter of a SETTINGS frame.
-type Setting struct {
-	ID    uint16
-	Value uint32
-}
-
 // settingOctets is the size of a setting in memory.
 const settingOctets = 8
 
 // Settings returns those of a side's first SETTINGS frame, in their order; nil if
 // none was seen, or there was no room for them.
-func (c *Conn) Settings(side Side) []Setting { return c.dir[side].settings }
+func (c *Conn) Settings(side Side) []message.Setting { return c.dir[side].settings }
 
 // Window returns by how much a side's first WINDOW_UPDATE enlarged the window of
 // the connection, 0 if it had not before its first header block.
@@ -381,13 +375,13 @@ func (c *Conn) other(r *Reader, b Budget, side Side, payload []byte, time int64)
 func (c *Conn) applySettings(b Budget, side Side, payload []byte) {
 	const settingMaxFrameSize = 5
 	d := &c.dir[side]
-	var list []Setting
+	var list []message.Setting
 	first := !d.announced && !d.sought
 	if n := min(len(payload)/6, maxSettings); first && n > 0 && b.Take(n*settingOctets) {
-		list = make([]Setting, 0, n)
+		list = make([]message.Setting, 0, n)
 	}
 	for ; len(payload) >= 6; payload = payload[6:] {
-		s := Setting{uint16(payload[0])<<8 | uint16(payload[1]), be32(payload[2:])}
+		s := message.Setting{ID: uint16(payload[0])<<8 | uint16(payload[1]), Value: be32(payload[2:])}
 		if s.ID == settingMaxFrameSize {
 			peer := &c.dir[side.Other()]
 			peer.max = max(peer.max, s.Value)

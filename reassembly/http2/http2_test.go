@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"offpath/reassembly/http2"
+	heads "offpath/reassembly/message"
 )
 
 const (
@@ -367,7 +368,7 @@ func TestSettingsAndWindowAreKeptAsSent(t *testing.T) {
 	for _, size := range []int{1000, 5} {
 		r := newReading(t)
 		r.feed(cut(p.segments, size))
-		assert.Equal(t, []http2.Setting{{ID: 1, Value: 65536}, {ID: 4, Value: 6291456}, {ID: 0x0a0a, Value: 7}, {ID: 2}}, r.conn.Settings(client))
+		assert.Equal(t, []heads.Setting{{ID: 1, Value: 65536}, {ID: 4, Value: 6291456}, {ID: 0x0a0a, Value: 7}, {ID: 2}}, r.conn.Settings(client))
 		assert.EqualValues(t, 15663105, r.conn.Window(client))
 		assert.Nil(t, r.conn.Settings(server))
 		assert.Zero(t, r.conn.Window(server))

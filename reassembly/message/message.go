@@ -15,6 +15,17 @@ type Head struct {
 	Status  int    // responses: 100 to 999
 	Fields  []Field
 	Shape   *Shape // of Fields; nil if none is known
+	Partial bool   // Fields are not all that there were
+
+	// HTTP/2 requests: how the client has opened the connection.
+	Settings []Setting // of its first SETTINGS frame, in its order; nil if not known
+	Window   uint32    // increment of its first WINDOW_UPDATE of the connection; 0 if not known
+}
+
+// Setting is a parameter of a SETTINGS frame (RFC 9113 section 6.5).
+type Setting struct {
+	ID    uint16
+	Value uint32
 }
 
 // Get returns the first value of the field whose lower-case name is given,

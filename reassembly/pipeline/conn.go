@@ -330,6 +330,7 @@ func (s *shard) requestEnd(f *tcp.Flow, c *conn, p *http1.Parser, in *http1.Inpu
 	x.anomalies |= p.Anomalies()
 	x.broken = x.broken || p.Broken()
 	if x.tx == nil {
+		s.reader.Head.Partial = p.Anomalies()&cutHead != 0
 		s.extract(f, c, x, &s.reader.Head, s.reader.Body)
 	} else {
 		x.tx.Request.BodyBytes = p.Body()
@@ -485,7 +486,11 @@ func (s *shard) responseEnd(f *tcp.Flow, c *conn, p *http1.Parser) {
 	x.broken = x.broken || p.Broken()
 	x.last = c.last
 	if x.tx == nil { // the response came before the request's end
-		c.parser[c.client].Peek(s.reader, func() { s.extract(f, c, x, &s.reader.Head, s.reader.Body) })
+		asked := &c.parser[c.client]
+		asked.Peek(s.reader, func() {
+			s.reader.Head.Partial = asked.Anomalies()&cutHead != 0
+			s.extract(f, c, x, &s.reader.Head, s.reader.Body)
+		})
 	}
 	if x.h2c && s.reader.Head.Status == 101 && x.ended {
 		s.upgradeToStreams(f, c, x)

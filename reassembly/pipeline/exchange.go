@@ -84,6 +84,9 @@ func (s *shard) waits(x *exchange) bool {
 // beside the octets of its value.
 const fieldCost = 40
 
+// cutHead are the anomalies of heads whose fields were not all read.
+const cutHead = reassembly.AnomalyHeadTooLarge | reassembly.AnomalyTooManyHeaders
+
 // extract makes the transaction of a request.
 func (s *shard) extract(f *tcp.Flow, c *conn, x *exchange, head *message.Head, body message.Body) {
 	if x.tx == nil {

@@ -281,6 +281,8 @@ func (s *shard) streamEnd(f *tcp.Flow, c *conn) {
 	}
 	if r.Side == http2.Client {
 		x.ended = true
+		r.Head.Partial = m.Unknown > 0 || m.Anomalies&cutHead != 0
+		r.Head.Settings, r.Head.Window = c.layers.http2.Settings(http2.Client), c.layers.http2.Window(http2.Client)
 		s.extract(f, c, x, &r.Head, r.Body)
 		if l := c.layers; !l.waiting && !f.Seen(c.client.Other()) {
 			l.waiting = true

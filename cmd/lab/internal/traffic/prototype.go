@@ -76,11 +76,11 @@ func (n *sensor) request(k requestKind) *requestPrototype {
 	n.extractor.Request(&p.tx, head, body)
 	p.id = strings.Index(p.tx.Request.Path, example.id)
 	p.tx.Complete = true
-	c := fingerprint.Connection{Version: head.Version}
+	ja4 := ""
 	if n.ja4 {
-		c.JA4 = k.software.ja4
+		ja4 = k.software.ja4
 	}
-	p.tx.Fingerprint, p.tx.FingerprintLoose, p.tx.FingerprintWire = n.names.Core(head.Fields), n.names.Loose(head.Fields), n.names.Wire(head.Fields, &c)
+	p.tx.Fingerprint, p.tx.FingerprintLoose, p.tx.FingerprintWire = n.names.Core(head.Fields), n.names.Loose(head.Fields), n.names.Wire(head, ja4)
 	n.requests[k] = p
 	return p
 }

@@ -39,6 +39,7 @@ func Pipeline(c *config.Config, key []byte, workers int, extras Extras, feed Fee
 			Key:            key,
 			Cleartext:      extras.Cleartext,
 			TrustedProxies: c.Client.TrustedProxies,
+			IgnoreHeaders:  c.Client.IgnoreHeaders,
 			DetailHeaders:  extras.Detail.Headers,
 			DetailBodies:   extras.Detail.Bodies,
 		},
