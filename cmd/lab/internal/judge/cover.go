@@ -158,7 +158,7 @@ type covered struct {
 }
 
 // compare goes over all logins with all that was said.
-func (c *cover) compare(onset int64) covered {
+func (c *cover) compare(onset int64, enforced bool) covered {
 	var sum covered
 	hit := make(map[string]bool)
 	for i := range c.records {
@@ -188,7 +188,7 @@ func (c *cover) compare(onset int64) covered {
 			if found {
 				sum.attackCovered++
 			}
-			if r.truth&isRight != 0 {
+			if r.truth&isRight != 0 && !(enforced && r.truth&isStopped != 0) {
 				hit[r.user] = hit[r.user] || named
 			}
 		case r.start >= onset || found:

@@ -41,6 +41,9 @@ type Case struct {
 	// Enforced makes requests that match a verdict come out refused; else every
 	// request is seen as if nothing were enforced.
 	Enforced bool
+	// Weigh has the memory measured that the detector holds at the end. Nothing
+	// else may run then.
+	Weigh bool
 	// Attack says that there is an attacker: what was found is compared with the
 	// truth for every login.
 	Attack bool
@@ -90,6 +93,11 @@ func Judge(c Case, contenders ...Contender) ([]Result, error) {
 	run(c, judges)
 	var results []Result
 	for _, j := range judges {
+		if c.Weigh {
+			all := heap()
+			j.detector = nil
+			j.held = all - heap()
+		}
 		results = append(results, j.result())
 	}
 	return results, nil
@@ -103,6 +111,8 @@ type judge struct {
 	cover    *cover
 	seen     tally
 	watch    stopwatch
+	weight   *weight // nil: it is not weighed
+	held     float64 // octets of memory
 	// endpoints are what the detector has called requests, to tell what it would
 	// call one before it has seen it. Only where verdicts are enforced.
 	endpoints map[place]string
@@ -131,6 +141,9 @@ type batch struct {
 
 func newJudge(c Case) *judge {
 	j := &judge{Case: c, book: newBook(), cover: newCover(), seen: newTally(c.Onset)}
+	if c.Weigh {
+		j.weight = newWeight()
+	}
 	if c.Enforced {
 		j.endpoints = make(map[place]string)
 	}
@@ -184,6 +197,9 @@ func (b *batch) fill(c Case, judges []*judge) (more bool) {
 
 // take has a batch observed and judges it.
 func (j *judge) take(b *batch) {
+	for i := range b.n {
+		b.txs[i].Annotation = reassembly.Annotation{} // of the one before
+	}
 	j.watch.start()
 	for i := range b.n {
 		j.detector.Observe(&b.txs[i], b.truths[i])
@@ -204,6 +220,9 @@ func (j *judge) take(b *batch) {
 			stopped = j.stopped(tx, truth) != ""
 		}
 		j.seen.add(tx, truth, stopped)
+		if j.weight != nil {
+			j.weight.add(tx)
+		}
 		if j.Attack && truth.Login {
 			j.cover.login(tx, truth, stopped)
 		}

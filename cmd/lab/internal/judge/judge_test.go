@@ -169,6 +169,9 @@ func TestNamedAccountsAreThoseHeldOrGivenAsEvidence(t *testing.T) {
 	assert.InDelta(t, 1.0/50, r.Detected, 1e-9, "what is held is not for that a finding")
 	assert.InDelta(t, 1e6/50, r.Attributed, 1e6/50/40, "a customer's login was given as evidence")
 	assert.Zero(t, r.LegitHit, "no load balancer can hold an account")
+
+	tool := block("v", 10, 1000, detect.Subject{Fingerprint: "tool"})
+	assert.Equal(t, 1, judged(&script{length: 100}, true, &sayer{verdicts: []detect.Verdict{tool}}).Hits, "what is refused opens no account")
 }
 
 func TestContendersAreJudgedApart(t *testing.T) {

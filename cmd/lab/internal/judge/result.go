@@ -41,6 +41,12 @@ type Result struct {
 	OutcomeTold  float64 `json:"outcome_told"`  // share of logins
 	OutcomeRight float64 `json:"outcome_right"` // of these
 
+	Addresses    float64 `json:"addresses,omitempty"` // these where memory is weighed
+	Accounts     float64 `json:"accounts,omitempty"`
+	Sessions     float64 `json:"sessions,omitempty"`
+	HeapMB       float64 `json:"heap_mb,omitempty"`
+	MBPerMillion float64 `json:"heap_mb_per_million,omitempty"` // addresses, accounts and sessions each
+
 	Nanoseconds float64  `json:"ns_per_transaction"`
 	Messages    []string `json:"messages,omitempty"`
 }
@@ -57,7 +63,7 @@ const absent = -1
 
 func (j *judge) result() Result {
 	t, c := &j.seen, j.cover
-	sum := c.compare(j.Onset)
+	sum := c.compare(j.Onset, j.Enforced)
 	r := Result{
 		Transactions: t.all, Logins: t.logins, Attacks: t.attack.logins, Hours: float64(t.last-t.first) / 3600e9,
 		DetectSeconds: absent, DetectTries: absent, VerdictSeconds: absent, Detected: absent, Enforced: absent, EnforcedAfter: absent, HitsNamed: absent,
@@ -69,6 +75,11 @@ func (j *judge) result() Result {
 	}
 	if r.Hours > 0 {
 		r.PerWeek = float64(r.Campaigns) * 168 / r.Hours
+	}
+	if w := j.weight; w != nil {
+		r.Addresses, r.Accounts, r.Sessions = math.Round(w.addresses.count()), math.Round(w.accounts.count()), math.Round(w.sessions.count())
+		r.HeapMB = j.held / 1e6
+		r.MBPerMillion = j.held / max(min(r.Addresses, r.Accounts, r.Sessions), 1)
 	}
 	if t.attack.logins == 0 {
 		return r

@@ -43,6 +43,9 @@ type attack struct {
 	drain float64 // share of accounts come into from which money is sent
 
 	spray bool // one password for all
+
+	from netip.Addr             // where all of it comes from; else the pool
+	down func(now int64) answer // what becomes of right passwords; nil: they are accepted
 }
 
 // newAttack draws an attack of a level that begins and ends at given times.
@@ -82,13 +85,8 @@ func newAttack(w *world, l level, begin, stop int64) *attack {
 // outfit draws the programs that an attack uses.
 func (a *attack) outfit(c channel) []*software {
 	models, r := a.w.software[c], a.rand
-	model := func() *software {
-		for {
-			if m := pick(r, models); m.weight > 0.02 || len(models) > 20 && r.Float64() < 0.2 {
-				return m
-			}
-		}
-	}
+	share := a.w.softShare[c]
+	model := func() *software { return models[weighted(share, r.Float64())] } // the more have it, the more likely
 	var list []*software
 	switch a.level {
 	case levelTool:
@@ -156,7 +154,15 @@ func (a *attack) spawn(v *visit) {
 	if a.level >= levelMimic {
 		at = v.begin(r, now)
 	}
+	down := answerOK
+	if a.down != nil {
+		down = a.down(at)
+	}
+	if down != answerOK {
+		result = down
+	}
 	at = v.login(r, at, password, v.user, result)
+	v.steps[len(v.steps)-1].down = down != answerOK
 	if result == answerOK {
 		v.token = r.Uint64()
 		if v.endpoint.channel != ofx {
@@ -172,6 +178,8 @@ func (a *attack) spawn(v *visit) {
 // address is where an attempt comes from.
 func (a *attack) address(account, number uint64) netip.Addr {
 	switch {
+	case a.from.IsValid():
+		return a.from
 	case a.level == levelNear:
 		return a.pool.near(account, number)
 	case a.level == levelInfected:

@@ -15,6 +15,8 @@ type Scenario struct {
 	About string
 	// Attack says that there is one; else whatever is found is a false alarm.
 	Attack bool
+	// Weigh says that the memory of a detector is to be weighed at its end.
+	Weigh bool
 	// Long says that it takes minutes: it is run only when asked for by name.
 	Long bool
 
@@ -119,13 +121,8 @@ func (c *casting) attack(l level, share float64) *attack {
 }
 
 var scenarios = []Scenario{
-	{Name: "B1", Attack: true, About: "burst: 90 % of logins automated over 1 to 50 endpoints, A1, 200 to 20,000 addresses", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(48), 200_000, between(c.rand, 8, 25), c.minutes(12, 25), c.minutes(8, 15))
-		a := c.attack(levelTool, 0.9)
-		a.pool = newPool(a.rand, &c.world.net, uint64(logBetween(c.rand, 200, 20_000)), between(c.rand, 0.4, 1))
-		a.reuse = true
-		c.note("%d addresses", a.pool.size)
-	}},
+	{Name: "B1", Attack: true, About: "burst: 90 % of logins automated over 1 to 50 endpoints, A1, 200 to 20,000 addresses", open: func(c *casting) { burst(c, c.minutes(12, 25)) }},
+	{Name: "B1-cold", Attack: true, About: "B1 from the first second, with nothing before it", open: func(c *casting) { burst(c, 0) }},
 	{Name: "B2-50", Attack: true, About: "rotation at 50 % of logins, A1 or A2, one request each of 400,000 to 1,000,000 addresses", open: func(c *casting) { rotation(c, 0.5, 150, 200) }},
 	{Name: "B2-5", Attack: true, About: "rotation at 5 % of logins, A1 or A2; of 400,000 to 1,000,000 addresses those of the first hours", open: func(c *casting) { rotation(c, 0.05, 150, 200) }},
 	{Name: "B3", Attack: true, About: "perfect mimic, A3, 5 to 50 % of logins, one request each; after two days of ordinary traffic at 1 to 4 logins/s of 40,000 accounts", open: func(c *casting) { mimicry(c, levelMimic) }},
@@ -141,84 +138,136 @@ var scenarios = []Scenario{
 		a.spray, a.known = true, between(c.rand, 0.9, 1)
 		a.pool = newPool(a.rand, &c.world.net, 1<<20, between(c.rand, 0.7, 1))
 	}},
-	{Name: "N1", About: "flash crowd: 20 times the logins for ten minutes", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(10), 300_000, between(c.rand, 4, 8), c.minutes(20, 40), c.minutes(25, 30))
-		rise := c.run.Onset
-		fall := rise + int64(10*time.Minute)
-		c.people.speed = func(now int64) float64 {
-			if now >= rise && now < fall {
-				return 20
-			}
-			return 1
-		}
-	}},
-	{Name: "N2", About: "corporate NAT: 5,000 people behind one address come to work", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(10), 200_000, between(c.rand, 4, 10), c.minutes(20, 40), c.minutes(100, 140))
-		length := c.minutes(40, 90).Nanoseconds()
-		c.add(newOffice(c.world, c.run.Onset, length, 5000))
-		c.note("within %d minutes", length/60e9)
-	}},
-	{Name: "N3", About: "CGNAT: 50,000 app users behind each of a carrier's addresses", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(10), 400_000, between(c.rand, 15, 30), c.minutes(30, 30), c.minutes(90, 120))
-		c.world.carried = 0.9
-		for i := range c.world.net.carriers {
-			c.world.net.carriers[i].size = 2
-		}
-	}},
-	{Name: "N4", About: "retry storm: apps of 2 to 5 % of customers repeat a stale password every 1 to 5 s for a while", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(10), 200_000, between(c.rand, 4, 10), c.minutes(20, 40), c.minutes(40, 60))
-		share, end := between(c.rand, 0.02, 0.05), c.run.Onset+c.minutes(15, 25).Nanoseconds()
-		c.people.stuck = func(account uint64, now int64) bool {
-			return now >= c.run.Onset && now < end && unit(mix(account, ofStuck)) < share
-		}
-		c.note("%.1f %% of customers", 100*share)
-	}},
-	{Name: "N5", About: "app release: 50 to 90 % of app users take a new program up over a day", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 3, 6), c.minutes(60, 300), c.minutes(24*60, 26*60))
-		n := newRelease(c.world, c.rand, c.run.Onset, c.minutes(8*60, 20*60).Nanoseconds())
-		c.people.release = n.program
-	}},
-	{Name: "N6", About: "health checks: 1 to 4 programs that log in with test accounts every 5 to 60 s, some always in vain", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 2, 6), 0, c.minutes(6*60, 10*60))
-		fail := 0
-		for i := range 1 + c.rand.IntN(4) {
-			m := newMonitor(c.world, c.rand, uint64(i), c.run.Stop)
-			if m.fails {
-				fail++
-			}
-			c.add(m)
-		}
-		c.note("%d programs, %d of them in vain", len(c.producers), fail)
-	}},
-	{Name: "N7", About: "aggregator: 8 % of logins from 4 to 32 addresses of one network, 83 to 96 % of them right", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 4, 8), 0, c.minutes(6*60, 10*60))
-		a := newAggregator(c.world, c.rand, 0.08, c.run.Stop)
-		c.add(a)
-		c.note("%d addresses, %.0f %% right", len(a.addresses), 100*(1-a.stale))
-	}},
-	{Name: "N8", About: "forgotten passwords: 8 to 15 times as many as usual for one to three hours", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 3, 8), c.minutes(60, 180), c.minutes(240, 300))
-		times, end := between(c.rand, 8, 15), c.run.Onset+c.minutes(60, 180).Nanoseconds()
-		c.people.failing = func(now int64) float64 {
-			if now >= c.run.Onset && now < end {
-				return times
-			}
-			return 1
-		}
-	}},
-	{Name: "N9", About: "outage: for ten minutes no login succeeds, answered with 503, an error of its own, or as a wrong password", open: func(c *casting) {
-		c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 5, 15), c.minutes(40, 90), c.minutes(30, 40))
-		how, end := pick(c.rand, []answer{answerDown, answerBroken, answerWrong}), c.run.Onset+int64(10*time.Minute)
-		c.people.down = func(now int64) answer {
-			if now >= c.run.Onset && now < end {
-				return how
-			}
-			return answerOK
-		}
-		c.note("answered with %s", map[answer]string{answerDown: "503", answerBroken: "an error", answerWrong: "what a wrong password gets"}[how])
-	}},
+	{Name: "N1", About: "flash crowd: 20 times the logins for ten minutes", open: flashCrowd},
+	{Name: "N2", About: "corporate NAT: 5,000 people behind one address come to work", open: arrivals},
+	{Name: "N3", About: "CGNAT: 50,000 app users behind each of a carrier's addresses", open: sharedAddresses},
+	{Name: "N4", About: "retry storm: apps of 2 to 5 % of customers repeat a stale password every 1 to 5 s for a while", open: retryStorm},
+	{Name: "N5", About: "app release: 50 to 90 % of app users take a new program up over a day", open: appRelease},
+	{Name: "N6", About: "health checks: 1 to 4 programs that log in with test accounts every 5 to 60 s, some always in vain", open: healthChecks},
+	{Name: "N7", About: "aggregator: 8 % of logins from 4 to 32 addresses of one network, 83 to 96 % of them right", open: aggregation},
+	{Name: "N8", About: "forgotten passwords: 8 to 15 times as many as usual for one to three hours", open: forgetting},
+	{Name: "N9", About: "outage: for ten minutes no login succeeds, answered with 503, an error of its own, or as a wrong password", open: outage},
+	{Name: "N1-attack", Attack: true, About: "N1 during a rotation at 30 % of logins, A2", open: func(c *casting) { flashCrowd(c); amid(c) }},
+	{Name: "N2-attack", Attack: true, About: "N2 with attackers among the 5,000, behind the same address: A1, one attempt in 1 to 3 s", open: func(c *casting) { arrivals(c); inside(c) }},
+	{Name: "N4-attack", Attack: true, About: "N4 during a rotation at 30 % of logins, A2", open: func(c *casting) { retryStorm(c); amid(c) }},
+	{Name: "N9-attack", Attack: true, About: "N9 during a rotation at 30 % of logins, A2", open: func(c *casting) { outage(c); amid(c).down = c.people.down }},
 	{Name: "Q", About: "a quiet week of 100,000 logins a day", open: func(c *casting) { quiet(c, 7) }},
+	{Name: "M", Weigh: true, About: "memory: a million addresses, accounts and sessions in an hour and a half", open: func(c *casting) {
+		c.begin(1+c.rand.IntN(10), 4_000_000, 400, 0, 90*time.Minute)
+		c.world.spread, c.world.flat, c.world.carried, c.world.net.six = 0, true, 0, 0
+	}},
 	{Name: "Q-year", Long: true, About: "a quiet year of 100,000 logins a day", open: func(c *casting) { quiet(c, 365) }},
+}
+
+func flashCrowd(c *casting) {
+	c.begin(1+c.rand.IntN(10), 300_000, between(c.rand, 4, 8), c.minutes(20, 40), c.minutes(25, 30))
+	rise := c.run.Onset
+	fall := rise + int64(10*time.Minute)
+	c.people.speed = func(now int64) float64 {
+		if now >= rise && now < fall {
+			return 20
+		}
+		return 1
+	}
+}
+
+func arrivals(c *casting) {
+	c.begin(1+c.rand.IntN(10), 200_000, between(c.rand, 4, 10), c.minutes(20, 40), c.minutes(100, 140))
+	length := c.minutes(40, 90).Nanoseconds()
+	c.add(newOffice(c.world, c.run.Onset, length, 5000))
+	c.note("within %d minutes", length/60e9)
+}
+
+func sharedAddresses(c *casting) {
+	c.begin(1+c.rand.IntN(10), 400_000, between(c.rand, 15, 30), c.minutes(30, 30), c.minutes(90, 120))
+	c.world.carried = 0.9
+	for i := range c.world.net.carriers {
+		c.world.net.carriers[i].size = 2
+	}
+}
+
+func retryStorm(c *casting) {
+	c.begin(1+c.rand.IntN(10), 200_000, between(c.rand, 4, 10), c.minutes(20, 40), c.minutes(40, 60))
+	share, end := between(c.rand, 0.02, 0.05), c.run.Onset+c.minutes(15, 25).Nanoseconds()
+	c.people.stuck = func(account uint64, now int64) bool {
+		return now >= c.run.Onset && now < end && unit(mix(account, ofStuck)) < share
+	}
+	c.note("%.1f %% of customers", 100*share)
+}
+
+func appRelease(c *casting) {
+	c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 3, 6), c.minutes(60, 300), c.minutes(24*60, 26*60))
+	n := newRelease(c.world, c.rand, c.run.Onset, c.minutes(8*60, 20*60).Nanoseconds())
+	c.people.release = n.program
+}
+
+func healthChecks(c *casting) {
+	c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 2, 6), 0, c.minutes(6*60, 10*60))
+	fail := 0
+	for i := range 1 + c.rand.IntN(4) {
+		m := newMonitor(c.world, c.rand, uint64(i), c.run.Stop)
+		if m.fails {
+			fail++
+		}
+		c.add(m)
+	}
+	c.note("%d programs, %d of them in vain", len(c.producers), fail)
+}
+
+func aggregation(c *casting) {
+	c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 4, 8), 0, c.minutes(6*60, 10*60))
+	a := newAggregator(c.world, c.rand, 0.08, c.run.Stop)
+	c.add(a)
+	c.note("%d addresses, %.0f %% right", len(a.addresses), 100*(1-a.stale))
+}
+
+func forgetting(c *casting) {
+	c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 3, 8), c.minutes(60, 180), c.minutes(240, 300))
+	times, end := between(c.rand, 8, 15), c.run.Onset+c.minutes(60, 180).Nanoseconds()
+	c.people.failing = func(now int64) float64 {
+		if now >= c.run.Onset && now < end {
+			return times
+		}
+		return 1
+	}
+}
+
+func outage(c *casting) {
+	c.begin(1+c.rand.IntN(10), 100_000, between(c.rand, 5, 15), c.minutes(40, 90), c.minutes(30, 40))
+	how, end := pick(c.rand, []answer{answerDown, answerBroken, answerWrong}), c.run.Onset+int64(10*time.Minute)
+	c.people.down = func(now int64) answer {
+		if now >= c.run.Onset && now < end {
+			return how
+		}
+		return answerOK
+	}
+	c.note("answered with %s", map[answer]string{answerDown: "503", answerBroken: "an error", answerWrong: "what a wrong password gets"}[how])
+}
+
+// amid is a rotation while something else happens.
+func amid(c *casting) *attack {
+	a := c.attack(levelCopy, 0.3)
+	a.pool = newPool(a.rand, &c.world.net, 1<<20, between(c.rand, 0.7, 1))
+	return a
+}
+
+// inside is an attack from the address of a company.
+func inside(c *casting) {
+	a := newAttack(c.world, levelTool, c.run.Onset, c.run.Stop)
+	rate := 5 / between(c.rand, 1, 3) // five machines
+	a.rate = func(int64) float64 { return rate }
+	a.from = c.world.net.offices[0]
+	c.add(a)
+	c.note("A1, %.2f/s at %d endpoints", rate, len(a.targets))
+}
+
+// burst is stuffing from some hundreds or thousands of addresses, again and again.
+func burst(c *casting, before time.Duration) {
+	c.begin(1+c.rand.IntN(48), 200_000, between(c.rand, 8, 25), before, c.minutes(8, 15))
+	a := c.attack(levelTool, 0.9)
+	a.pool = newPool(a.rand, &c.world.net, uint64(logBetween(c.rand, 200, 20_000)), between(c.rand, 0.4, 1))
+	a.reuse = true
+	c.note("%d addresses", a.pool.size)
 }
 
 func quiet(c *casting, days int) {

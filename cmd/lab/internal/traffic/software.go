@@ -174,27 +174,32 @@ func browsers() []*software {
 			{"Connection", "keep-alive"}, {"Sec-Fetch-Dest", "document"}, {"Cookie", ""},
 		}
 	}
+	const chromeTLS, firefoxTLS, safariTLS = "t13d1516h2_8daaf6152771_02713d6af862", "t13d1715h2_5b57614c22b0_7121afd63204", "t13d2014h2_a09f3c656075_14788d8d241b"
+	chromeVersions, firefoxVersions, safariVersions := []string{"126", "125", "124", "119", "114", "109"}, []string{"127", "126", "115", "102"}, []string{"17.5", "17.4", "16.6"}
 	var list []*software
 	for _, b := range []struct {
-		name, agent, ja4 string
+		name, agent, ja4 string // % in agent: the version
 		fields           func(string, string) [][2]string
 		weight           float64
+		versions         []string
 	}{
-		{"Chrome on Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36", "t13d1516h2_8daaf6152771_02713d6af862", chromium, 34},
-		{"older Chrome on Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/109.0.0.0 Safari/537.36", "t13d1516h2_8daaf6152771_e5627efa2ab1", chromium, 2},
-		{"Chrome on macOS", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36", "t13d1516h2_8daaf6152771_02713d6af862", chromium, 8},
-		{"Chrome on Android", "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36", "t13d1516h2_8daaf6152771_02713d6af862", chromium, 14},
-		{"Edge", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36 Edg/126.0.0.0", "t13d1516h2_8daaf6152771_02713d6af862", chromium, 12},
-		{"Firefox on Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:127.0) Gecko/20100101 Firefox/127.0", "t13d1715h2_5b57614c22b0_7121afd63204", firefox, 7},
-		{"Firefox on Linux", "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0", "t13d1715h2_5b57614c22b0_7121afd63204", firefox, 2},
-		{"Safari on iPhone", "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1", "t13d2014h2_a09f3c656075_14788d8d241b", safari, 14},
-		{"Safari on macOS", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15", "t13d2014h2_a09f3c656075_14788d8d241b", safari, 7},
+		{"Chrome on Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/%.0.0.0 Safari/537.36", chromeTLS, chromium, 36, chromeVersions},
+		{"Chrome on macOS", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/%.0.0.0 Safari/537.36", chromeTLS, chromium, 8, chromeVersions},
+		{"Chrome on Android", "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/%.0.0.0 Mobile Safari/537.36", chromeTLS, chromium, 14, chromeVersions},
+		{"Edge", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/%.0.0.0 Safari/537.36 Edg/%.0.0.0", chromeTLS, chromium, 12, chromeVersions},
+		{"Firefox on Windows", "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:%.0) Gecko/20100101 Firefox/%.0", firefoxTLS, firefox, 7, firefoxVersions},
+		{"Firefox on Linux", "Mozilla/5.0 (X11; Linux x86_64; rv:%.0) Gecko/20100101 Firefox/%.0", firefoxTLS, firefox, 2, firefoxVersions},
+		{"Safari on iPhone", "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/% Mobile/15E148 Safari/604.1", safariTLS, safari, 14, safariVersions},
+		{"Safari on macOS", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/% Safari/605.1.15", safariTLS, safari, 7, safariVersions},
 	} {
-		for i, language := range languages[:3] {
-			list = append(list, &software{
-				name: b.name + ", " + language[:2], channel: web, version: -1, ja4: b.ja4,
-				weight: b.weight * []float64{0.7, 0.2, 0.1}[i], fields: b.fields(b.agent, language),
-			})
+		for v, version := range b.versions {
+			for i, language := range languages[:3] {
+				list = append(list, &software{
+					name: b.name + " " + version + ", " + language[:2], channel: web, version: -1, ja4: b.ja4,
+					weight: b.weight * []float64{0.75, 0.14, 0.05, 0.02, 0.02, 0.02}[v] * []float64{0.7, 0.2, 0.1}[i],
+					fields: b.fields(strings.ReplaceAll(b.agent, "%", version), language),
+				})
+			}
 		}
 	}
 	return list

@@ -75,25 +75,33 @@ func outage() line {
 	return line{"reported as an outage", "findings", func(r *judge.Result) float64 { return float64(r.Outages) }, false, 1}
 }
 
-// lines are those of the issue, by scenario; of a scenario that it does not name
-// none.
+func memory(mb float64) line {
+	return line{"memory for a million addresses, accounts and sessions", "MB", func(r *judge.Result) float64 { return r.MBPerMillion }, true, mb}
+}
+
+// lines are what is to be reached, by scenario.
 var lines = map[string][]line{
-	"B1":     {verdictWithin(10), enforced(98), loginsHit(10)},
-	"B2-50":  {verdictWithin(300), enforcedAfter(85), loginsHit(200)},
-	"B2-5":   {verdictWithin(1800), enforcedAfter(85), loginsHit(200)},
-	"B3":     {detectWithin(1800), named(85), loginsHit(100)},
-	"B4-A4":  {loginsHit(100)},
-	"B4-A5":  {loginsHit(100)},
-	"B4-A6":  {loginsHit(100)},
-	"B7":     {triesWithin(50), loginsHit(20)},
-	"N1":     {loginsHit(10)},
-	"N2":     {nobodyHit()},
-	"N3":     {nobodyHit()},
-	"N4":     {loginsHit(10)},
-	"N5":     {loginsHit(10)},
-	"N6":     {nobodyHit()},
-	"N7":     {nobodyHit()},
-	"N8":     {loginsHit(10)},
-	"N9":     {loginsHit(10), campaigns(0), outage()},
-	"Q-year": {campaigns(4)},
+	"B1":        {verdictWithin(10), enforced(98), loginsHit(10)},
+	"B2-50":     {verdictWithin(300), enforcedAfter(85), loginsHit(200)},
+	"B2-5":      {verdictWithin(1800), enforcedAfter(85), loginsHit(200)},
+	"B3":        {detectWithin(1800), named(85), loginsHit(100)},
+	"B4-A4":     {loginsHit(100)},
+	"B4-A5":     {loginsHit(100)},
+	"B4-A6":     {loginsHit(100)},
+	"B7":        {triesWithin(50), loginsHit(20)},
+	"N1":        {loginsHit(10)},
+	"N2":        {nobodyHit()},
+	"N3":        {nobodyHit()},
+	"N4":        {loginsHit(10)},
+	"N5":        {loginsHit(10)},
+	"N6":        {nobodyHit()},
+	"N7":        {nobodyHit()},
+	"N8":        {loginsHit(10)},
+	"N9":        {loginsHit(10), campaigns(0), outage()},
+	"N1-attack": {loginsHit(200)},
+	"N2-attack": {loginsHit(1000)},
+	"N4-attack": {loginsHit(200)},
+	"N9-attack": {loginsHit(200)},
+	"M":         {memory(250)},
+	"Q-year":    {campaigns(4)},
 }

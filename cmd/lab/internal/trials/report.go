@@ -46,7 +46,8 @@ var columns = []column{
 	{"held wrongly", func(r *judge.Result) float64 { return float64(r.HeldWrong) }, whole, true},
 	{"campaigns", func(r *judge.Result) float64 { return float64(r.Campaigns) }, whole, true},
 	{"alarms", func(r *judge.Result) float64 { return float64(r.Alarms) }, whole, true},
-	{"outcome %", func(r *judge.Result) float64 { return r.OutcomeTold * r.OutcomeRight }, percent, false},
+	{"outcome %", func(r *judge.Result) float64 { return min(r.OutcomeRight, r.OutcomeTold*r.OutcomeRight) }, percent, false},
+	{"MB/M", func(r *judge.Result) float64 { return r.MBPerMillion }, whole, true},
 	{"ns/tx", func(r *judge.Result) float64 { return r.Nanoseconds }, whole, true},
 }
 

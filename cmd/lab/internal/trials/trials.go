@@ -43,7 +43,8 @@ type Trial struct {
 	Result   judge.Result `json:"result"`
 	Rivals   []Rival      `json:"rivals,omitempty"`
 
-	open func(context.Context) (*opened, error)
+	open  func(context.Context) (*opened, error)
+	alone bool // nothing else may run meanwhile
 }
 
 // Rival is how another detector did.
@@ -67,18 +68,22 @@ type opened struct {
 	close   func() error
 }
 
-// Scenarios makes trials of scenarios with seeds.
+// Scenarios makes trials of scenarios with seeds; where memory is weighed, of the
+// first seed alone.
 func Scenarios(scenarios []traffic.Scenario, seeds []uint64) []Trial {
 	var list []Trial
 	for _, s := range scenarios {
 		for _, seed := range seeds {
-			list = append(list, Trial{Scenario: s.Name, Seed: seed, open: func(context.Context) (*opened, error) {
+			list = append(list, Trial{Scenario: s.Name, Seed: seed, alone: s.Weigh, open: func(context.Context) (*opened, error) {
 				run := s.Open(seed)
 				return &opened{
-					Case:  judge.Case{Source: run, Onset: run.Onset, Attack: s.Attack},
+					Case:  judge.Case{Source: run, Onset: run.Onset, Attack: s.Attack, Weigh: s.Weigh},
 					notes: run.Notes, trusted: run.Proxies(), close: func() error { return nil },
 				}, nil
 			}})
+			if s.Weigh {
+				break
+			}
 		}
 	}
 	return list
@@ -113,6 +118,16 @@ func Run(ctx context.Context, list []Trial, o Options) error {
 	if o.Parallel <= 0 {
 		o.Parallel = runtime.GOMAXPROCS(0)
 	}
+	for i := range list {
+		if list[i].alone {
+			if err := list[i].run(ctx, &o); err != nil {
+				return err
+			}
+			if o.Done != nil {
+				o.Done(list[i])
+			}
+		}
+	}
 	var (
 		work  sync.WaitGroup
 		mu    sync.Mutex
@@ -123,6 +138,9 @@ func Run(ctx context.Context, list []Trial, o Options) error {
 		work.Go(func() {
 			for {
 				mu.Lock()
+				for next < len(list) && list[next].alone {
+					next++
+				}
 				i := next
 				next++
 				stop := i >= len(list) || fault != nil || ctx.Err() != nil
@@ -160,7 +178,7 @@ func (t *Trial) run(ctx context.Context, options *Options) error {
 		cfg.Mode = detect.ModeEnforce
 	}
 	contenders := []judge.Contender{judge.Engine(cfg)}
-	if options.Rivals {
+	if options.Rivals && !t.alone {
 		contenders = append(contenders, rivals...)
 	}
 	results, err := judge.Judge(o.Case, contenders...)
