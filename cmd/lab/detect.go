@@ -25,6 +25,7 @@ func runDetect(ctx context.Context, args []string) error {
 	seeds := flags.Int("seeds", 10, "`number` of seeds, from 1 on")
 	seed := flags.Uint64("seed", 0, "this `seed` alone")
 	write := flags.String("write", "", "write the scenarios' transactions and labels into this `folder` and judge nothing")
+	packets := flags.Bool("packets", false, "with --write: packets instead of transactions")
 	proxies := flags.String("trusted-proxies", "", "`networks` whose forwarding headers are believed in captures of packets, with commas between")
 	asJSON := flags.Bool("json", false, "print every trial as a line of JSON")
 	flags.BoolVar(&o.Enforced, "enforced", false, "refuse what verdicts match, as load balancers would")
@@ -54,7 +55,7 @@ func runDetect(ctx context.Context, args []string) error {
 		numbers = []uint64{*seed}
 	}
 	if *write != "" {
-		return writeScenarios(*write, scenarios, numbers)
+		return writeScenarios(ctx, *write, *packets, scenarios, numbers)
 	}
 	list := trials.Scenarios(scenarios, numbers)
 	if dir := flags.Arg(0); dir != "" {
@@ -108,18 +109,25 @@ func networks(text string) ([]netip.Prefix, error) {
 	return list, nil
 }
 
-func writeScenarios(dir string, scenarios []traffic.Scenario, seeds []uint64) error {
+func writeScenarios(ctx context.Context, dir string, packets bool, scenarios []traffic.Scenario, seeds []uint64) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	for _, s := range scenarios {
 		for _, seed := range seeds {
 			name := fmt.Sprintf("%s-seed-%d", s.Name, seed)
-			n, err := labelled.WriteLines(dir, name, s.Open(seed))
+			run := s.Open(seed)
+			var n int
+			var err error
+			if packets {
+				n, err = labelled.WritePackets(ctx, dir, name, run)
+			} else {
+				n, err = labelled.WriteLines(dir, name, run)
+			}
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(os.Stderr, "%s: %d transactions\n", name, n)
+			fmt.Fprintf(os.Stderr, "%s: %d transactions; trusted proxies %v\n", name, n, run.Proxies())
 		}
 	}
 	return nil

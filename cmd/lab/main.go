@@ -6,7 +6,7 @@
 //	                 [--mode enforce|monitor] [--offpath PATH] [--record FILE]
 //	go run ./cmd/lab bench [--offpath PATH]
 //	go run ./cmd/lab detect [--scenario LIST] [--seeds N | --seed S] [--rivals | --enforced] [--json] [-v]
-//	                        [--write FOLDER | [--trusted-proxies LIST] FOLDER]
+//	                        [--write FOLDER [--packets] | [--trusted-proxies LIST] FOLDER]
 //
 // It prints what happens while it happens and ends with a table. The exit
 // status is 0 only if the acceptance printed below the table holds, 1 if not

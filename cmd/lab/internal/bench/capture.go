@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"strings"
+
+	"offpath/cmd/lab/internal/segment"
 )
 
 // Shape is what a generated capture looks like.
@@ -87,10 +89,6 @@ var agents = []string{
 	"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
 }
 
-const (
-	flagFIN, flagSYN, flagPSH, flagACK = 0x01, 0x02, 0x08, 0x10
-)
-
 func (g *generator) connect() *connection {
 	g.ports++
 	client := netip.AddrFrom4([4]byte{198, 18, byte(g.ports >> 12), byte(g.ports>>4) | 1})
@@ -101,20 +99,20 @@ func (g *generator) connect() *connection {
 		token:  fmt.Sprintf("%016x%016x%016x", g.rand.Uint64(), g.rand.Uint64(), g.rand.Uint64()),
 		left:   g.shape.PerConnection, clientSeq: g.rand.Uint32(), servSeq: g.rand.Uint32(),
 	}
-	g.segment(c, true, flagSYN, nil)
+	g.segment(c, true, segment.SYN, nil)
 	c.clientSeq++
-	g.segment(c, false, flagSYN|flagACK, nil)
+	g.segment(c, false, segment.SYN|segment.ACK, nil)
 	c.servSeq++
-	g.segment(c, true, flagACK, nil)
+	g.segment(c, true, segment.ACK, nil)
 	return c
 }
 
 func (g *generator) close(c *connection) {
-	g.segment(c, true, flagFIN|flagACK, nil)
+	g.segment(c, true, segment.FIN|segment.ACK, nil)
 	c.clientSeq++
-	g.segment(c, false, flagFIN|flagACK, nil)
+	g.segment(c, false, segment.FIN|segment.ACK, nil)
 	c.servSeq++
-	g.segment(c, true, flagACK, nil)
+	g.segment(c, true, segment.ACK, nil)
 }
 
 // call is a login now and then and an authenticated call otherwise.
@@ -139,7 +137,7 @@ func (g *generator) call(c *connection) {
 	g.say(c, true, request)
 	g.say(c, false, response)
 	if g.rand.IntN(2) == 0 { // the other half is acknowledged by the next request
-		g.segment(c, true, flagACK, nil)
+		g.segment(c, true, segment.ACK, nil)
 	}
 }
 
@@ -167,7 +165,7 @@ func (g *generator) page(c *connection) {
 	}
 	g.say(c, true, request)
 	g.say(c, false, response)
-	g.segment(c, true, flagACK, nil)
+	g.segment(c, true, segment.ACK, nil)
 }
 
 // size is that of a body, 1 to 20 KB.
@@ -226,14 +224,14 @@ func (g *generator) say(c *connection, fromClient bool, message string) {
 	for n := 1; len(message) > 0; n++ {
 		part := message[:min(len(message), segmentSize)]
 		message = message[len(part):]
-		flags := byte(flagACK)
+		flags := byte(segment.ACK)
 		if message == "" {
-			flags |= flagPSH
+			flags |= segment.PSH
 		}
 		g.segment(c, fromClient, flags, []byte(part))
 		*seq += uint32(len(part))
 		if n%2 == 0 && message != "" {
-			g.segment(c, !fromClient, flagACK, nil)
+			g.segment(c, !fromClient, segment.ACK, nil)
 		}
 	}
 }
@@ -244,48 +242,13 @@ func (g *generator) segment(c *connection, fromClient bool, flags byte, payload 
 	if !fromClient {
 		src, dst, seq, ack = dst, src, ack, seq
 	}
-	if flags&flagACK == 0 {
+	if flags&segment.ACK == 0 {
 		ack = 0
 	}
-	f := append(g.frame[:0], 0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2, 0x08, 0x00)
-	f = append(f, 0x45, 0)
-	f = binary.BigEndian.AppendUint16(f, uint16(40+len(payload)))
-	f = append(f, 0, 0, 0x40, 0, 64, 6, 0, 0)
-	f = append(f, src.Addr().AsSlice()...)
-	f = append(f, dst.Addr().AsSlice()...)
-	binary.BigEndian.PutUint16(f[24:], checksum(0, f[14:34]))
-	tcp := len(f)
-	f = binary.BigEndian.AppendUint16(f, src.Port())
-	f = binary.BigEndian.AppendUint16(f, dst.Port())
-	f = binary.BigEndian.AppendUint32(f, seq)
-	f = binary.BigEndian.AppendUint32(f, ack)
-	f = append(f, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0)
-	f = append(f, payload...)
-	pseudo := sum(0, f[26:34]) + 6 + uint32(len(f)-tcp)
-	binary.BigEndian.PutUint16(f[tcp+16:], checksum(pseudo, f[tcp:]))
+	f := segment.Append(g.frame[:0], &segment.Segment{Source: src, Destination: dst, Seq: seq, Ack: ack, Flags: flags, Payload: payload})
 	g.frame = f
 	g.now += 1000 + g.rand.Int64N(9000)
 	if g.err == nil {
 		g.err = g.write(g.now, f)
 	}
-}
-
-// checksum is the Internet checksum (RFC 1071).
-func checksum(start uint32, b []byte) uint16 {
-	s := sum(start, b)
-	for s > 0xffff {
-		s = s>>16 + s&0xffff
-	}
-	return ^uint16(s)
-}
-
-func sum(s uint32, b []byte) uint32 {
-	for len(b) >= 2 {
-		s += uint32(b[0])<<8 | uint32(b[1])
-		b = b[2:]
-	}
-	if len(b) == 1 {
-		s += uint32(b[0]) << 8
-	}
-	return s
 }

@@ -217,9 +217,12 @@ type step struct {
 	down           bool // nobody's password is right now
 }
 
+// MaxDuration is the longest that a request takes to be answered, ns.
+const MaxDuration = 400e6
+
 func (v *visit) add(r *rand.Rand, at int64, s step) int64 {
 	s.start = at
-	s.end = at + int64(15e6+r.ExpFloat64()*40e6)
+	s.end = at + int64(min(15e6+r.ExpFloat64()*40e6, MaxDuration))
 	v.steps = append(v.steps, s)
 	return s.end
 }

@@ -17,8 +17,8 @@ import (
 // with hashes, addresses and times of its own, which costs a hundredth.
 type sensor struct {
 	extractor *content.Extractor
-	names     fingerprint.Names
 	ja4       bool // handshakes are seen
+	forwarded bool // a load balancer forwards
 	shapes    *message.Shapes
 	requests  map[requestKind]*requestPrototype
 	responses map[responseKind]*responsePrototype
@@ -49,13 +49,13 @@ type responsePrototype struct {
 	currency string
 }
 
-func newSensor(ja4 bool) *sensor {
+func newSensor(ja4, forwarded bool) *sensor {
 	extractor, err := content.New(content.Config{Key: []byte("key of the detection benchmark")})
 	if err != nil {
 		panic(fmt.Sprintf("the sensor's configuration is constant: %v", err))
 	}
 	return &sensor{
-		extractor: extractor, ja4: ja4, shapes: message.NewShapes(nil),
+		extractor: extractor, ja4: ja4, forwarded: forwarded, shapes: message.NewShapes(nil),
 		requests: make(map[requestKind]*requestPrototype), responses: make(map[responseKind]*responsePrototype),
 	}
 }
@@ -72,15 +72,17 @@ func (n *sensor) request(k requestKind) *requestPrototype {
 		v.session = ""
 	}
 	p := &requestPrototype{}
-	head, body := n.parse(request(k.software, k.endpoint, k.call, &v))
+	if n.ja4 {
+		p.tx.JA4, p.tx.ServerName = k.software.ja4, k.endpoint.host
+	}
+	text := request(k.software, k.endpoint, k.call, &v)
+	if n.forwarded {
+		text = forward(text, "198.51.100.7")
+	}
+	head, body := n.parse(text)
 	n.extractor.Request(&p.tx, head, body)
 	p.id = strings.Index(p.tx.Request.Path, example.id)
 	p.tx.Complete = true
-	ja4 := ""
-	if n.ja4 {
-		ja4 = k.software.ja4
-	}
-	p.tx.Fingerprint, p.tx.FingerprintLoose, p.tx.FingerprintWire = n.names.Core(head.Fields), n.names.Loose(head.Fields), n.names.Wire(head, ja4)
 	n.requests[k] = p
 	return p
 }

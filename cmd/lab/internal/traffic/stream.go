@@ -46,7 +46,7 @@ type Stream struct {
 }
 
 func newStream(w *world, producers ...producer) *Stream {
-	return &Stream{world: w, sensor: newSensor(w.ja4 && len(w.proxies) == 0), producers: producers}
+	return &Stream{world: w, sensor: newSensor(w.ja4 && len(w.proxies) == 0, len(w.proxies) > 0), producers: producers}
 }
 
 // Next fills tx with the next transaction; false at the end.
@@ -151,15 +151,12 @@ func (s *Stream) fill(tx *reassembly.Transaction, v *visit, t *step) {
 	id := mix(v.serial<<12+uint64(v.at), w.seed^ofEvent)
 	tx.ID = hex(id)
 	tx.Client = v.client
-	server := w.servers[v.serial%uint64(len(w.servers))]
-	tx.Source, tx.Destination = netip.AddrPortFrom(v.client, uint16(1024+v.serial%64000)), server
+	from, to := s.Peer()
+	tx.Source, tx.Destination = netip.AddrPortFrom(from, uint16(1024+v.serial%64000)), to
 	if len(w.proxies) > 0 {
-		tx.Source = netip.AddrPortFrom(w.proxies[v.serial%uint64(len(w.proxies))], uint16(1024+id%64000))
+		tx.Source = netip.AddrPortFrom(from, uint16(1024+id%64000))
 	} else {
 		tx.Sequence = v.at
-	}
-	if w.ja4 && len(w.proxies) == 0 {
-		tx.JA4, tx.ServerName = v.software.ja4, v.endpoint.host
 	}
 	if request.id >= 0 {
 		path := []byte(tx.Request.Path)
