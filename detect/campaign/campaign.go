@@ -49,7 +49,8 @@ type Campaign struct {
 	Opened      int64          // ns since the epoch
 	First, Last int64          // attempts that were attributed
 	Attempts    int
-	Hits        int // attempts that were right
+	Hits        int  // attempts that were right
+	Spray       bool // one password at many accounts
 	Why         Why
 	Events      []string
 
@@ -102,17 +103,16 @@ func (c *Campaign) count(a *Attempt) {
 	c.Attempts++
 	c.accounts.add(a.Account)
 	c.addresses.add(addressNumber(a.Client))
-	if a.Right {
-		c.hit(a)
-	}
 	if len(c.Events) < maxEvents {
 		c.Events = append(c.Events, a.Event)
 	}
 }
 
-func (c *Campaign) hit(a *Attempt) {
+// hit records that a right login is the campaign's.
+func (c *Campaign) hit(a *Attempt, odds float64) Hit {
 	c.Hits++
 	c.hits.add(a.Account)
+	return Hit{Time: a.Time, Event: a.Event, UserHash: a.UserHash, Account: a.Account, Campaign: c, Odds: odds}
 }
 
 // convict adds a cell to the campaign that it is part of, or opens one. It
@@ -149,34 +149,63 @@ func (d *Detector) begin(s detect.Subject, time int64) *Campaign {
 	return c
 }
 
-// rise says that an endpoint's chart is up: it belongs to the campaign that is
-// under way there, or opens one.
-func (d *Detector) rise(a *Attempt, r *Result) {
-	at := a.At
-	if at.campaign == nil {
-		for _, c := range d.open {
-			if c.endpoints[a.Name] {
-				at.campaign = c
+// rise says that a chart is up: it belongs to the campaign that is under way
+// there, or opens one, whose hits are looked for since the chart began to rise.
+func (d *Detector) rise(a *Attempt, at *Endpoint, r *Result) {
+	c := at.campaign
+	if c == nil {
+		for _, o := range d.open {
+			if o.endpoints[a.Name] || at == &d.all {
+				c = o
 			}
 		}
-		if at.campaign == nil {
-			if at.campaign = d.begin(detect.Subject{Endpoint: a.Name}, a.Time); at.campaign == nil {
+		since := int64(at.chart.began) * span * 1e9
+		if c == nil {
+			var subject detect.Subject
+			if at != &d.all {
+				subject.Endpoint = a.Name
+			}
+			if c = d.begin(subject, a.Time); c == nil {
 				return
 			}
-			at.campaign.First = int64(at.chart.window) * span * 1e9
-			at.campaign.Why = at.chart.why()
+			c.First, c.Why = since, at.chart.why()
 		}
-		at.campaign.charts = append(at.campaign.charts, at)
-		at.campaign.attacks(a.Name)
+		at.campaign = c
+		c.charts = append(c.charts, at)
+		if at != &d.all {
+			c.attacks(a.Name)
+		}
+		for l := range d.recent.since(since) {
+			if at != &d.all && l.At != at {
+				continue
+			}
+			if odds := d.odds(at, &l.marks); odds >= minOdds && d.afford(seconds(a.Time)) {
+				r.Hits = append(r.Hits, c.hit(&l.Attempt, odds))
+			}
+		}
 	}
-	c := at.campaign
 	for _, account := range slices.Sorted(maps.Keys(at.chart.failing)) {
 		c.accounts.add(account)
 		c.addresses.add(at.chart.failing[account])
 	}
 	c.Attempts += int(at.chart.beyond)
 	c.Last = a.Time
-	r.Rising = c
+	r.Campaign, r.Rising = c, c
+}
+
+// sprayed says that an attempt is one of a sprayed password.
+func (d *Detector) sprayed(a *Attempt, r *Result) {
+	if d.spray == nil {
+		if d.spray = d.begin(detect.Subject{}, a.Time); d.spray == nil {
+			return
+		}
+		d.spray.Attempts = minSprayed - 1
+		d.spray.Spray = true
+		r.Rising = d.spray
+	}
+	d.spray.count(a)
+	d.spray.attacks(a.Name)
+	r.Campaign = d.spray
 }
 
 // related finds the open campaign with which a cell shares a value, or else
@@ -226,6 +255,9 @@ func (d *Detector) Close(now int64, closed func(c *Campaign, at int64)) {
 			at.campaign = nil
 		}
 		first.charts = nil
+		if d.spray == first {
+			d.spray = nil
+		}
 		closed(first, first.Last+quiet)
 	}
 }

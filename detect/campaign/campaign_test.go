@@ -96,7 +96,7 @@ func (w *town) try(a Attempt) Result {
 func (w *town) login() {
 	id := w.rng.IntN(20000)
 	own := rand.New(rand.NewPCG(uint64(id), 7))
-	a := Attempt{Client: netip.AddrFrom4([4]byte{81, byte(id >> 8), byte(id), byte(own.IntN(256))}), Account: uint64(id) + 1, Password: 1}
+	a := Attempt{Client: netip.AddrFrom4([4]byte{81, byte(id >> 8), byte(id), byte(own.IntN(256))}), Account: uint64(id) + 1, Password: uint64(id) + 1}
 	which := own.IntN(100)
 	for _, p := range programs {
 		if which -= p.weight; which < 0 {
@@ -111,7 +111,7 @@ func (w *town) login() {
 		a.Password = w.rng.Uint64()
 		w.customer(a)
 	}
-	a.Right, a.Password = w.broken != "all" && w.broken != a.Fingerprint, 1
+	a.Right, a.Password = w.broken != "all" && w.broken != a.Fingerprint, uint64(id)+1
 	w.customer(a)
 }
 
@@ -228,7 +228,7 @@ func TestWhatOnlyLooksLikeACampaignIsLeftAlone(t *testing.T) {
 				w.run(time.Minute, 120, 0)
 				for id := range 20 {
 					client := netip.AddrFrom4([4]byte{90, 0, byte(id), 1})
-					w.try(Attempt{Client: client, Account: uint64(id) + 1, Password: 2, Right: minute < 60, Fingerprint: "00000000000000d1", UserAgent: "sync"})
+					w.try(Attempt{Client: client, Account: uint64(id) + 1, Password: uint64(id) + 2, Right: minute < 60, Fingerprint: "00000000000000d1", UserAgent: "sync"})
 				}
 			}
 		},

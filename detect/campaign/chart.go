@@ -16,11 +16,12 @@ const (
 	alarms = 4
 	// charts is how many are reckoned with.
 	charts = 64
-	// memoryOfChart is the weight of a new window in what is expected.
-	memoryOfChart = 1.0 / 288
+	// slow, middling and fast are weights of a new window in what is expected: a
+	// day, eight hours, two hours.
+	slow, middling, fast = 1.0 / 288, 1.0 / 96, 1.0 / 24
 	// ordinary is the share of the usual right logins that may be missing by the
 	// time of day.
-	ordinary = 0.9
+	ordinary = 0.75
 	// collapsed is the share of the usual right logins below which an endpoint
 	// is taken to be out of order, not attacked.
 	collapsed = 0.5
@@ -41,14 +42,18 @@ var slacks = [...]float64{0.5, 1.5, 3}
 // itself. What is expected is learned from windows without an alarm, each of
 // which can move it by little. Thresholds are from the number of false alarms
 // allowed in a year (Siegmund's approximation), widened by the correlation of
-// successive windows.
+// successive windows, the more the fainter the attack that a chart is for: what
+// wanders for hours looks like that.
 type chart struct {
 	window  uint32            // number of the present one
 	right   int               // in it
+	wrong   int               // likewise, whoever's
+	down    int               // likewise, logins that the application failed to answer
 	failing map[uint64]uint64 // strangers and the address that tried them last, as numbers
 
 	windows   int
 	share     float64 // of strangers, expected
+	lately    float64 // the same, of the last hours
 	usual     float64 // right logins in a window
 	wander    float64 // variance of the standardised count beyond 1
 	last, lag float64 // standardised count; mean product of successive ones
@@ -57,6 +62,7 @@ type chart struct {
 	beyond float64 // strangers of the last window beyond expectation
 	rate   float64 // the same, smoothed while it is up
 	up     bool
+	began  uint32 // window in which the faintest sum left 0
 }
 
 // maxFailing bounds the accounts that a window remembers.
@@ -86,12 +92,15 @@ func (c *chart) turn(now uint32) event {
 
 // begin starts a window, once what the last one held has been read.
 func (c *chart) begin(now uint32) {
-	c.window, c.right = now/span, 0
+	c.window, c.right, c.wrong, c.down = now/span, 0, 0, 0
 	clear(c.failing)
 }
 
 // add takes an attempt into the present window.
 func (c *chart) add(account, address uint64, right, stranger bool) {
+	if !right {
+		c.wrong++
+	}
 	switch {
 	case right:
 		c.right++
@@ -105,6 +114,10 @@ func (c *chart) add(account, address uint64, right, stranger bool) {
 func (c *chart) close() event {
 	strangers := len(c.failing)
 	n := float64(c.right + strangers)
+	if c.windows >= fewestWindows && c.usual > fewestLogins &&
+		float64(c.right) < collapsed*c.usual && float64(c.wrong+c.down) > collapsed*c.usual {
+		return broken // and nothing is learned
+	}
 	if n < fewestLogins {
 		return nothing
 	}
@@ -112,6 +125,7 @@ func (c *chart) close() event {
 		c.windows++
 		k := 1 / float64(c.windows)
 		c.share += k * (float64(strangers)/n - c.share)
+		c.lately = c.share
 		c.usual += k * (float64(c.right) - c.usual)
 		return nothing
 	}
@@ -120,26 +134,30 @@ func (c *chart) close() event {
 	odds := c.share / max(1-c.share, 0.01)
 	expected := odds*float64(c.right) + max(0, ordinary*c.usual-float64(c.right))
 	z := 2 * (math.Sqrt(float64(strangers)+0.375) - math.Sqrt(expected+0.375)) / math.Sqrt(1+c.wander)
-	if float64(c.right) < collapsed*c.usual && float64(strangers) > collapsed*c.usual && c.usual > fewestLogins {
-		return broken // and nothing is learned
-	}
-	alarm := false
+	alarm, suspect := false, false
 	for i, slack := range slacks {
 		c.sums[i] = max(0, c.sums[i]+min(z, maxStep)-slack)
-		alarm = alarm || c.sums[i] > c.limit(i)
+		limit := c.limit(i)
+		alarm = alarm || c.sums[i] > limit
+		suspect = suspect || c.sums[i] > limit/2
 	}
 	c.beyond = max(0, float64(strangers)-expected)
 	if !c.up {
 		c.rate = c.beyond
 	}
 	c.rate += 0.3 * (c.beyond - c.rate)
+	if c.sums[0] == 0 {
+		c.began = c.window + 1
+	}
 	if c.up = alarm; alarm {
 		for i := range slacks { // so that it ends soon after the attack
 			c.sums[i] = min(c.sums[i], c.limit(i)+maxStep)
 		}
 		return rising
 	}
-	c.learn(z, float64(strangers)/n)
+	if !suspect || c.windows < settled { // an attack that begins must not teach what is usual
+		c.learn(z, float64(strangers)/n)
+	}
 	return nothing
 }
 
@@ -151,22 +169,28 @@ const maxStep = 12
 // deviations.
 func (c *chart) learn(z, share float64) {
 	c.windows++
-	k := max(memoryOfChart, 1/float64(c.windows))
+	k := func(weight float64) float64 { return max(weight, 1/float64(c.windows)) }
 	if math.Abs(z) > 2 {
 		share = c.share + (share-c.share)*2/math.Abs(z)
 	}
-	c.share += k * (share - c.share)
-	c.usual += max(k, 0.2) * (float64(c.right) - c.usual)
-	raw := min(z*z, 9) * (1 + c.wander)
-	c.wander = max(0, c.wander+k*(raw-1-c.wander))
-	c.lag += k * (math.Max(-3, math.Min(z, 3))*c.last - c.lag)
-	c.last = math.Max(-3, math.Min(z, 3))
+	c.share += k(slow) * (share - c.share)
+	// What falls is believed sooner than what rises: as the accounts become
+	// known there are ever fewer strangers, and nobody gains by making it so.
+	c.lately += k(fast) * (share - c.lately)
+	if c.lately < 0.9*c.share {
+		c.share = c.lately
+	}
+	c.usual += max(k(fast), 0.4) * (float64(c.right) - c.usual)
+	z = max(-2, min(z, 2))
+	c.wander = max(0, c.wander+k(middling)*(z*z*(1+c.wander)-1-c.wander))
+	c.lag += k(middling) * (z*c.last - c.lag)
+	c.last = z
 }
 
 // limit is the threshold of the i-th chart.
 func (c *chart) limit(i int) float64 {
-	correlation := min(max(c.lag, 0), 0.9)
-	h := thresholds[i] * (1 + correlation) / (1 - correlation)
+	correlation := min(max(c.lag, 0), 0.6)
+	h := thresholds[i] * math.Pow((1+correlation)/(1-correlation), 1-float64(i)/2)
 	if c.windows < settled {
 		h *= 2
 	}

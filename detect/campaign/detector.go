@@ -70,8 +70,11 @@ type Detector struct {
 	accounts   *history // accounts that have ever been right
 	networks   bloom    // from which a login has been right
 	recent     recent
+	spray      *Campaign                // of sprayed passwords, while open
 	tried      *generations.Map[uint32] // wrong attempts by account and password: when, s
 	site       site
+	all        Endpoint // all endpoints together: its chart
+	sprays     *sprays
 	everywhere reference // of all endpoints together
 	open       []*Campaign
 	stats      Stats
@@ -94,7 +97,8 @@ func New(cfg Config) *Detector {
 		cfg: cfg, threshold: threshold(cfg.FalseAlarm), decays: d, seed: maphash.MakeSeed(),
 		cells: newTable(cfg.Cells), visitors: newVisitors(cfg.History),
 		history: newHistory(cfg.History), accounts: newHistory(cfg.History), networks: newBloom(cfg.History),
-		tried: generations.New[uint32](cfg.Repeats),
+		sprays: newSprays(),
+		tried:  generations.New[uint32](cfg.Repeats),
 	}
 }
 
@@ -130,7 +134,8 @@ func (d *Detector) Observe(a *Attempt) Result {
 	d.accounts.turn(now)
 	d.visitors.turn(now)
 	var r Result
-	d.turn(a, now, &r)
+	d.turn(a, a.At, now, &r)
+	d.turn(a, &d.all, now, &r)
 	if !a.Right && d.repeated(a, now) {
 		d.stats.Repeated++
 		return r
@@ -146,6 +151,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 	r.Campaign = d.count(a, network, &m, now)
 	if r.Campaign == nil {
 		a.At.chart.add(a.Account, addressNumber(a.Client), a.Right, m.stranger)
+		d.all.chart.add(a.Account, addressNumber(a.Client), a.Right, m.stranger)
 	}
 	if a.Right {
 		d.right(a, &m, now, &r)
@@ -167,37 +173,55 @@ type marks struct {
 // right handles a right login: a campaign's is a hit, another's is learned
 // from.
 func (d *Detector) right(a *Attempt, m *marks, now uint32, r *Result) {
-	d.recent.add(a)
+	d.recent.add(a, m)
 	if r.Campaign != nil {
-		r.Hits = append(r.Hits, hit(a, certain))
+		r.Hits = append(r.Hits, r.Campaign.hit(a, certain))
 		return
 	}
-	if c := a.At.campaign; c != nil && a.At.chart.up {
-		if odds := d.odds(a.At, m.known, m.prepared, m.near); odds >= minOdds && d.afford(now) {
-			r.Campaign = c
-			c.count(a)
-			r.Hits = append(r.Hits, hit(a, odds))
+	for _, at := range [...]*Endpoint{a.At, &d.all} {
+		if at.campaign == nil || !at.chart.up {
+			continue
+		}
+		if odds := d.odds(at, m); odds >= minOdds && d.afford(now) {
+			r.Campaign = at.campaign
+			r.Campaign.count(a)
+			r.Hits = append(r.Hits, r.Campaign.hit(a, odds))
 			return
 		}
+	}
+	if d.spray != nil && !m.known && d.sprays.sprayed(a.Password) {
+		r.Campaign = d.spray
+		r.Campaign.count(a)
+		r.Hits = append(r.Hits, r.Campaign.hit(a, certain))
+		return
 	}
 	d.learn(a, m, now)
 }
 
-func hit(a *Attempt, odds float64) Hit {
-	return Hit{Time: a.Time, Event: a.Event, UserHash: a.UserHash, Account: a.Account, Odds: odds}
+// Down records a login that the application failed to answer, of which only
+// time and endpoint matter.
+func (d *Detector) Down(a *Attempt) (r Result) {
+	now := seconds(a.Time)
+	d.turn(a, a.At, now, &r)
+	d.turn(a, &d.all, now, &r)
+	a.At.chart.down++
+	d.all.chart.down++
+	return r
 }
 
-// turn ends the window of the endpoint's chart, if it is over.
-func (d *Detector) turn(a *Attempt, now uint32, r *Result) {
-	c := &a.At.chart
+// turn ends the window of a chart, if it is over.
+func (d *Detector) turn(a *Attempt, at *Endpoint, now uint32, r *Result) {
+	c := &at.chart
 	e := c.turn(now)
 	if e == going {
 		return
 	}
-	r.Broken = e == broken && !a.At.broken
-	a.At.broken = e == broken
+	if at != &d.all {
+		r.Broken = e == broken && !at.broken
+		at.broken = e == broken
+	}
 	if e == rising {
-		d.rise(a, r)
+		d.rise(a, at, r)
 	}
 	c.begin(now)
 }

@@ -1,6 +1,9 @@
 package campaign
 
-import "math"
+import (
+	"iter"
+	"math"
+)
 
 // Hit is an account whose password a campaign has got right.
 type Hit struct {
@@ -8,6 +11,7 @@ type Hit struct {
 	Event    string // its transaction
 	UserHash string
 	Account  uint64
+	Campaign *Campaign
 	Odds     float64 // of the login having been the attacker's, natural logarithm
 }
 
@@ -17,32 +21,38 @@ func (h *Hit) Certainty() float64 { return 1 / (1 + math.Exp(-h.Odds)) }
 // recent is the last right logins, in which those of a campaign are looked for
 // when it is recognised.
 type recent struct {
-	ring []Attempt
+	ring []login
 	next int
+}
+
+// login is a right one.
+type login struct {
+	Attempt
+	marks
 }
 
 // maxRecent is how many right logins are remembered.
 const maxRecent = 2048
 
-func (r *recent) add(a *Attempt) {
+func (r *recent) add(a *Attempt, m *marks) {
 	if len(r.ring) < maxRecent {
-		r.ring = append(r.ring, *a)
+		r.ring = append(r.ring, login{*a, *m})
 		return
 	}
-	r.ring[r.next] = *a
+	r.ring[r.next] = login{*a, *m}
 	r.next = (r.next + 1) % maxRecent
 }
 
-// of lists the right logins with the values of a cell that are not older than
-// a time, in their order.
-func (r *recent) of(c *cell, since int64) (list []Attempt) {
-	for i := range r.ring {
-		a := &r.ring[(r.next+i)%len(r.ring)]
-		if a.Time >= since && c.holds(a) {
-			list = append(list, *a)
+// since lists the right logins that are not older than a time, in their order.
+func (r *recent) since(time int64) iter.Seq[*login] {
+	return func(yield func(*login) bool) {
+		for i := range r.ring {
+			l := &r.ring[(r.next+i)%len(r.ring)]
+			if l.Time >= time && !yield(l) {
+				return
+			}
 		}
 	}
-	return list
 }
 
 // holds reports whether an attempt is in a cell.
@@ -66,7 +76,7 @@ const (
 // odds is how likely a right login is the attacker's while an endpoint's chart
 // is up: the attacker's share of right logins, and what customers mostly do and
 // he does not (as Freeman et al., NDSS 2016, have it).
-func (d *Detector) odds(e *Endpoint, known, prepared, near bool) float64 {
+func (d *Detector) odds(e *Endpoint, m *marks) float64 {
 	c := &e.chart
 	attack := rightShare * c.rate / max(c.usual, 1)
 	odds := math.Log(max(attack, 1e-6))
@@ -78,7 +88,7 @@ func (d *Detector) odds(e *Endpoint, known, prepared, near bool) float64 {
 		shown         bool
 		share, attack float64 // of customers, and of attackers, who show it
 	}{
-		{known, s.known / s.right, 0.02}, {prepared, s.prepared / s.right, 0.5}, {near, s.near / s.right, 0.3},
+		{m.known, s.known / s.right, 0.02}, {m.prepared, s.prepared / s.right, 0.5}, {m.near, s.near / s.right, 0.3},
 	} {
 		share := min(max(mark.share, 0.01), 0.99)
 		if mark.shown {

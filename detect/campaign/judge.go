@@ -46,6 +46,9 @@ func (c *cell) score(p0 float64) (score, wrong, right float64) {
 // can stop. Of the cells that convict it takes the one with the most wrong
 // attempts, of equals the plainest.
 func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
+	if r.Campaign == nil && d.sprays.wrong(a.Password, a.Account, now) {
+		d.sprayed(a, r)
+	}
 	p0 := d.baseline(&a.At.reference)
 	var best *cell
 	for _, c := range d.at {
@@ -72,9 +75,10 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 		if r.Campaign = d.convict(best, a, p0); r.Campaign == nil {
 			return
 		}
-		for _, before := range d.recent.of(best, since) {
-			r.Campaign.hit(&before)
-			r.Hits = append(r.Hits, hit(&before, certain))
+		for l := range d.recent.since(since) {
+			if best.holds(&l.Attempt) {
+				r.Hits = append(r.Hits, r.Campaign.hit(&l.Attempt, certain))
+			}
 		}
 	} else {
 		r.Campaign = best.campaign

@@ -20,12 +20,7 @@ const OutageRule = "login_outage"
 // asks for. It reports whether the attempt is under a predicate.
 func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 	r := e.campaigns.Observe(a)
-	if r.Broken {
-		e.outage(a)
-	}
-	if r.Rising != nil {
-		e.campaignLine(r.Rising)
-	}
+	e.chartsSay(a, &r)
 	if r.Guilty {
 		if held := e.verdicts.bySubject[r.Subject]; held != nil {
 			e.campaignEvidence(held, &r)
@@ -34,9 +29,28 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 		}
 	}
 	for i := range r.Hits {
-		e.hold(r.Campaign, &r.Hits[i])
+		e.hold(&r.Hits[i])
 	}
 	return r.Guilty || e.verdicts.predicate(a) != nil
+}
+
+// campaignDown is a login that the application failed to answer.
+func (e *Engine) campaignDown(a *campaign.Attempt) {
+	r := e.campaigns.Down(a)
+	e.chartsSay(a, &r)
+	for i := range r.Hits {
+		e.hold(&r.Hits[i])
+	}
+}
+
+// chartsSay writes what the windows that have ended say.
+func (e *Engine) chartsSay(a *campaign.Attempt, r *campaign.Result) {
+	if r.Broken {
+		e.outage(a)
+	}
+	if r.Rising != nil {
+		e.campaignLine(r.Rising)
+	}
 }
 
 // campaignEvidence is a wrong attempt under a predicate that is acted against.
@@ -67,7 +81,7 @@ const holdFor = 24 * 3600 * 1e9
 
 // hold asks the application to hold an account whose password a campaign has
 // got right.
-func (e *Engine) hold(c *campaign.Campaign, h *campaign.Hit) {
+func (e *Engine) hold(h *campaign.Hit) {
 	if h.UserHash == "" {
 		return
 	}
@@ -79,10 +93,10 @@ func (e *Engine) hold(c *campaign.Campaign, h *campaign.Hit) {
 		e.stats.VetoCapacity++
 		return
 	}
-	a := &active{campaign: c, written: e.clock, lifetime: holdFor}
+	a := &active{campaign: h.Campaign, written: e.clock, lifetime: holdFor}
 	a.verdict = detect.Verdict{
 		ID: detect.NewID("hold:"+CampaignRule, subject, e.clock), Action: detect.ActionHold, Subject: subject,
-		Findings: []string{campaignID(c)}, Expires: e.clock + holdFor,
+		Findings: []string{campaignID(h.Campaign)}, Expires: e.clock + holdFor,
 		Expected: detect.Expected{LegitimateRequestsPerMillion: round(1e6*(1-h.Certainty()), 0)},
 		Message: fmt.Sprintf("Hold account %s: its password was right in a login that is part of a campaign (certainty %.0f %%). Ask for a second factor, hold its transfers.",
 			printable(h.UserHash), 100*h.Certainty()),
@@ -142,6 +156,9 @@ func campaignID(c *campaign.Campaign) string { return detect.NewID(CampaignRule,
 // describeCampaign fills in the finding of a campaign as it stands.
 func (e *Engine) describeCampaign(f *detect.Finding, c *campaign.Campaign) {
 	f.Kind, f.Rule, f.Technique, f.Severity, f.Subject = "campaign", CampaignRule, stuffing, 80, c.Subject
+	if c.Spray {
+		f.Technique = cracking
+	}
 	if c.Hits > 0 {
 		f.Severity = 95 // accounts have been opened
 	}
@@ -170,10 +187,19 @@ func campaignMessage(f *detect.Finding, c *campaign.Campaign) string {
 		count(c.Attempts, "login", "logins"), count(f.Campaign.Accounts, "account", "accounts"), count(f.Campaign.Addresses, "address", "addresses"),
 		span(f.WindowEnd-f.WindowStart))
 	failed := 100 * (1 - w.Right/max(w.Attempts, 1))
-	if c.Unmarked() {
+	switch {
+	case c.Spray:
+		text = fmt.Sprintf("One password is tried at account after account: %s of about %s from about %s within %s, as no customers mistype.",
+			count(c.Attempts, "login", "logins"), count(f.Campaign.Accounts, "account", "accounts"), count(f.Campaign.Addresses, "address", "addresses"),
+			span(f.WindowEnd-f.WindowStart))
+	case c.Unmarked():
+		where := "all login endpoints together"
+		if f.Subject.Endpoint != "" {
+			where = printable(f.Subject.Endpoint)
+		}
 		text += fmt.Sprintf(" They look like customers' in everything that a load balancer could match. At %s %.0f %% of the logins were of accounts that never get in, where %.1f %% is usual.",
-			printable(f.Subject.Endpoint), failed, 100*w.Baseline)
-	} else {
+			where, failed, 100*w.Baseline)
+	default:
 		text += fmt.Sprintf(" They have in common %s, where %.0f %% of the logins failed; of honest ones at most %.0f %% do.",
 			subjectText(c.Subject), failed, 100*w.Baseline)
 	}

@@ -170,6 +170,7 @@ func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 	client := tx.Client.Unmap().WithZone("")
 	if answer.Class == outcome.Outage {
 		e.sequential.Down(&at.stratum, client, e.clock)
+		e.campaignDown(&campaign.Attempt{Time: e.clock, Event: tx.ID, Name: at.name, At: &at.campaign})
 	}
 	if tx.Annotation.EventOutcome == outcome.Unknown.Event() {
 		return

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,7 +125,23 @@ func TestNobodyIsBlockedInOrdinaryLife(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t).run(c.tries()...)
 			assert.Empty(t, b.blocked())
-			assert.Empty(t, b.found)
+			assert.Empty(t, slices.DeleteFunc(b.found, func(f *detect.Finding) bool { return f.Rule == OutageRule }))
+		})
+	}
+}
+
+func TestAnOutageIsReportedAsOne(t *testing.T) {
+	for name, status := range map[string]int{"answered with 401": 0, "answered with 503": 503} {
+		t.Run(name, func(t *testing.T) {
+			down := customers(9, 600, hour, 10*minute, 0)
+			for i := range down {
+				down[i].right, down[i].status = false, status
+			}
+			b := newBench(t).run(customers(7, 3000, 0, hour, 0.08), down)
+			require.Len(t, b.found, 1)
+			assert.Equal(t, OutageRule, b.found[0].Rule)
+			assert.Equal(t, "POST api.bank.example/v1/login", b.found[0].Subject.Endpoint)
+			assert.Empty(t, b.decided)
 		})
 	}
 }

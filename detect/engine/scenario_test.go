@@ -191,10 +191,10 @@ func office(seed uint64, client string, n int, from, length time.Duration, failu
 func person(rng *rand.Rand, client, account string, when time.Duration, failures float64) []try {
 	var list []try
 	for k := 0; k < 4 && rng.Float64() < failures; k++ {
-		list = append(list, try{at: when, client: client, account: account, password: fmt.Sprint("typo", k)})
+		list = append(list, try{at: when, client: client, account: account, password: fmt.Sprint(account, " typo ", k)})
 		when += 3*time.Second + time.Duration(rng.Int64N(int64(10*time.Second)))
 	}
-	return append(list, try{at: when, client: client, account: account, password: "right", right: true})
+	return append(list, try{at: when, client: client, account: account, password: fmt.Sprint(account, " right"), right: true})
 }
 
 // attack is credential stuffing from several addresses that start one after
@@ -218,7 +218,7 @@ func (a attack) tries() []try {
 		when := a.from + a.ramp*time.Duration(i)/time.Duration(a.addresses)
 		for k := 0; when < a.from+a.length; k++ {
 			list = append(list, try{
-				at: when, client: a.client(i), account: fmt.Sprintf("victim%d-%d", i, k), password: "leaked", right: rng.Float64() < a.right,
+				at: when, client: a.client(i), account: fmt.Sprintf("victim%d-%d", i, k), password: fmt.Sprintf("leaked%d-%d", i, k), right: rng.Float64() < a.right,
 			})
 			when += a.period/2 + time.Duration(rng.Int64N(int64(a.period)))
 		}
