@@ -356,6 +356,8 @@ func TestAReloadAppliesWhatItCanAndKeepsTheOldOnAMistake(t *testing.T) {
 	_, audit := r.get("/api/v1/audit")
 	assert.Contains(t, audit, "enforce, was monitor")
 
+	reload("detect: {as_database: " + config + "}\n")
+	assert.Equal(t, "error", r.await("a database of networks could not be read again; the old ones stay in use").Level)
 	reload("mitigate: {mod: off}\n")
 	assert.Equal(t, "error", r.await("the old one stays in force").Level)
 	status, _ := r.get("/readyz")

@@ -55,6 +55,8 @@ func TestWrongInputGetsOneClearLineAndTheRightStatus(t *testing.T) {
 		{"detail that is not there any more", []string{"replay", "--detail", "headers", lines}, 2, "offpath replay: --detail and --cleartext need packets; in files of transactions these things are settled"},
 		{"a missing server key", []string{"replay", "--config", file("key.yaml", "tls: {keys: ["+none+".pem]}"), capture}, 2, "offpath replay: tls.keys: " + none + ".pem: no such file or directory"},
 		{"a server key that is none", []string{"replay", "--config", file("text.yaml", "tls: {keys: ["+text+"]}"), capture}, 2, "offpath replay: tls.keys: " + text + ": no RSA private key in the PEM text"},
+		{"a database of networks that is missing", []string{"replay", "--config", file("as.yaml", "detect: {as_database: "+none+".mmdb}"), capture}, 2, "offpath replay: " + folder + "/as.yaml: detect.as_database: " + none + ".mmdb can't be opened: no such file or directory"},
+		{"one that is none", []string{"replay", "--config", file("country.yaml", "detect: {country_database: "+text+"}"), capture}, 2, "offpath replay: " + folder + "/country.yaml: detect.country_database: " + text + " is no MMDB database: error opening database: invalid MaxMind DB file"},
 		{"two outputs into one", []string{"replay", "--findings", "-", "--verdicts", "-", capture}, 2, "offpath replay: --findings and --verdicts both name standard output; give each its own"},
 		{"an output over its input", []string{"replay", "--transactions", capture, capture}, 2, "offpath replay: --transactions names the input " + capture + ", which it would overwrite"},
 		{"an output into a folder that is not there", []string{"replay", "--transactions", none + "/a", capture}, 1, "offpath replay: open output: open " + none + "/a: no such file or directory"},
@@ -157,6 +159,7 @@ func TestCheckReachesOutToWhatTheConfigurationNames(t *testing.T) {
 	good := run(t, "check", "--config", save(t, "good.yaml", []byte(config)))
 	assert.Equal(t, 0, good.status, good.stderr)
 	bad := run(t, "check", "--config", save(t, "bad.yaml", []byte(config+
+		"detect: {as_database: "+folder+"/none.mmdb}\n"+
 		"capture: {interfaces: [nosuchif0]}\nhash: {key: 'file:"+folder+"/nokey'}\n"+
 		"mitigate: {targets: [{name: lb1, type: haproxy, address: 'unix:"+folder+"/none.sock'}]}\nstream: {brokers: ['127.0.0.1:1']}\n")))
 	assert.Equal(t, 1, bad.status)
@@ -164,8 +167,9 @@ func TestCheckReachesOutToWhatTheConfigurationNames(t *testing.T) {
 	assert.Regexp(t, `(?m)^FAILED  hash\.key +read secret: `, bad.stdout)
 	assert.Regexp(t, `(?m)^FAILED  target lb1 +.*no such file`, bad.stdout)
 	assert.Regexp(t, `(?m)^FAILED  broker 127\.0\.0\.1:1 +.*connection refused`, bad.stdout)
+	assert.Regexp(t, `(?m)^FAILED  networks +.*detect\.as_database: .*none\.mmdb can't be opened`, bad.stdout)
 	assert.Regexp(t, `(?m)^ok +state\.dir`, bad.stdout)
-	assert.Equal(t, "offpath check: 4 of the things that the configuration names do not work\n", bad.stderr)
+	assert.Equal(t, "offpath check: 5 of the things that the configuration names do not work\n", bad.stderr)
 }
 
 func TestTargetConfigPrintsWhatTheConfiguredLoadBalancerNeeds(t *testing.T) {

@@ -178,10 +178,10 @@ func (e *Engine) describeCampaign(f *detect.Finding, c *campaign.Campaign) {
 		ID: f.ID, State: "open", Attempts: c.Attempts,
 		Accounts: c.Accounts(), AccountsHit: c.AccountsHit(), Addresses: c.Addresses(),
 	}
-	f.Message = campaignMessage(f, c)
+	f.Message = campaignMessage(f, e.subject(c.Subject), c)
 }
 
-func campaignMessage(f *detect.Finding, c *campaign.Campaign) string {
+func campaignMessage(f *detect.Finding, what string, c *campaign.Campaign) string {
 	w := &c.Why
 	text := fmt.Sprintf("Stolen passwords are tried out: %s of about %s from about %s within %s.",
 		count(c.Attempts, "login", "logins"), count(f.Campaign.Accounts, "account", "accounts"), count(f.Campaign.Addresses, "address", "addresses"),
@@ -201,7 +201,7 @@ func campaignMessage(f *detect.Finding, c *campaign.Campaign) string {
 			where, failed, 100*w.Baseline)
 	default:
 		text += fmt.Sprintf(" They have in common %s, where %.0f %% of the logins failed; of honest ones at most %.0f %% do.",
-			subjectText(c.Subject), failed, 100*w.Baseline)
+			what, failed, 100*w.Baseline)
 	}
 	if f.Campaign.AccountsHit > 0 {
 		text += fmt.Sprintf(" The password of about %s was right: look at those.", count(f.Campaign.AccountsHit, "account", "accounts"))

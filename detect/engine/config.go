@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"offpath/detect"
+	"offpath/detect/network"
 )
 
 // Config configures an [Engine]. The zero value is the documented default of
@@ -32,6 +33,10 @@ type Config struct {
 	// KnownGoodShare is the share of successful logins above which a client is
 	// never convicted; 0: 0.2.
 	KnownGoodShare float64
+
+	// Networks says whose networks addresses are in, for people: messages name
+	// them, and nothing is decided by them. Nil: unknown.
+	Networks *network.Database
 
 	// Budget is how many of a million legitimate logins all predicates together
 	// may hit, 0.1 to 1e5; 0: 100.

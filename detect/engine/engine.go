@@ -320,6 +320,11 @@ func (e *Engine) Stats() Stats {
 		}
 		s.Logins[name] += n
 	}
+	if e.cfg.Networks != nil {
+		n := e.cfg.Networks.Stats()
+		s.NetworkEvictions += n.Replaced
+		s.NetworksDamaged += n.Damaged
+	}
 	c := e.campaigns.Stats()
 	s.Campaigns, s.VetoBudget, s.VetoCampaigns = c.Campaigns, c.OverBudget, c.NoRoom
 	s.CellEvictions, s.Cells, s.OpenCampaigns = c.Evictions, c.Cells, c.Open

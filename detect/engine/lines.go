@@ -41,17 +41,17 @@ func (e *Engine) describe(f *detect.Finding, at *place, cracks bool, v *sequenti
 	for _, term := range v.Terms {
 		f.Evidence.Terms = append(f.Evidence.Terms, detect.Term{Name: term.Name, Value: round(term.Value, 4)})
 	}
-	f.Message = findingMessage(f, at.name, cracks, v)
+	f.Message = findingMessage(f, e.subject(f.Subject), at.name, cracks, v)
 }
 
-func findingMessage(f *detect.Finding, endpoint string, cracks bool, v *sequential.Evidence) string {
+func findingMessage(f *detect.Finding, who, endpoint string, cracks bool, v *sequential.Evidence) string {
 	attempts := v.Failures + v.Successes
 	what := fmt.Sprintf("for %d different accounts", v.Accounts)
 	if cracks {
 		what = fmt.Sprintf("with ever new passwords for %s", count(max(v.Accounts, 1), "account", "accounts"))
 	}
 	text := fmt.Sprintf("%s tried %s %s within %s, of which %d failed; of honest logins to %s about %.0f %% fail.",
-		subjectText(f.Subject), count(attempts, "login", "logins"), what, span(f.WindowEnd-f.WindowStart),
+		who, count(attempts, "login", "logins"), what, span(f.WindowEnd-f.WindowStart),
 		v.Failures, printable(endpoint), 100*v.Baseline)
 	if v.Successes > 0 {
 		text += fmt.Sprintf(" The password was right %s: look at those accounts.", times(v.Successes))
@@ -76,6 +76,20 @@ func printable(name string) string {
 		}
 	}
 	return name
+}
+
+// subject is subjectText with whose network it is, where that is known.
+func (e *Engine) subject(s detect.Subject) string {
+	text := subjectText(s)
+	if e.cfg.Networks == nil || !s.Client.IsValid() {
+		return text
+	}
+	whose := e.cfg.Networks.Of(s.Client).String()
+	if whose == "" {
+		return text
+	}
+	client := clientText(s.Client)
+	return client + " (" + printable(whose) + ")" + strings.TrimPrefix(text, client)
 }
 
 // subjectText is a predicate as people write it.

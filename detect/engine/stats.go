@@ -36,6 +36,8 @@ type Stats struct {
 	EndpointEvictions uint64 // endpoints forgotten for want of room
 	DossierEvictions  uint64 // evidence lists forgotten for want of room
 	CellEvictions     uint64 // combinations of values forgotten for want of room
+	NetworkEvictions  uint64 // answers of the databases of networks forgotten for want of room
+	NetworksDamaged   uint64 // records of these databases that could not be read
 
 	Entities, Endpoints, LoginEndpoints, ActiveVerdicts, Cells, OpenCampaigns int // gauges
 }

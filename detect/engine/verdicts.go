@@ -10,6 +10,7 @@ import (
 
 	"offpath/detect"
 	"offpath/detect/campaign"
+	"offpath/detect/network"
 	"offpath/detect/sequential"
 )
 
@@ -287,6 +288,13 @@ func addressAlone(s detect.Subject) bool {
 func (e *Engine) drop(a *active) {
 	e.verdicts.remove(a)
 	e.witness.Remove(a.verdict.ID)
+}
+
+// SetNetworks replaces the databases of networks.
+func (e *Engine) SetNetworks(d *network.Database) {
+	s := e.Stats()
+	e.stats.NetworkEvictions, e.stats.NetworksDamaged = s.NetworkEvictions, s.NetworksDamaged
+	e.cfg.Networks = d
 }
 
 // SetAllow replaces the allow-list. Active verdicts that touch it end, an

@@ -50,6 +50,11 @@ func All(ctx context.Context, c *config.Config, timeout time.Duration) []Result 
 		_, err := wiring.ServerKeys(c.TLS.Keys)
 		add("tls.keys", strings.Join(c.TLS.Keys, ", "), err)
 	}
+	if networks, err := wiring.Networks(c); err != nil {
+		add("networks", "", err)
+	} else if networks != nil {
+		add("networks", strings.Join(networks.Types(), ", "), networks.Verify())
+	}
 	add("state.dir", c.State.Dir, tryFolder(c.State.Dir))
 	for _, file := range []struct{ key, path string }{
 		{"capture.record", c.Capture.Record}, {"output.transactions", c.Output.Transactions},

@@ -13,6 +13,8 @@ type Detect struct {
 	Clients        int           `key:"clients" doc:"clients that are remembered at once"`
 	Cells          int           `key:"cells" doc:"combinations of fingerprint, User-Agent, JA4, network and endpoint that are watched for campaigns"`
 	Verdicts       int           `key:"verdicts" doc:"verdicts that are active at once"`
+	ASDatabase     string        `key:"as_database" doc:"MMDB file of autonomous systems, such as GeoLite2-ASN.mmdb, by which messages name networks; read at the start and at SIGHUP; empty: none"`
+	CountryDB      string        `key:"country_database" doc:"MMDB file of countries, such as GeoLite2-Country.mmdb, likewise; empty: none"`
 }
 
 func defaultDetect() Detect {

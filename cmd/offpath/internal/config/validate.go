@@ -263,6 +263,11 @@ func (c *Config) require(ok bool, key, text string) error {
 	if ok {
 		return nil
 	}
+	return c.Wrong(key, text)
+}
+
+// Wrong is the error of a setting that turned out to be wrong when it was used.
+func (c *Config) Wrong(key, text string) error {
 	where := c.Path
 	if where == "" {
 		where = "configuration"

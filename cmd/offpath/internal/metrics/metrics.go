@@ -322,6 +322,8 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_evictions_total", evictions, s.EndpointEvictions, "table", "endpoints")
 	w.counter("offpath_detect_evictions_total", evictions, s.DossierEvictions, "table", "evidence")
 	w.counter("offpath_detect_evictions_total", evictions, s.CellEvictions, "table", "cells")
+	w.counter("offpath_detect_evictions_total", evictions, s.NetworkEvictions, "table", "networks")
+	w.counter("offpath_detect_network_records_damaged_total", "Records of the databases of networks that could not be read.", s.NetworksDamaged)
 	const held = "What is remembered now."
 	w.gauge("offpath_detect_held", held, float64(s.Entities), "table", "clients")
 	w.gauge("offpath_detect_held", held, float64(s.Endpoints), "table", "endpoints")

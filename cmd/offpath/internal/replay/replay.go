@@ -91,6 +91,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	progress := newProgress(o.Progress)
+	deciding := wiring.Engine(o.Config)
+	var err error
+	if deciding.Networks, err = wiring.Networks(o.Config); err != nil {
+		return err
+	}
 	in, err := openInput(&o, progress)
 	if err != nil {
 		return err
@@ -103,7 +108,7 @@ func Run(ctx context.Context, o Options) error {
 	defer cancel(nil)
 
 	settings := detection.Config{
-		Engine:   wiring.Engine(o.Config),
+		Engine:   deciding,
 		Files:    files,
 		Failed:   cancel,
 		Observed: func(txs []*reassembly.Transaction) { progress.count(len(txs)) },

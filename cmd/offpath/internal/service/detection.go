@@ -41,12 +41,17 @@ type detectionPart struct {
 func newDetection(p *process, decided func(*detect.Verdict), written func(v *detect.Verdict, line []byte)) (*detectionPart, error) {
 	d := &detectionPart{node: &p.node, log: p.log, witness: newWitness(&p.node)}
 	c := p.options.Config
+	deciding := wiring.Engine(c)
+	var err error
+	if deciding.Networks, err = wiring.Networks(c); err != nil {
+		return nil, err
+	}
 	files, err := output.AppendAll(c.Output.Transactions, c.Output.Findings, c.Output.Verdicts)
 	if err != nil {
 		return nil, err
 	}
 	d.stage, err = detection.Start(detection.Config{
-		Engine: wiring.Engine(c),
+		Engine: deciding,
 		Queue:  detectionQueue,
 		Files:  files,
 		Finding: func(f *detect.Finding, line []byte) {
@@ -105,9 +110,16 @@ func (d *detectionPart) problems() []string {
 }
 
 func (d *detectionPart) reload(c *config.Config) {
+	networks, err := wiring.Networks(c)
+	if err != nil {
+		d.log.Error().Err(err).Msg("a database of networks could not be read again; the old ones stay in use")
+	}
 	d.stage.Post(func(e *engine.Engine) {
 		e.SetMode(detect.Mode(c.Mitigate.Mode))
 		e.SetAllow(c.Client.Allow)
+		if err == nil {
+			e.SetNetworks(networks)
+		}
 	})
 	d.failure.Store(nil)
 	d.stage.Reopen(func(err error) {

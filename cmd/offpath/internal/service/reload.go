@@ -8,7 +8,7 @@ import (
 )
 
 // live are the settings that a running service can change.
-var live = []string{"client.allow", "mitigate.mode", "log.level"}
+var live = []string{"client.allow", "mitigate.mode", "log.level", "detect.as_database", "detect.country_database"}
 
 // reload reads the configuration again and applies what can be changed while
 // running. A bad one changes nothing.
@@ -31,6 +31,7 @@ func (p *process) reload() {
 	next.Client.Allow = fresh.Client.Allow
 	next.Mitigate.Mode = fresh.Mitigate.Mode
 	next.Log.Level = fresh.Log.Level
+	next.Detect.ASDatabase, next.Detect.CountryDB = fresh.Detect.ASDatabase, fresh.Detect.CountryDB
 	p.settings.Store(&next)
 	p.log.SetLevel(next.Log.Level)
 	for _, part := range p.parts {

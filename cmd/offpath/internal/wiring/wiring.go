@@ -3,11 +3,13 @@
 package wiring
 
 import (
+	"errors"
 	"fmt"
 
 	"offpath/cmd/offpath/internal/config"
 	"offpath/detect"
 	"offpath/detect/engine"
+	"offpath/detect/network"
 	"offpath/mitigate"
 	"offpath/mitigate/haproxy"
 	"offpath/reassembly"
@@ -33,6 +35,24 @@ func Engine(c *config.Config) engine.Config {
 		Cells:          c.Detect.Cells,
 		Verdicts:       c.Detect.Verdicts,
 	}
+}
+
+// Networks opens the databases of networks; nil if none is configured. The error
+// is a *config.Error.
+func Networks(c *config.Config) (*network.Database, error) {
+	if c.Detect.ASDatabase == "" && c.Detect.CountryDB == "" {
+		return nil, nil
+	}
+	d, err := network.Open(network.Paths{AS: c.Detect.ASDatabase, Country: c.Detect.CountryDB})
+	if err == nil {
+		return d, nil
+	}
+	key := "detect.country_database"
+	var file *network.FileError
+	if errors.As(err, &file) && file.Path == c.Detect.ASDatabase {
+		key = "detect.as_database"
+	}
+	return nil, c.Wrong(key, err.Error())
 }
 
 // Targets makes the load balancers; it does not reach out to them.
