@@ -15,18 +15,26 @@ type statement struct {
 	made        int64 // when it was said first
 	from, until int64 // of what it is said
 	convicted   bool  // it covers a login of the attacker's
-	campaign    bool
+	campaign    bool  // and it is about a campaign that has no subject
 }
 
-// record is a login, kept until everything has been said.
+// record is a login, kept until everything has been said. It holds no pointer, so
+// that millions cost the garbage collector nothing.
 type record struct {
-	start  int64
-	end    int64
-	client netip.Addr
-	looks  uint32 // index into cover.looks
-	truth  truthBits
-	user   string
-	event  string
+	start, end  int64
+	user, event uint64   // hashes
+	client      [16]byte // as in netip.Addr.As16
+	looks       uint32   // index into cover.looks
+	truth       truthBits
+}
+
+// hashOf is FNV-1a, 64 bits (RFC 9923).
+func hashOf(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
+	}
+	return h
 }
 
 type truthBits uint8
@@ -41,22 +49,16 @@ const (
 // recall of detection.
 const maxRecords = 4 << 20
 
-// campaign is what is said of one.
-type campaign struct {
-	opened int64
-	rule   string
-}
-
 // cover finds out, at the end, which logins findings and verdicts were about.
 type cover struct {
 	index      index[*statement]
 	byID       map[string]*statement
 	subjects   map[string]detect.Subject
-	events     map[string]*statement // named as evidence
+	events     map[uint64]*statement // named as evidence, by the hash of their id
 	statements []*statement
-	campaigns  map[string]campaign
-	held       map[string]bool // accounts that verdicts name
-	outages    int
+	campaigns  map[string]*statement // the first line about each, by its id
+	held       map[uint64]bool       // accounts that verdicts name, by the hash of theirs
+	outages    map[string]bool       // ids of findings that say so
 	findings   int
 	messages   []string
 
@@ -68,8 +70,8 @@ type cover struct {
 
 func newCover() *cover {
 	return &cover{
-		byID: make(map[string]*statement), subjects: make(map[string]detect.Subject), events: make(map[string]*statement),
-		campaigns: make(map[string]campaign), held: make(map[string]bool), lookAt: make(map[looks]uint32),
+		byID: make(map[string]*statement), subjects: make(map[string]detect.Subject), events: make(map[uint64]*statement),
+		campaigns: make(map[string]*statement), outages: make(map[string]bool), held: make(map[uint64]bool), lookAt: make(map[looks]uint32),
 	}
 }
 
@@ -78,7 +80,7 @@ const maxMessages = 12
 
 func (c *cover) finding(f *detect.Finding) {
 	if isOutage(f) {
-		c.outages++
+		c.outages[f.ID] = true
 		return
 	}
 	if c.byID[f.ID] == nil {
@@ -86,16 +88,13 @@ func (c *cover) finding(f *detect.Finding) {
 	}
 	s := c.say(f.ID, f.Subject, f.Time, min(f.WindowStart, f.Time), max(f.WindowEnd, f.Time))
 	for _, id := range f.Evidence.Events {
-		if c.events[id] == nil {
-			c.events[id] = s
+		if h := hashOf(id); c.events[h] == nil {
+			c.events[h] = s
 		}
 	}
-	if f.Campaign == nil {
-		return
-	}
-	s.campaign = true
-	if _, known := c.campaigns[f.Campaign.ID]; !known {
-		c.campaigns[f.Campaign.ID] = campaign{f.Time, f.Rule}
+	if f.Campaign != nil && c.campaigns[f.Campaign.ID] == nil {
+		c.campaigns[f.Campaign.ID] = s
+		s.campaign = f.Subject == detect.Subject{}
 	}
 }
 
@@ -106,11 +105,12 @@ func (c *cover) verdict(v *detect.Verdict) {
 		}
 		return
 	}
-	if c.byID[v.ID] == nil && len(c.messages) < maxMessages {
+	user := hashOf(v.Subject.UserHash)
+	if c.byID[v.ID] == nil && !c.held[user] && len(c.messages) < maxMessages {
 		c.messages = append(c.messages, v.Message)
 	}
 	if v.Subject.UserHash != "" {
-		c.held[v.Subject.UserHash] = true
+		c.held[user] = true
 		return
 	}
 	c.say(v.ID, v.Subject, v.Time, v.Time, v.Expires)
@@ -140,12 +140,15 @@ func (c *cover) login(tx *reassembly.Transaction, truth traffic.Truth, stopped b
 		c.looks = append(c.looks, f.looks)
 		c.lookAt[f.looks] = at
 	}
-	r := record{start: tx.Start, end: tx.End, client: f.client, looks: at, user: f.user, event: tx.ID}
-	for bit, is := range map[truthBits]bool{isAttack: truth.Attack, isRight: truth.Right, isStopped: stopped} {
+	r := record{start: tx.Start, end: tx.End, user: hashOf(f.user), event: hashOf(tx.ID), client: f.client.As16(), looks: at}
+	set := func(bit truthBits, is bool) {
 		if is {
 			r.truth |= bit
 		}
 	}
+	set(isAttack, truth.Attack)
+	set(isRight, truth.Right)
+	set(isStopped, stopped)
 	c.records = append(c.records, r)
 }
 
@@ -160,10 +163,10 @@ type covered struct {
 // compare goes over all logins with all that was said.
 func (c *cover) compare(onset int64, enforced bool) covered {
 	var sum covered
-	hit := make(map[string]bool)
+	hit := make(map[uint64]bool)
 	for i := range c.records {
 		r := &c.records[i]
-		f := features{client: r.client, looks: c.looks[r.looks], user: r.user}
+		f := features{client: netip.AddrFrom16(r.client).Unmap(), looks: c.looks[r.looks]}
 		found, named := false, false
 		c.index.each(&f, func(s *statement) bool {
 			if r.end < s.from || r.end > s.until {

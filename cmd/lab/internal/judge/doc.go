@@ -18,6 +18,6 @@
 // a finding that gives the login as evidence. Shares of legitimate requests are of
 // those since the onset.
 //
-// Memory grows with the logins (some 150 octets each) where there is an attack,
+// Memory grows with the logins (64 octets each) where there is an attack,
 // and with the number of verdicts. A judge is used once, by one goroutine.
 package judge

@@ -188,3 +188,28 @@ func TestContendersAreJudgedApart(t *testing.T) {
 	_, err = Judge(c, one.contender(), other.contender())
 	assert.Error(t, err)
 }
+
+func TestACampaignIsFalseUnlessItIsAboutTheAttack(t *testing.T) {
+	about := func(id string, at int64, s detect.Subject) detect.Finding {
+		return detect.Finding{ID: id, Time: at * second, Kind: "campaign", WindowStart: at * second, WindowEnd: 100 * second, Subject: s, Campaign: &detect.Campaign{ID: id}}
+	}
+	for _, test := range []struct {
+		name     string
+		findings []detect.Finding
+		all, not int
+		detected float64 // seconds from the onset
+	}{
+		{"of the attacker's software", []detect.Finding{about("a", 22, detect.Subject{Fingerprint: "tool"})}, 1, 0, 20},
+		{"of the customers'", []detect.Finding{about("a", 22, detect.Subject{Fingerprint: "app"})}, 1, 1, absent},
+		{"of no subject", []detect.Finding{about("a", 22, detect.Subject{})}, 1, 0, 20},
+		{"told again", []detect.Finding{about("a", 22, detect.Subject{Fingerprint: "tool"}), about("a", 32, detect.Subject{Fingerprint: "tool"})}, 1, 0, 20},
+		{"both", []detect.Finding{about("a", 12, detect.Subject{Fingerprint: "app"}), about("b", 22, detect.Subject{Fingerprint: "tool"})}, 2, 1, 20},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := judged(&script{length: 100}, false, &sayer{findings: test.findings})
+			assert.Equal(t, test.all, r.Campaigns)
+			assert.Equal(t, test.not, r.False)
+			assert.InDelta(t, test.detected, r.DetectSeconds, 0.001)
+		})
+	}
+}

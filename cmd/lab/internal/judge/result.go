@@ -12,6 +12,7 @@ import (
 type Result struct {
 	Transactions int     `json:"transactions"`
 	Logins       int     `json:"logins"`
+	Unjudged     int     `json:"logins_beyond_memory"` // left out of the recall of detection
 	Attacks      int     `json:"attack_logins"`
 	Hours        float64 `json:"hours"` // of event time
 
@@ -33,7 +34,8 @@ type Result struct {
 	HeldWrong int     `json:"accounts_held_wrongly"` // that nobody but their owner came into
 
 	Campaigns int     `json:"campaigns"`
-	Alarms    int     `json:"alarms"` // findings
+	False     int     `json:"campaigns_false"` // about none of the attacker's logins
+	Alarms    int     `json:"alarms"`          // findings
 	PerWeek   float64 `json:"campaigns_per_week"`
 	Verdicts  int     `json:"verdicts"`
 	Outages   int     `json:"outage_findings"`
@@ -65,13 +67,18 @@ func (j *judge) result() Result {
 	t, c := &j.seen, j.cover
 	sum := c.compare(j.Onset, j.Enforced)
 	r := Result{
-		Transactions: t.all, Logins: t.logins, Attacks: t.attack.logins, Hours: float64(t.last-t.first) / 3600e9,
+		Transactions: t.all, Logins: t.logins, Unjudged: c.dropped, Attacks: t.attack.logins, Hours: float64(t.last-t.first) / 3600e9,
 		DetectSeconds: absent, DetectTries: absent, VerdictSeconds: absent, Detected: absent, Enforced: absent, EnforcedAfter: absent, HitsNamed: absent,
-		Campaigns: len(c.campaigns), Alarms: c.findings, Verdicts: len(j.book.all), Outages: c.outages,
+		Campaigns: len(c.campaigns), Alarms: c.findings, Verdicts: len(j.book.all), Outages: len(c.outages),
 		RequestsHit: perMillion(t.honest.stoppedRequests, t.honest.requests), LoginsHit: perMillion(t.honest.stoppedLogins, t.honest.logins),
 		LegitHit: t.honest.stoppedRequests, Hits: sum.hits, HeldWrong: sum.held, Messages: c.messages,
 		OutcomeTold: share(t.told, t.logins), OutcomeRight: share(t.rightly, t.told),
 		Nanoseconds: float64(j.watch.spent.Nanoseconds()) / math.Max(float64(t.all), 1),
+	}
+	for _, s := range c.campaigns {
+		if !s.convicted && (!s.campaign || t.attack.logins == 0) {
+			r.False++
+		}
 	}
 	if r.Hours > 0 {
 		r.PerWeek = float64(r.Campaigns) * 168 / r.Hours

@@ -69,7 +69,7 @@ func nobodyHit() line {
 	return line{"legitimate requests hit", "in all", func(r *judge.Result) float64 { return float64(r.LegitHit) }, true, 0}
 }
 func campaigns(n float64) line {
-	return line{"campaigns", "", func(r *judge.Result) float64 { return float64(r.Campaigns) }, true, n}
+	return line{"campaigns that are none", "in all", func(r *judge.Result) float64 { return float64(r.False) }, true, n}
 }
 func outage() line {
 	return line{"reported as an outage", "findings", func(r *judge.Result) float64 { return float64(r.Outages) }, false, 1}
@@ -103,5 +103,6 @@ var lines = map[string][]line{
 	"N4-attack": {loginsHit(200)},
 	"N9-attack": {loginsHit(200)},
 	"M":         {memory(250)},
+	"Q":         {campaigns(1)},
 	"Q-year":    {campaigns(4)},
 }

@@ -45,6 +45,7 @@ var columns = []column{
 	{"named %", func(r *judge.Result) float64 { return r.HitsNamed }, percent, false},
 	{"held wrongly", func(r *judge.Result) float64 { return float64(r.HeldWrong) }, whole, true},
 	{"campaigns", func(r *judge.Result) float64 { return float64(r.Campaigns) }, whole, true},
+	{"false", func(r *judge.Result) float64 { return float64(r.False) }, whole, true},
 	{"alarms", func(r *judge.Result) float64 { return float64(r.Alarms) }, whole, true},
 	{"outcome %", func(r *judge.Result) float64 { return min(r.OutcomeRight, r.OutcomeTold*r.OutcomeRight) }, percent, false},
 	{"MB/M", func(r *judge.Result) float64 { return r.MBPerMillion }, whole, true},
