@@ -109,6 +109,7 @@ type judge struct {
 	detector Detector
 	book     *book
 	cover    *cover
+	money    *money
 	seen     tally
 	watch    stopwatch
 	weight   *weight // nil: it is not weighed
@@ -140,7 +141,7 @@ type batch struct {
 }
 
 func newJudge(c Case) *judge {
-	j := &judge{Case: c, book: newBook(), cover: newCover(), seen: newTally(c.Onset)}
+	j := &judge{Case: c, book: newBook(), cover: newCover(), money: newMoney(), seen: newTally(c.Onset)}
 	if c.Weigh {
 		j.weight = newWeight()
 	}
@@ -156,6 +157,7 @@ func (j *judge) Finding(f *detect.Finding) { j.cover.finding(f) }
 // Verdict implements engine.Sink.
 func (j *judge) Verdict(v *detect.Verdict) {
 	j.cover.verdict(v)
+	j.money.verdict(v)
 	j.book.apply(v)
 }
 
@@ -225,6 +227,9 @@ func (j *judge) take(b *batch) {
 		}
 		if j.Attack && truth.Login {
 			j.cover.login(tx, truth, stopped)
+		}
+		if truth.Attack {
+			j.money.add(tx, truth, stopped)
 		}
 	}
 	j.book.purge()

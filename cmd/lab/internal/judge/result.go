@@ -31,6 +31,8 @@ type Result struct {
 
 	Hits      int     `json:"accounts_hit"`
 	HitsNamed float64 `json:"accounts_hit_named"`    // share
+	Transfers int     `json:"transfers"`             // of money out of them, that were tried
+	Stopped   float64 `json:"transfers_stopped"`     // share
 	HeldWrong int     `json:"accounts_held_wrongly"` // that nobody but their owner came into
 
 	Campaigns int     `json:"campaigns"`
@@ -68,7 +70,7 @@ func (j *judge) result() Result {
 	sum := c.compare(j.Onset, j.Enforced)
 	r := Result{
 		Transactions: t.all, Logins: t.logins, Unjudged: c.dropped, Attacks: t.attack.logins, Hours: float64(t.last-t.first) / 3600e9,
-		DetectSeconds: absent, DetectTries: absent, VerdictSeconds: absent, Detected: absent, Enforced: absent, EnforcedAfter: absent, HitsNamed: absent,
+		DetectSeconds: absent, DetectTries: absent, VerdictSeconds: absent, Detected: absent, Enforced: absent, EnforcedAfter: absent, HitsNamed: absent, Stopped: absent,
 		Campaigns: len(c.campaigns), Alarms: c.findings, Verdicts: len(j.book.all), Outages: len(c.outages),
 		RequestsHit: perMillion(t.honest.stoppedRequests, t.honest.requests), LoginsHit: perMillion(t.honest.stoppedLogins, t.honest.logins),
 		LegitHit: t.honest.stoppedRequests, Hits: sum.hits, HeldWrong: sum.held, Messages: c.messages,
@@ -95,6 +97,10 @@ func (j *judge) result() Result {
 	r.Enforced = share(t.attack.stoppedLogins, t.attack.logins)
 	if sum.hits > 0 {
 		r.HitsNamed = share(sum.hitsNamed, sum.hits)
+	}
+	r.Transfers = j.money.transfers
+	if r.Transfers > 0 {
+		r.Stopped = share(j.money.stopped, r.Transfers)
 	}
 	if first := c.first(j.Onset); first != 0 {
 		r.DetectSeconds = float64(first-j.Onset) / 1e9

@@ -161,6 +161,9 @@ func (a *attack) spawn(v *visit) {
 	if down != answerOK {
 		result = down
 	}
+	if result == answerOK && w.factor > 0 && v.endpoint.channel == mobile {
+		result = answerFactor // the device is not known: here it ends
+	}
 	at = v.login(r, at, password, v.user, result)
 	v.steps[len(v.steps)-1].down = down != answerOK
 	if result == answerOK {

@@ -26,6 +26,7 @@ type endpoint struct {
 
 	bootstrap [2]string // paths called before a login
 	login     string
+	verify    string // of a second factor
 	refresh   string
 	logout    string
 	accounts  string
@@ -42,6 +43,7 @@ type wording struct {
 	wrong          string
 	unknown        string // "": the answer to an unknown user is that to a wrong password
 	locked         string
+	factor         string // a second factor is asked for
 	wrongPage      string // where the form leads back to
 	home           string // where the form leads on to
 }
@@ -56,6 +58,7 @@ var (
 	wrongCodes     = []string{"invalid_credentials", "AUTH-1001", "E104", "BAD_LOGIN", "4001", "LOGIN_FAILED", "wrong_password"}
 	unknownCodes   = []string{"user_not_found", "AUTH-1002", "E105", "NO_SUCH_USER", "4002", "UNKNOWN_CUSTOMER"}
 	lockedCodes    = []string{"account_locked", "AUTH-1010", "E110", "4010", "LOCKED"}
+	factorCodes    = []string{"mfa_required", "OTP_REQUIRED", "SECOND_FACTOR"}
 	apiPrefixes    = []string{"/v1", "/v2", "/api/v1", "/api/v3", "/mobile/v2", "/rest/mobile", "/app"}
 	loginPaths     = []string{"/login", "/auth/login", "/session", "/sessions", "/auth/token", "/signin", "/user/login", "/authenticate", "/oauth/token"}
 	webLogins      = []string{"/login", "/signin", "/logon", "/account/login", "/auth/login"}
@@ -98,6 +101,7 @@ func newEndpoints(r *rand.Rand, number int, domain string) []*endpoint {
 			e.style = styleAlways
 		}
 		e.bootstrap = [2]string{prefix + "/config", prefix + "/device/register"}
+		e.verify = prefix + "/otp/verify"
 		e.refresh, e.logout, e.accounts, e.transfer = prefix+"/refresh", prefix+"/logout", prefix+"/accounts", prefix+"/transfers"
 		list = append(list, e)
 	}

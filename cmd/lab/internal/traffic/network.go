@@ -81,6 +81,7 @@ const (
 	ofAggregator
 	ofRelease
 	ofStuck
+	ofFactor
 )
 
 // home is the address of an account's household; with IPv6 any of its /64.

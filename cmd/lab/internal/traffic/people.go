@@ -138,8 +138,8 @@ func (p *people) plan(v *visit, now int64, how mood) {
 		mended = p.forgotten(v, &at)
 	case how == stale:
 		password := mix(v.account, ofStale)
-		for range 2 + r.IntN(7) { // 5 on average
-			at = v.login(r, at, password, v.user, answerWrong)
+		for k := range 2 + r.IntN(7) { // 5 on average
+			at = v.login(r, at, password, v.user, w.refusal(k))
 			at += int64(between(r, 2e9, 40e9))
 		}
 		mended = false
@@ -154,8 +154,15 @@ func (p *people) plan(v *visit, now int64, how mood) {
 		}
 	}
 	for more := mended; more; {
-		done := v.login(r, at, right, v.user, answerOK)
+		in := answerOK
+		if v.endpoint.channel == mobile && w.factor > 0 && unit(mix(v.serial, ofFactor)) < w.factor {
+			in = answerFactor
+		}
+		done := v.login(r, at, right, v.user, in)
 		if p.answer(at) == answerOK {
+			if in == answerFactor {
+				done = v.add(r, done+int64(between(r, 6e9, 25e9)), step{call: callVerify})
+			}
 			v.after(r, done, w.calls, 0.12)
 			break
 		}
@@ -178,11 +185,19 @@ func (p *people) answer(now int64) answer {
 	return p.down(now)
 }
 
+// refusal is how the k-th wrong password of a visit is answered, from 0 on.
+func (w *world) refusal(k int) answer {
+	if w.lockAfter > 0 && k >= w.lockAfter {
+		return answerLocked
+	}
+	return answerWrong
+}
+
 // forgotten is somebody who tries what comes to mind, and may have a new
 // password sent then.
 func (p *people) forgotten(v *visit, at *int64) (mended bool) {
-	for range 2 + p.rand.IntN(5) { // 4 on average
-		*at = v.login(p.rand, *at, p.rand.Uint64(), v.user, answerWrong)
+	for k := range 2 + p.rand.IntN(5) { // 4 on average
+		*at = v.login(p.rand, *at, p.rand.Uint64(), v.user, p.w.refusal(k))
 		*at += int64(between(p.rand, 5e9, 30e9))
 	}
 	*at += int64(between(p.rand, 30e9, 180e9))

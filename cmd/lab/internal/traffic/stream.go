@@ -18,6 +18,8 @@ type Truth struct {
 	Unknown bool // of a login: there is no such account
 	Down    bool // of a login: the application was out of order, and Right says nothing
 	Account uint64
+	// Transfer says that it moves money.
+	Transfer bool
 }
 
 // Hit reports whether an attacker's login found a password that is right.
@@ -64,8 +66,9 @@ func (s *Stream) Next(tx *reassembly.Transaction) (Truth, bool) {
 		s.fill(tx, v, &s.step)
 		return Truth{
 			Down: s.step.down, Attack: v.attack, Login: s.step.call == callLogin, Account: v.account,
-			Right:   s.step.call == callLogin && s.step.answer == answerOK,
-			Unknown: s.step.call == callLogin && (v.unknown || s.step.answer == answerUnknown),
+			Right:    s.step.call == callLogin && (s.step.answer == answerOK || s.step.answer == answerFactor),
+			Transfer: s.step.call == callTransfer,
+			Unknown:  s.step.call == callLogin && (v.unknown || s.step.answer == answerUnknown),
 		}, true
 	}
 }

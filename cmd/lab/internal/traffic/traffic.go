@@ -14,6 +14,7 @@
 //	networks                          households of 10 providers, 0 to 35 % with IPv6; 3 carriers with 64 to 1024 shared addresses; 40 offices
 //	place of a visit                  30 to 60 % of app users at a carrier; a quarter work in an office; 1.5 % elsewhere
 //	passwords                         1 to 4 % of customers have one of 200 popular ones
+//	accounts in doubt                 half of the banks lock after 3 to 6 failures of a visit; 30 % ask 2 to 20 % of app users, and every attacker, for a second factor
 //	in front                          half of the banks have load balancers, whose forwarding the sensor believes; 30 % show JA4
 //	attack: onset, share, addresses   as the scenario says; 30 % of A1 and A2 change their programs midway
 //	attack: addresses' kinds          40 to 100 % of households, the rest data centres (48 /24), carriers, offices; A5, A6 by the ladder

@@ -12,7 +12,8 @@ const (
 	callBootstrap call = iota // before a login
 	callRegister              // a second one
 	callLogin
-	callHome // of a browser without a session: sent to the form
+	callVerify // of a second factor
+	callHome   // of a browser without a session: sent to the form
 	callAccounts
 	callBalance
 	callTransfer
@@ -29,6 +30,7 @@ const (
 	answerWrong
 	answerUnknown // there is no such user
 	answerLocked
+	answerFactor  // the password was right, a second factor is asked for
 	answerDown    // out of order: 503
 	answerBroken  // out of order: answered as a wrong password, or 200 with an error
 	answerRefused // by the load balancer
@@ -60,6 +62,8 @@ func request(s *software, e *endpoint, c call, v *values) string {
 	case callLogin:
 		method, path = "POST", e.login
 		kind, body = loginBody(e, v)
+	case callVerify:
+		method, path, kind, body = "POST", e.verify, "application/json", `{"otp":"123456"}`
 	case callTransfer:
 		method, path = "POST", e.transfer
 		switch e.channel {
@@ -151,7 +155,7 @@ func response(e *endpoint, c call, a answer, v *values) string {
 		return text("200 OK", "application/json", fmt.Sprintf(`{"id":"%s","balance":"1234.56","currency":"EUR"}`, v.id), "")
 	case callTransfer:
 		return text("201 Created", "application/json", `{"reference":"T00012345","state":"accepted"}`, "")
-	case callRefresh:
+	case callRefresh, callVerify:
 		return text("200 OK", "application/json", fmt.Sprintf(`{"%s":"%s","expires_in":900}`, e.words.token, v.issued), "")
 	}
 	return text("204 No Content", "", "", "")
@@ -159,7 +163,7 @@ func response(e *endpoint, c call, a answer, v *values) string {
 
 func loginResponse(e *endpoint, a answer, v *values) string {
 	w := &e.words
-	code := map[answer]string{answerOK: w.ok, answerWrong: w.wrong, answerUnknown: w.unknown, answerLocked: w.locked, answerBroken: "E900"}[a]
+	code := map[answer]string{answerOK: w.ok, answerWrong: w.wrong, answerUnknown: w.unknown, answerLocked: w.locked, answerFactor: w.factor, answerBroken: "E900"}[a]
 	if a == answerUnknown && w.unknown == "" {
 		code = w.wrong
 	}
@@ -198,8 +202,11 @@ func loginResponse(e *endpoint, a answer, v *values) string {
 	status := "200 OK"
 	if e.style == styleStatus {
 		status = "401 Unauthorized"
-		if a == answerLocked {
+		switch a {
+		case answerLocked:
 			status = "423 Locked"
+		case answerFactor:
+			status = "403 Forbidden"
 		}
 	}
 	return text(status, "application/json", fmt.Sprintf(`{"%s":"%s","message":"Log-in is not possible."}`, w.code, code), "")

@@ -32,6 +32,9 @@ type world struct {
 	carried float64 // share of mobile visits from a carrier's network
 	popular float64 // share of customers with one of the popular passwords
 
+	lockAfter int     // failures of a visit after which the account is locked; 0: it never is
+	factor    float64 // share of right passwords after which app users are asked for a second factor
+
 	proxies []netip.Addr // load balancers in front; none: clients connect to the bank
 	servers []netip.AddrPort
 	ja4     bool // the mirror sees the clients' handshakes
@@ -79,7 +82,22 @@ func newWorld(seed uint64, endpoints int, accounts uint64, rate float64) *world 
 		w.servers = append(w.servers, netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 2, byte(20 + i)}), 80))
 	}
 	w.ja4 = r.Float64() < 0.3
+	w.policies(rand.New(rand.NewPCG(seed, 6)))
 	return w
+}
+
+// policies draws what the bank does about accounts in doubt.
+func (w *world) policies(r *rand.Rand) {
+	if r.Float64() < 0.5 {
+		w.lockAfter = 3 + r.IntN(4)
+	}
+	if r.Float64() < 0.3 {
+		w.factor = between(r, 0.02, 0.2)
+	}
+	code := pick(r, factorCodes)
+	for _, e := range w.byChannel[mobile] {
+		e.words.factor = code
+	}
 }
 
 // reweigh makes the shares of a channel's programs after their weights.

@@ -75,6 +75,9 @@ func outage() line {
 	return line{"reported as an outage", "findings", func(r *judge.Result) float64 { return float64(r.Outages) }, false, 1}
 }
 
+func outcomes(percent float64) line {
+	return line{"outcomes told as they were", "%", func(r *judge.Result) float64 { return 100 * r.OutcomeTold * r.OutcomeRight }, false, percent}
+}
 func memory(mb float64) line {
 	return line{"memory for a million addresses, accounts and sessions", "MB", func(r *judge.Result) float64 { return r.MBPerMillion }, true, mb}
 }
@@ -103,6 +106,6 @@ var lines = map[string][]line{
 	"N4-attack": {loginsHit(200)},
 	"N9-attack": {loginsHit(200)},
 	"M":         {memory(250)},
-	"Q":         {campaigns(1)},
+	"Q":         {campaigns(1), outcomes(99.5)},
 	"Q-year":    {campaigns(4)},
 }

@@ -43,6 +43,7 @@ var columns = []column{
 	{"requests hit /M", func(r *judge.Result) float64 { return r.RequestsHit }, whole, true},
 	{"logins hit /M", func(r *judge.Result) float64 { return r.LoginsHit }, whole, true},
 	{"named %", func(r *judge.Result) float64 { return r.HitsNamed }, percent, false},
+	{"transfers stopped %", func(r *judge.Result) float64 { return r.Stopped }, percent, false},
 	{"held wrongly", func(r *judge.Result) float64 { return float64(r.HeldWrong) }, whole, true},
 	{"campaigns", func(r *judge.Result) float64 { return float64(r.Campaigns) }, whole, true},
 	{"false", func(r *judge.Result) float64 { return float64(r.False) }, whole, true},
