@@ -8,7 +8,7 @@
 //	{"event.id":"0123456789abcdef","label":"attack","login":true,"right":true}
 //
 // label is attack or legitimate; login says that the request tried a password, and
-// right that it was the right one. A line may also have "hit":true, which for an
+// right that it was the right one; transfer, that it moves money. A line may also have "hit":true, which for an
 // attack's login is the same as right. What has no line is legitimate. Where no
 // line of a file says login, logins are what the detector takes for them; where a
 // login's line does not say right, nothing is made of its outcome.
@@ -50,10 +50,11 @@ type line struct {
 	Login bool   `json:"login,omitempty"`
 	Right *bool  `json:"right,omitempty"`
 	Hit   *bool  `json:"hit,omitempty"`
+	Money bool   `json:"transfer,omitempty"`
 }
 
 func lineOf(event string, t traffic.Truth) line {
-	l := line{Event: event, Label: legitimate, Login: t.Login}
+	l := line{Event: event, Label: legitimate, Login: t.Login, Money: t.Transfer}
 	if t.Attack {
 		l.Label = attack
 	}
@@ -68,7 +69,7 @@ func lineOf(event string, t traffic.Truth) line {
 
 // truth is what a line says.
 func (l *line) truth() (traffic.Truth, error) {
-	t := traffic.Truth{Attack: l.Label == attack, Login: l.Login}
+	t := traffic.Truth{Attack: l.Label == attack, Login: l.Login, Transfer: l.Money}
 	if l.Label != attack && l.Label != legitimate {
 		return t, fmt.Errorf("label %q: must be %s or %s", l.Label, attack, legitimate)
 	}
