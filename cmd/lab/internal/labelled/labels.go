@@ -7,11 +7,12 @@
 //
 //	{"event.id":"0123456789abcdef","label":"attack","login":true,"right":true}
 //
-// label is attack or legitimate; login says that the request tried a password, and
-// right that it was the right one; transfer, that it moves money. A line may also have "hit":true, which for an
-// attack's login is the same as right. What has no line is legitimate. Where no
-// line of a file says login, logins are what the detector takes for them; where a
-// login's line does not say right, nothing is made of its outcome.
+// label is attack or legitimate; login says that the request tried a password,
+// right that it was the right one, transfer that the request moves money. A line
+// may also have "hit":true, which for an attack's login is the same as right. What
+// has no line is legitimate. Where no line of a file says login, logins are what
+// the detector takes for them; where a login's line does not say right, nothing is
+// made of its outcome.
 //
 // Written transactions lack network.community_id, and packets lack what TLS
 // would show.
