@@ -36,7 +36,8 @@ type Case struct {
 	// attacker's first request.
 	Onset int64
 	// ByRole says that nothing is known about which requests are logins but what
-	// the detector takes for them.
+	// the detector takes for them, and the first contender's opinion is all that
+	// the others have.
 	ByRole bool
 	// Enforced makes requests that match a verdict come out refused; else every
 	// request is seen as if nothing were enforced.
@@ -197,6 +198,17 @@ func (b *batch) fill(c Case, judges []*judge) (more bool) {
 	return true
 }
 
+// tell lets contenders that find out nothing by themselves know what the first has
+// found out about a request, where nobody else does.
+func (b *batch) tell(i int, found *traffic.Truth) {
+	outcome := b.txs[i].Annotation.EventOutcome
+	if !found.Login || outcome == "" {
+		return
+	}
+	b.truths[i].Login = outcome != "unknown"
+	b.truths[i].Right = outcome == "success"
+}
+
 // take has a batch observed and judges it.
 func (j *judge) take(b *batch) {
 	for i := range b.n {
@@ -211,6 +223,7 @@ func (j *judge) take(b *batch) {
 		tx, truth := &b.txs[i], b.truths[i]
 		if j.ByRole {
 			truth.Login = tx.Annotation.Role == login.RoleLogin
+			b.tell(i, &truth)
 		}
 		if j.Onset == OnsetUnknown && truth.Attack {
 			j.Onset, j.seen.onset = tx.Start, tx.Start

@@ -213,3 +213,35 @@ func TestACampaignIsFalseUnlessItIsAboutTheAttack(t *testing.T) {
 		})
 	}
 }
+
+// reader takes what fingerprints tool for logins that failed, and app's for right.
+type reader struct{ seen []traffic.Truth }
+
+func (r *reader) Observe(tx *reassembly.Transaction, truth traffic.Truth) {
+	r.seen = append(r.seen, truth)
+	tx.Annotation.Role, tx.Annotation.EventOutcome = "login", "failure"
+	if tx.Fingerprint == "app" {
+		tx.Annotation.EventOutcome = "success"
+	}
+}
+
+// silent is a script without labels but which requests are the attacker's.
+type silent struct{ script }
+
+func (s *silent) Next(tx *reassembly.Transaction) (traffic.Truth, bool) {
+	truth, more := s.script.Next(tx)
+	return traffic.Truth{Attack: truth.Attack, Down: true}, more
+}
+
+func TestWithoutLabelsTheFirstContenderSaysWhatLoginsAre(t *testing.T) {
+	first, second := new(reader), new(reader)
+	build := func(r *reader) Contender {
+		return Contender{"reader", func(engine.Sink) (Detector, error) { return r, nil }}
+	}
+	results, err := Judge(Case{Source: &silent{script{length: 100}}, Onset: OnsetUnknown, Attack: true, ByRole: true}, build(first), build(second))
+	require.NoError(t, err)
+	assert.Equal(t, 50, results[0].Attacks)
+	assert.Equal(t, traffic.Truth{Attack: true, Down: true}, first.seen[1])
+	assert.Equal(t, traffic.Truth{Login: true, Right: true, Down: true}, second.seen[0])
+	assert.Equal(t, traffic.Truth{Attack: true, Login: true, Down: true}, second.seen[1])
+}
