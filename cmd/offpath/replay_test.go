@@ -14,6 +14,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"offpath/cmd/offpath/internal/filter"
 )
 
 // outputs are the three files of one replay.
@@ -52,6 +54,57 @@ func TestReplayFindsTheAttack(t *testing.T) {
 		found[v.Offpath.Subject.Client.IP] = true
 	}
 	assert.Equal(t, map[string]bool{"192.0.2.1": true, "192.0.2.2": true}, found)
+}
+
+func TestAFilterLeavesOutTheRestBeforeDetection(t *testing.T) {
+	path := attack(t).save("attack.pcapng")
+	all, _ := replayAll(t, path)
+	whole := save(t, "all.jsonl", []byte(all.transactions))
+	const one = `client.ip == "192.0.2.1" && http.request.method == "POST"`
+	want, r := replayAll(t, "--filter", one, "--workers", "1", path)
+	assert.Equal(t, 0, r.status, r.stderr)
+
+	count := 0
+	for line := range strings.Lines(all.transactions) {
+		var tx struct {
+			Client struct{ IP string }
+			HTTP   struct{ Request struct{ Method string } }
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &tx))
+		if tx.Client.IP == "192.0.2.1" && tx.HTTP.Request.Method == "POST" {
+			count++
+		}
+	}
+	assert.NotZero(t, count)
+	assert.Equal(t, count, strings.Count(want.transactions, "\n"))
+	assert.NotContains(t, want.findings+want.verdicts, "192.0.2.2")
+
+	for _, args := range [][]string{{"--workers", "7", path}, {whole}} {
+		got, r := replayAll(t, append([]string{"--filter", one}, args...)...)
+		assert.Equal(t, 0, r.status, r.stderr)
+		assert.Equal(t, want, got, "%v", args)
+	}
+	everything, _ := replayAll(t, "--filter", "true", path)
+	assert.Equal(t, all, everything)
+	nothing, r := replayAll(t, "--filter", "false", path)
+	assert.Equal(t, outputs{}, nothing)
+	assert.Equal(t, 0, r.status)
+}
+
+func TestTheFiltersInTheHelpCompile(t *testing.T) {
+	_, examples, found := strings.Cut(run(t, "help", "replay").stdout, "by\ntheir names there; @timestamp is timestamp:\n")
+	require.True(t, found)
+	count := 0
+	for line := range strings.Lines(examples) {
+		expression, ok := strings.CutPrefix(line, "  ")
+		if !ok {
+			break
+		}
+		_, err := filter.Compile(expression)
+		require.NoError(t, err, expression)
+		count++
+	}
+	assert.Equal(t, 4, count)
 }
 
 func TestOutputDoesNotDependOnTheNumberOfWorkers(t *testing.T) {

@@ -43,6 +43,8 @@ func TestWrongInputGetsOneClearLineAndTheRightStatus(t *testing.T) {
 		{"unknown detail", []string{"replay", "--detail", "headers,tails", capture}, 2, `offpath replay: --detail: "tails" is none of headers, bodies, tls, websocket`},
 		{"a time that is none", []string{"replay", "--from", "noon", capture}, 2, `offpath replay: --from: "noon" is no time; write it as 2026-01-31T09:00:00Z`},
 		{"an end before the beginning", []string{"replay", "--from", "2026-02-01", "--to", "2026-01-01", capture}, 2, "offpath replay: --to: 2026-01-01 lies before --from, 2026-02-01"},
+		{"a filter that names no field", []string{"replay", "--filter", "http.method == 'POST'", capture}, 2, `offpath replay: --filter: at character 5: there is no field "method" here; there is http.request.method`},
+		{"a filter that is no condition", []string{"replay", "--filter", "url.path", capture}, 2, `offpath replay: --filter: it says string, not whether to pick a transaction; compare it with something, as in http.request.method == "POST"`},
 		{"a key that is no reference", []string{"replay", "--hash-key", "swordfish", capture}, 2, "offpath replay: --hash-key: not a reference to a secret; write file:PATH or env:NAME, never the secret itself"},
 		{"no input", []string{"replay"}, 2, `offpath replay: INPUT is missing; name a capture, a folder, or "-" for standard input`},
 		{"a missing file", []string{"replay", none + ".pcap"}, 2, "offpath replay: " + none + ".pcap: no such file or directory"},

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"offpath/cmd/offpath/internal/config"
+	"offpath/cmd/offpath/internal/filter"
 	"offpath/cmd/offpath/internal/logging"
 	"offpath/cmd/offpath/internal/replay"
 	"offpath/cmd/offpath/internal/wiring"
@@ -27,6 +28,17 @@ Without --transactions, --findings and --verdicts it prints a report. In these
 flags "-" is standard output. Nothing is sent to a load balancer unless
 --mitigate is given. The same input and configuration give the same output,
 octet for octet, whatever --workers is.
+
+--filter takes an expression in CEL (cel.dev) over the fields of --transactions, by
+their names there; @timestamp is timestamp:
+  http.request.method == "POST" && url.path.startsWith("/login")
+  has(http.response.status_code) && http.response.status_code >= 500
+  cidr("192.0.2.0/24").containsIP(client.ip) || "gap" in offpath.flags
+  timestamp > timestamp("2026-01-31T09:00:00Z") && event.duration > 1000000000
+An expression that needs a field that is not there picks nothing. As with --from and
+--to, the rest is left out before detection: it is in no output, and what is found and
+decided is what the transactions that are left show. A filter that leaves out logins
+that were right, or the requests before them, makes attackers of customers.
 `
 
 // replayKey is the key of the keyed hashes of a replay: whoever has the
@@ -48,6 +60,7 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	hashKey := f.String("hash-key", "", "key of the keyed hashes, `file:PATH` or env:NAME (default a fixed one)")
 	from := f.String("from", "", "leave out what lies before the time `T`, such as 2026-01-31T09:00:00Z")
 	to := f.String("to", "", "leave out what lies behind the time `T`")
+	expression := f.String("filter", "", "only transactions of which the CEL expression is true, such as `'url.path.startsWith(\"/login\")'` (below)")
 	f.IntVar(&o.Workers, "workers", 0, "reassemble with `N` workers (default all cores)")
 	f.Float64Var(&o.Speed, "speed", 0, "pace by the capture's own clock times `X` (default 0: as fast as possible)")
 	f.BoolVar(&o.Mitigate, "mitigate", false, "really send verdicts to the configured load balancers")
@@ -79,6 +92,11 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	}
 	if o.Window.To != 0 && o.Window.To < o.Window.From {
 		return wrongUsage("--to: %s lies before --from, %s", *to, *from)
+	}
+	if *expression != "" {
+		if o.Filter, err = filter.Compile(*expression); err != nil {
+			return wrongUsage("--filter: %v", err)
+		}
 	}
 	if o.Key, err = parseHashKey(*hashKey); err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"offpath/capture/pcapfile"
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/detection"
+	"offpath/cmd/offpath/internal/filter"
 	"offpath/cmd/offpath/internal/logging"
 	"offpath/cmd/offpath/internal/output"
 	"offpath/cmd/offpath/internal/wiring"
@@ -62,9 +63,10 @@ type Options struct {
 	Key       []byte // of the keyed hashes
 	KeyLog    string // path of a key log to decrypt TLS with, "" none
 	Window    Window
-	Workers   int     // 1 or more
-	Speed     float64 // event time per wall time; 0: as fast as possible
-	Mitigate  bool    // send verdicts to the load balancers of Config
+	Filter    *filter.Filter // what of it is looked at; nil: all
+	Workers   int            // 1 or more
+	Speed     float64        // event time per wall time; 0: as fast as possible
+	Mitigate  bool           // send verdicts to the load balancers of Config
 
 	Config   *config.Config
 	Log      logging.Log
@@ -132,7 +134,11 @@ func Run(ctx context.Context, o Options) error {
 		return errors.Join(err, files.Close())
 	}
 
-	err = in.run(ctx, stage.Put)
+	put := stage.Put
+	if o.Filter != nil {
+		put = picked(o.Filter, stage.Put)
+	}
+	err = in.run(ctx, put)
 	stage.Put(nil, math.MaxInt64)
 	written := stage.Close()
 	progress.clear()
@@ -157,6 +163,26 @@ func Run(ctx context.Context, o Options) error {
 		return ErrDamaged
 	}
 	return nil
+}
+
+// picked feeds the transactions that a filter picks. Time goes on with the others,
+// too.
+func picked(f *filter.Filter, feed wiring.Feed) wiring.Feed {
+	var rest []*reassembly.Transaction
+	return func(txs []*reassembly.Transaction, watermark int64) {
+		kept := txs[:0]
+		for _, tx := range txs {
+			if f.Holds(tx) {
+				kept = append(kept, tx)
+			} else {
+				rest = append(rest, tx)
+			}
+		}
+		clear(txs[len(kept):])
+		reassembly.Release(rest)
+		rest = rest[:0]
+		feed(kept, watermark)
+	}
 }
 
 // sortErrors logs damage and returns the other errors.

@@ -1,0 +1,145 @@
+// Package filter picks transactions by an expression in CEL (the Common Expression
+// Language, cel.dev) over their fields as the contract names them:
+//
+//	http.request.method == "POST" && url.path.startsWith("/login")
+//
+// [Compile] checks names and types; a [Filter] is then evaluated for each
+// transaction. Fields are strings, integers, true or false, and lists of these;
+// offpath.request.header_fields is a list of pairs. @timestamp, which is no name in
+// CEL, is timestamp, and event.end is what it is there. What detection adds
+// (event.outcome, offpath.outcome, offpath.endpoint, offpath.role) is not known yet
+// where a Filter stands. Strings are as in JSON Lines, less JSON's own escapes.
+//
+// has(url.query) tells whether a field is there. An expression that needs one that is
+// not is neither true nor false, and the transaction is not picked: to pick it all
+// the same, ask for has first. The same goes for what else can't be evaluated, such
+// as an index beyond the end of a list.
+//
+// The strings library and the network library (ip, cidr) of CEL are there. A Filter
+// keeps no state but a buffer and belongs to one goroutine. It bounds nothing: who
+// writes the expression waits for it.
+package filter
+
+import (
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/ext"
+
+	"offpath/reassembly"
+)
+
+// maxExpression bounds the text, octets.
+const maxExpression = 16 << 10
+
+// Filter is an expression that was compiled.
+type Filter struct {
+	program cel.Program
+	at      activation
+}
+
+// Compile makes a Filter. The error is one line that says where the mistake is, and
+// how to mend it where that can be told.
+func Compile(text string) (*Filter, error) {
+	if len(text) > maxExpression {
+		return nil, fmt.Errorf("it has %d octets, more than %d", len(text), maxExpression)
+	}
+	env, err := environment()
+	if err != nil {
+		return nil, fmt.Errorf("set up CEL: %w", err)
+	}
+	ast, issues := env.Compile(text)
+	if err := explain(issues); err != nil {
+		return nil, err
+	}
+	if !ast.OutputType().IsExactType(cel.BoolType) {
+		return nil, fmt.Errorf("it says %s, not whether to pick a transaction; compare it with something, as in http.request.method == \"POST\"", ast.OutputType())
+	}
+	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize))
+	if err != nil {
+		return nil, oneLine(err.Error())
+	}
+	return &Filter{program: program}, nil
+}
+
+// environment is CEL with the fields of a transaction.
+func environment() (*cel.Env, error) {
+	options := []cel.EnvOption{
+		ext.Strings(), ext.Network(),
+		func(e *cel.Env) (*cel.Env, error) { // the libraries have made their types known
+			return cel.CustomTypeProvider(provider{e.CELTypeProvider()})(e)
+		},
+	}
+	for _, name := range fields.order {
+		options = append(options, cel.Variable(name, fields.members[name].kind))
+	}
+	return cel.NewEnv(options...)
+}
+
+// Holds reports whether the expression is true of a transaction.
+func (f *Filter) Holds(tx *reassembly.Transaction) bool {
+	f.at.tx = tx
+	value, _, err := f.program.Eval(&f.at)
+	f.at.tx = nil
+	return err == nil && value == types.True
+}
+
+// activation resolves the names of the top level.
+type activation struct{ tx *reassembly.Transaction }
+
+// ResolveName implements cel.Activation.
+func (a *activation) ResolveName(name string) (any, bool) {
+	m := fields.members[name]
+	if m == nil {
+		return nil, false
+	}
+	value, ok := m.value(a.tx)
+	return value, ok || m.members != nil // an object without members is one
+}
+
+// Parent implements cel.Activation.
+func (a *activation) Parent() cel.Activation { return nil }
+
+// explain makes one line of what is wrong with an expression.
+func explain(issues *cel.Issues) error {
+	if issues == nil || issues.Err() == nil {
+		return nil
+	}
+	first := issues.Errors()[0]
+	where := fmt.Sprintf("character %d", first.Location.Column()+1)
+	if first.Location.Line() > 1 {
+		where = fmt.Sprintf("line %d, %s", first.Location.Line(), where)
+	}
+	message, mend := first.Message, ""
+	if name, ok := strings.CutPrefix(message, "undefined field '"); ok {
+		name, _, _ = strings.Cut(name, "'")
+		message = fmt.Sprintf("there is no field %q here", name)
+		mend = whatIsThere(name)
+	} else if name, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
+		name, _, _ = strings.Cut(name, "'")
+		message = fmt.Sprintf("%q is no field and no function", name)
+		mend = "; fields begin with one of " + strings.Join(fields.order, ", ") + ", and text stands in quotes"
+	}
+	return oneLine("at " + where + ": " + message + mend)
+}
+
+// whatIsThere says where the name of a field that is not there occurs.
+func whatIsThere(name string) string {
+	if annotated[name] {
+		return "; what detection adds is not known yet where the filter stands"
+	}
+	var places []string
+	fields.walk("", func(path string, _ *node) {
+		if path == name || strings.HasSuffix(path, "."+name) {
+			places = append(places, path)
+		}
+	})
+	if len(places) == 0 {
+		return "; `offpath replay --transactions -` shows which there are"
+	}
+	return "; there is " + strings.Join(places, ", ")
+}
+
+func oneLine(text string) error { return fmt.Errorf("%s", strings.Join(strings.Fields(text), " ")) }
