@@ -7,9 +7,10 @@ const (
 	span = 300
 	// Window is the same, ns.
 	Window = span * 1e9
-	// settled is how many windows a chart looks on before it trusts itself; until
-	// then it needs twice the evidence.
-	settled = 36
+	// settled is how many windows the charts look on before they are trusted: a
+	// day, in which most accounts are seen for the first time, and for the one of
+	// the smallest shift, which takes all that wanders for an attack, four weeks.
+	settled, settledFaint = 288, 28 * 288
 	// fewest is how many windows and logins a chart needs to judge at all.
 	fewestWindows, fewestLogins = 6, 10
 	// alarms is how many there may be in a year, of all charts together.
@@ -22,6 +23,9 @@ const (
 	// ordinary is the share of the usual right logins that may be missing by the
 	// time of day.
 	ordinary = 0.75
+	// minCorrelation is how much successive windows are held to have in common
+	// at least, whatever was measured.
+	minCorrelation = 0.4
 	// collapsed is the share of the usual right logins below which an endpoint
 	// is taken to be out of order, not attacked.
 	collapsed = 0.5
@@ -137,9 +141,12 @@ func (c *chart) close() event {
 	alarm, suspect := false, false
 	for i, slack := range slacks {
 		c.sums[i] = max(0, c.sums[i]+min(z, maxStep)-slack)
+		if c.windows < settled || i == 0 && c.windows < settledFaint {
+			continue
+		}
 		limit := c.limit(i)
 		alarm = alarm || c.sums[i] > limit
-		suspect = suspect || c.sums[i] > limit/2
+		suspect = suspect || i > 0 && c.sums[i] > limit/2
 	}
 	c.beyond = max(0, float64(strangers)-expected)
 	if !c.up {
@@ -155,7 +162,7 @@ func (c *chart) close() event {
 		}
 		return rising
 	}
-	if !suspect || c.windows < settled { // an attack that begins must not teach what is usual
+	if !suspect { // an attack that begins must not teach what is usual
 		c.learn(z, float64(strangers)/n)
 	}
 	return nothing
@@ -189,12 +196,8 @@ func (c *chart) learn(z, share float64) {
 
 // limit is the threshold of the i-th chart.
 func (c *chart) limit(i int) float64 {
-	correlation := min(max(c.lag, 0), 0.6)
-	h := thresholds[i] * math.Pow((1+correlation)/(1-correlation), 1-float64(i)/2)
-	if c.windows < settled {
-		h *= 2
-	}
-	return h
+	correlation := min(max(c.lag, minCorrelation), 0.8)
+	return thresholds[i] * math.Pow((1+correlation)/(1-correlation), 1-float64(i)/2)
 }
 
 // thresholds belong to the slacks.

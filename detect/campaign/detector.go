@@ -68,6 +68,7 @@ type Detector struct {
 	history    *history
 	visitors   *visitors
 	accounts   *history // accounts that have ever been right
+	programs   *history // programs with which they have been
 	networks   bloom    // from which a login has been right
 	recent     recent
 	spray      *Campaign                // of sprayed passwords, while open
@@ -86,6 +87,7 @@ type Detector struct {
 // the half-life of a day.
 type site struct {
 	right, known, prepared, near float64
+	placed, equipped             float64
 	called                       float64 // hits for the sake of a chart
 	at                           uint32
 }
@@ -96,7 +98,7 @@ func New(cfg Config) *Detector {
 	return &Detector{
 		cfg: cfg, threshold: threshold(cfg.FalseAlarm), decays: d, seed: maphash.MakeSeed(),
 		cells: newTable(cfg.Cells), visitors: newVisitors(cfg.History),
-		history: newHistory(cfg.History), accounts: newHistory(cfg.History), networks: newBloom(cfg.History),
+		history: newHistory(cfg.History), accounts: newHistory(cfg.History), programs: newHistory(cfg.History), networks: newBloom(cfg.History),
 		sprays: newSprays(),
 		tried:  generations.New[uint32](cfg.Repeats),
 	}
@@ -132,6 +134,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 	now := seconds(a.Time)
 	d.history.turn(now)
 	d.accounts.turn(now)
+	d.programs.turn(now)
 	d.visitors.turn(now)
 	var r Result
 	d.turn(a, a.At, now, &r)
@@ -144,7 +147,10 @@ func (d *Detector) Observe(a *Attempt) Result {
 	m := marks{network: generations.Mix(0, d.number(network.Addr()))}
 	m.pair = generations.Mix(a.Account, m.network)
 	if a.Account != 0 {
-		m.known, m.stranger = d.history.knows(m.pair), !d.accounts.has(generations.Mix(a.Account, 0))
+		m.known, m.placed = d.history.knows(m.pair), d.history.has(m.pair)
+		m.own = generations.Mix(generations.Mix(a.Account, maphash.String(d.seed, a.Fingerprint)), maphash.String(d.seed, a.UserAgent))
+		m.equipped = d.programs.has(m.own)
+		m.stranger = !d.accounts.has(generations.Mix(a.Account, 0))
 	}
 	m.prepared = d.visitors.has(d.visitor(a.Client, a.Fingerprint))
 	m.near = d.networks.has(m.network)
@@ -163,11 +169,13 @@ func (d *Detector) Observe(a *Attempt) Result {
 
 // marks is what is known about an attempt beside what it says itself.
 type marks struct {
-	network, pair uint64 // as numbers
-	known         bool   // the account was logged in to from the network on an earlier day
-	prepared      bool   // the client has asked for something else before
-	near          bool   // somebody has logged in from the network before
-	stranger      bool   // the account has never been right
+	network, pair, own uint64 // as numbers
+	known              bool   // the account was logged in to from the network on an earlier day
+	placed             bool   // the same on any day
+	equipped           bool   // the account was logged in to with the program before
+	prepared           bool   // the client has asked for something else before
+	near               bool   // somebody has logged in from the network before
+	stranger           bool   // the account has never been right
 }
 
 // right handles a right login: a campaign's is a hit, another's is learned
@@ -329,6 +337,7 @@ func (d *Detector) learn(a *Attempt, m *marks, now uint32) {
 	if a.Account != 0 {
 		d.history.know(m.pair)
 		d.accounts.know(generations.Mix(a.Account, 0))
+		d.programs.know(m.own)
 	}
 	d.networks.add(m.network)
 	s := &d.site
@@ -342,6 +351,12 @@ func (d *Detector) learn(a *Attempt, m *marks, now uint32) {
 	}
 	if m.near {
 		s.near++
+	}
+	if m.placed {
+		s.placed++
+	}
+	if m.equipped {
+		s.equipped++
 	}
 	for _, k := range [...]kind{byFingerprintThere, byUserAgentThere, byJA4There} {
 		if c := d.at[k]; c != nil {
@@ -368,6 +383,8 @@ func (s *site) decay(now uint32) {
 		s.known *= f
 		s.prepared *= f
 		s.near *= f
+		s.placed *= f
+		s.equipped *= f
 		s.called *= f
 	}
 	s.at = max(s.at, now)

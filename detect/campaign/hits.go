@@ -88,7 +88,8 @@ func (d *Detector) odds(e *Endpoint, m *marks) float64 {
 		shown         bool
 		share, attack float64 // of customers, and of attackers, who show it
 	}{
-		{m.known, s.known / s.right, 0.02}, {m.prepared, s.prepared / s.right, 0.5}, {m.near, s.near / s.right, 0.3},
+		{m.placed, s.placed / s.right, 0.02}, {m.equipped, s.equipped / s.right, 0.1},
+		{m.prepared, s.prepared / s.right, 0.5}, {m.near, s.near / s.right, 0.5},
 	} {
 		share := min(max(mark.share, 0.01), 0.99)
 		if mark.shown {
