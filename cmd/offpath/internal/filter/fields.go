@@ -8,8 +8,6 @@ import (
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
 
 	"offpath/reassembly"
 )
@@ -329,79 +327,4 @@ func (n *node) walk(path string, visit func(path string, n *node)) {
 		visit(strings.TrimPrefix(path+"."+name, "."), m)
 		m.walk(strings.TrimPrefix(path+"."+name, "."), visit)
 	}
-}
-
-// provider tells CEL of the objects.
-type provider struct{ types.Provider }
-
-// find returns the object of a type.
-func (provider) find(structType string) *node {
-	path, ok := strings.CutPrefix(structType, typePrefix)
-	if !ok {
-		return nil
-	}
-	n := fields
-	for name := range strings.SplitSeq(path, ".") {
-		if n = n.members[name]; n == nil || n.members == nil {
-			return nil
-		}
-	}
-	return n
-}
-
-// FindStructType implements types.Provider.
-func (p provider) FindStructType(structType string) (*types.Type, bool) {
-	if n := p.find(structType); n != nil {
-		return types.NewTypeTypeWithParam(n.kind), true
-	}
-	return p.Provider.FindStructType(structType)
-}
-
-// FindStructFieldNames implements types.Provider.
-func (p provider) FindStructFieldNames(structType string) ([]string, bool) {
-	if n := p.find(structType); n != nil {
-		return n.order, true
-	}
-	return p.Provider.FindStructFieldNames(structType)
-}
-
-// FindStructFieldType implements types.Provider.
-func (p provider) FindStructFieldType(structType, name string) (*types.FieldType, bool) {
-	n := p.find(structType)
-	if n == nil {
-		return p.Provider.FindStructFieldType(structType, name)
-	}
-	m := n.members[name]
-	if m == nil {
-		return nil, false
-	}
-	return &types.FieldType{
-		Type: m.kind,
-		IsSet: func(target any) bool {
-			tx, ok := target.(*reassembly.Transaction)
-			if ok {
-				_, ok = m.value(tx)
-			}
-			return ok
-		},
-		GetFrom: func(target any) (any, error) {
-			tx, ok := target.(*reassembly.Transaction)
-			if !ok {
-				return nil, fmt.Errorf("no transaction: %T", target)
-			}
-			value, ok := m.value(tx)
-			if !ok && m.members == nil {
-				return nil, fmt.Errorf("%s is not there", name)
-			}
-			return value, nil
-		},
-	}, true
-}
-
-// NewValue implements types.Provider: expressions make no objects.
-func (p provider) NewValue(structType string, values map[string]ref.Val) ref.Val {
-	if p.find(structType) != nil {
-		return types.NewErr("a transaction can't be made")
-	}
-	return p.Provider.NewValue(structType, values)
 }
