@@ -91,5 +91,6 @@
 // normalises accept-encoding) must be named in client.ignore_headers, or each of
 // its sides has a core of its own.
 //
-// testdata/fingerprint-vectors.json holds requests with their strings and fingerprints.
+// testdata/fingerprint-vectors.json holds requests with their strings and fingerprints,
+// testdata/core.lua the core as HAProxy 2.6 computes it.
 package fingerprint
