@@ -25,7 +25,8 @@ type Scenario struct {
 
 // casting is a scenario being drawn.
 type casting struct {
-	seed      uint64
+	key       uint64  // of all that is drawn
+	failing   float64 // share of honest logins
 	rand      *rand.Rand
 	world     *world
 	people    *people
@@ -75,9 +76,15 @@ func Select(names []string) ([]Scenario, error) {
 }
 
 // Open draws the example of a scenario that a seed stands for. The same seed
-// gives the same traffic.
+// gives the same traffic. Scenarios whose names agree up to a dash (B4-A4, B4-A5)
+// have the same banks; others do not.
 func (s Scenario) Open(seed uint64) *Run {
-	c := &casting{seed: seed, rand: rand.New(rand.NewPCG(seed, 1)), run: new(Run)}
+	family, _, _ := strings.Cut(s.Name, "-")
+	key := seed
+	for i := range len(family) {
+		key = mix(key, uint64(family[i]))
+	}
+	c := &casting{key: key, failing: failureRates[seed%uint64(len(failureRates))], rand: rand.New(rand.NewPCG(key, 1)), run: new(Run)}
 	s.open(c)
 	w := c.world
 	c.run.Notes = append([]string{fmt.Sprintf("%.0f %% fail, %d login endpoints, %.1f logins/s", 100*w.failing, len(w.endpoints), w.rate)}, c.run.Notes...)
@@ -88,7 +95,7 @@ func (s Scenario) Open(seed uint64) *Run {
 // begin draws a bank and its customers: how long it is quiet, and for how long
 // then something happens.
 func (c *casting) begin(endpoints int, accounts uint64, rate float64, before, during time.Duration) {
-	c.world = newWorld(c.seed, endpoints, accounts, rate)
+	c.world = newWorld(c.key, c.failing, endpoints, accounts, rate)
 	c.run.Onset = c.world.start + before.Nanoseconds()
 	c.run.Stop = c.run.Onset + during.Nanoseconds()
 	c.people = newPeople(c.world, c.run.Stop)

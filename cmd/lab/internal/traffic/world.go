@@ -43,12 +43,11 @@ type world struct {
 // The base rates of failure that seeds take in turn.
 var failureRates = []float64{0.08, 0.30, 0.57}
 
-// newWorld draws a bank with a given number of mobile logins, accounts and
-// logins a second.
-func newWorld(seed uint64, endpoints int, accounts uint64, rate float64) *world {
+// newWorld draws a bank with a given share of honest logins that fail, and a given
+// number of mobile logins, accounts and logins a second.
+func newWorld(seed uint64, failing float64, endpoints int, accounts uint64, rate float64) *world {
 	r := rand.New(rand.NewPCG(seed, 0x6f66667061746821))
-	w := &world{seed: seed, rand: r, accounts: accounts, rate: rate}
-	w.failing = failureRates[seed%uint64(len(failureRates))]
+	w := &world{seed: seed, rand: r, accounts: accounts, rate: rate, failing: failing}
 	w.net = newInternet(r)
 	domain := pick(r, []string{"northbank.example", "bank.example", "sparbank.example", "firstcredit.example"})
 	w.endpoints = newEndpoints(r, endpoints, domain)
