@@ -10,6 +10,10 @@ import (
 // with one to spare.
 const maxPlain = 63
 
+// minAffixed is how long a segment with an identifier that is not all of digits
+// is at least, octets: 1:x.
+const minAffixed = 3
+
 // marks says of a path which of its octets are slashes, digits, and those that
 // a dot segment begins with, a bit each.
 type marks struct{ slashes, digits, dots uint64 }
@@ -36,10 +40,19 @@ func appendPlain(dst []byte, path string) (_ []byte, ok bool) {
 		end := at + bits.TrailingZeros64(ends>>(at&63))
 		inside := digits & (1<<(end&63) - 1)
 		digits &^= inside
-		if bits.OnesCount64(inside) == end-start || end-start >= minMixed && Identifier(path[start:end]) {
+		whole := bits.OnesCount64(inside) == end-start
+		if !whole && end-start < minAffixed {
+			continue
+		}
+		stop := end
+		if !whole {
+			stop = start + stem(path[start:end])
+			whole = Identifier(path[start:stop])
+		}
+		if whole && !versioned(path[:start], path[start:end]) {
 			dst = append(dst, path[copied:start]...)
-			dst = append(dst, "{id}"...)
-			copied = end
+			dst = append(dst, parameter...)
+			copied = stop
 		}
 	}
 	return append(dst, path[copied:]...), true

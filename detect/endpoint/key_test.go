@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestNamesTemplateWhatIsPlainlyAnIdentifier(t *testing.T) {
+func TestKeysTemplateWhatIsPlainlyAnIdentifier(t *testing.T) {
 	for _, c := range []struct {
 		name, method, host, path, operation, want string
 	}{
@@ -38,33 +38,33 @@ func TestNamesTemplateWhatIsPlainlyAnIdentifier(t *testing.T) {
 		{"too long for a word", "GET", "a", "/" + strings.Repeat("x", 65), "", "GET a/{id}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			assert.Equal(t, c.want, string(AppendName(nil, c.method, c.host, c.path, c.operation)))
+			assert.Equal(t, c.want, string(appendKey(nil, c.method, c.host, c.path, c.operation)))
 		})
 	}
 }
 
-func TestNamesAreBoundedWhateverIsSent(t *testing.T) {
+func TestKeysAreBoundedWhateverIsSent(t *testing.T) {
 	long := strings.Repeat("a", 1<<16)
 	deep := strings.Repeat("/abc", 1<<12)
-	name := AppendName(nil, long, long, deep, long)
+	name := appendKey(nil, long, long, deep, long)
 	assert.LessOrEqual(t, len(name), maxMethod+1+maxHost+maxSegments*(maxSegment+1)+len("/{rest}")+1+maxOperation)
 	assert.Contains(t, string(name), "/{rest}#")
 }
 
-func TestNamingAllocatesNothing(t *testing.T) {
+func TestAKeyAllocatesNothing(t *testing.T) {
 	buf := make([]byte, 0, 512)
 	assert.Zero(t, testing.AllocsPerRun(100, func() {
-		buf = AppendName(buf[:0], "GET", "api.bank.example", "/v1/accounts/1001/transactions", "")
+		buf = appendKey(buf[:0], "GET", "api.bank.example", "/v1/accounts/1001/transactions", "")
 	}))
 }
 
-func FuzzAppendName(f *testing.F) {
+func FuzzAppendKey(f *testing.F) {
 	f.Add("GET", "a", "/v1/accounts/17;x=1/2026-01-31", "op")
 	f.Add("GET", "API.Bank.Example.", "/v1/accounts/17/%2E./9aXk2LmQ0pRt7VbN/.well-known/", "")
 	f.Fuzz(func(t *testing.T, method, host, path, operation string) {
-		name := AppendName(nil, method, host, path, operation)
+		name := appendKey(nil, method, host, path, operation)
 		if path != "*" {
-			assert.Equal(t, name, AppendName(nil, method, host, path+"/", operation), "a final slash changes nothing")
+			assert.Equal(t, name, appendKey(nil, method, host, path+"/", operation), "a final slash changes nothing")
 		}
 		assert.LessOrEqual(t, len(name), 2048)
 		if plain, ok := appendPlain(nil, path); ok {
@@ -119,7 +119,7 @@ func TestHostsOfEveryLengthAreLowered(t *testing.T) {
 	}
 }
 
-func BenchmarkAppendName(b *testing.B) {
+func BenchmarkAppendKey(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	paths := make([]string, 1<<14)
 	for i := range paths {
@@ -131,7 +131,7 @@ func BenchmarkAppendName(b *testing.B) {
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		buf = AppendName(buf[:0], "GET", "api.bank.example", paths[i&(len(paths)-1)], "")
+		buf = appendKey(buf[:0], "GET", "api.bank.example", paths[i&(len(paths)-1)], "")
 		i++
 	}
 }

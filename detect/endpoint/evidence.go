@@ -1,0 +1,550 @@
+package endpoint
+
+import (
+	"cmp"
+	"slices"
+)
+
+// feature is something that a child of a node shows: an end at or below it.
+type feature struct {
+	end   uint64 // method, operation, and the path from the child
+	shape uint64 // of its answers: one of the following, or a hash
+	kid   int32
+	exact bool // no segment of the path is left open
+}
+
+const (
+	shapeFailing  = iota // none that was no error
+	shapeNode            // no end, but a literal segment on the way to one
+	shapeUnknown         // without keys
+	shapeEmpty           // no body
+	shapePage            // HTML
+	shapeEnvelope        // that of many endpoints
+	shapeTelling         // from here on
+)
+
+// kid is a child of a node that is looked at.
+type kid struct {
+	node    *node
+	param   bool // is the parameter
+	member  bool // taken for a value
+	clash   bool // some answer is unlike the members'
+	telling bool // some answer is like a member's
+	common  bool // some end is a member's too
+	asked   bool // may be a member
+	same    int  // ends at which another child is alike
+	other   int  // ends at which none is
+	held    pin  // a login lies below
+}
+
+// Evidence that children are values, from facts about 2,628 public APIs: the
+// fan-out of literal segments is 18 at most in 99 % of nodes.
+const (
+	minAlike     = 3  // children with the same telling answers
+	minAlikeTop  = 6  // the same where no noun stands before them: at the root, behind a version
+	minTwins     = 8  // ends at which two children are alike
+	minSingles   = 8  // children without, if new ones keep coming
+	manyPlain    = 12 // children without, none beside them has any, and no pages
+	manySiblings = 24 // children without, in any case
+	singleShare  = 50 // the mass of children seen once is 1/50 or more (Good and Turing)
+	exceptTimes  = 8  // a child this many times as frequent as the median
+	exceptShare  = 33 // and 1/33 of all or more is no value
+	maxExcepted  = 11
+	maxBelow     = 7    // how far below a child ends are looked for
+	maxFeatures  = 64   // of a child
+	maxVisited   = 1024 // of which these are taken
+)
+
+// evaluate looks whether children of a node are values of a parameter, and
+// merges them. For want of room (force) less will do.
+func (l *Learner) evaluate(n *node, force bool) {
+	n.next, n.looked = never, n.count
+	l.kids = l.kids[:0]
+	shown, like := 0, 0
+	for _, c := range n.children {
+		k := kid{node: c, held: c.pinned}
+		if k.held == pinShown {
+			if shown++; shown > maxExcepted {
+				k.held = pinNone
+			}
+		}
+		if !c.reserved && !version(c.segment) && (k.held == pinNone || !c.login()) {
+			if n.param != nil && k.held == pinNone && (n.open || strange(c.segment)) {
+				var m match
+				m.compare(c, n.param)
+				k.member = !m.clash && (m.alike || m.common && c.count < proven)
+			}
+			if k.member {
+				like++
+			}
+			l.kids = append(l.kids, k)
+		}
+	}
+	if like > 0 {
+		l.merge(n, false)
+		l.settle(n)
+		return
+	}
+	if len(l.kids) == 0 || len(l.kids) < 2 && !n.open {
+		return
+	}
+	if n.open {
+		l.kids = append(l.kids, kid{node: n.param, param: true, member: true, held: n.param.pinned})
+	}
+	n.next = n.count + n.count/8 + 8
+	l.features = l.features[:0]
+	for i := range l.kids {
+		l.describe(l.kids[i].node, int32(i))
+	}
+	l.looked += uint64(len(l.features) + len(l.kids))
+	sortFeatures(l.features)
+	l.twins()
+	if l.alike(n); l.contradicted() {
+		for i := range l.kids {
+			l.kids[i].member = l.kids[i].param
+		}
+	}
+	l.join()
+	l.siblings(n, force)
+	if l.merge(n, force) {
+		l.settle(n)
+	}
+}
+
+// match is what a child and a parameter have in common.
+type match struct {
+	alike  bool // answers with the same keys at the same end
+	clash  bool // other answers there
+	common bool // an end of both
+	visits int
+}
+
+// compare looks for a child's ends below a parameter.
+func (m *match) compare(c, param *node) {
+	if m.visits++; m.visits > maxVisited {
+		return
+	}
+	for _, e := range c.ends {
+		of := param.end(e.method, e.operation)
+		if of == nil {
+			continue
+		}
+		m.common = true
+		switch {
+		case of.shapes.loose || of.shapes.n == 0 && !of.empty:
+		case e.shapes.n > 0 && of.shapes.n > 0:
+			same := false
+			for i := range e.shapes.list[:e.shapes.n] {
+				same = same || of.shapes.has(e.shapes.list[i].keys)
+			}
+			m.alike = m.alike || same && !c.host.envelope(e.shapes.list[0].hash)
+			m.clash = m.clash || !same
+		case e.shapes.n > 0, e.empty && of.shapes.n > 0 && !of.empty:
+			m.clash = true
+		}
+	}
+	if c.param != nil && param.param != nil {
+		m.compare(c.param, param.param)
+	}
+	for _, child := range c.children {
+		if to := param.child(child.segment); to != nil {
+			m.compare(child, to)
+		} else if param.open {
+			m.compare(child, param.param)
+		}
+	}
+}
+
+// settle looks at what a merge has brought together.
+func (l *Learner) settle(n *node) {
+	if n.next == 0 {
+		l.evaluate(n, false)
+	}
+	for i := 0; i < len(n.children); i++ {
+		if n.children[i].next == 0 {
+			l.settle(n.children[i])
+		}
+	}
+	if n.param != nil && n.param.next == 0 {
+		l.settle(n.param)
+	}
+}
+
+func sortFeatures(list []feature) {
+	slices.SortFunc(list, func(a, b feature) int {
+		return cmp.Or(cmp.Compare(a.end, b.end), cmp.Compare(a.shape, b.shape), cmp.Compare(a.kid, b.kid))
+	})
+}
+
+// way leads from a child to what is below it, as hashes: with all its segments,
+// with any literal in the place of one of them, and in the places of all.
+// Children whose own children are values have no end in common otherwise.
+type way struct {
+	exact, any uint64
+	one        [maxBelow]uint64
+	literal    [maxBelow]bool // there is a literal, or a parameter that takes such, in this place
+	depth      int
+}
+
+func (w *way) down(n *node) way {
+	to := *w
+	literal := n.segment != parameter || n.parent.open
+	for i := range w.depth {
+		to.one[i] = step(w.one[i], n.hash)
+	}
+	to.exact, to.any = step(w.exact, n.hash), step(w.any, n.hash)
+	if literal {
+		to.any, to.one[w.depth] = step(w.any, wild), step(w.exact, wild)
+	}
+	to.literal[w.depth] = literal
+	to.depth++
+	return to
+}
+
+// wild stands for the hash of any literal segment.
+const wild = 0x9ddfea08eb382d69
+
+func step(h, next uint64) uint64 { return (h ^ next) * 0x9e3779b97f4a7c15 }
+
+// each calls f with each of the different hashes.
+func (w *way) each(f func(path uint64)) {
+	f(w.exact)
+	literals := 0
+	for i := range w.depth {
+		if w.literal[i] {
+			f(w.one[i])
+			literals++
+		}
+	}
+	if literals > 1 {
+		f(w.any)
+	}
+}
+
+// describe appends the features of a child. Of many it takes those with the
+// least hashes, so that of children with many in common it takes the same.
+func (l *Learner) describe(n *node, kid int32) {
+	from := len(l.features)
+	l.visit(n, kid, &way{}, from+maxVisited)
+	if own := l.features[from:]; len(own) > maxFeatures {
+		slices.SortFunc(own, func(a, b feature) int { return cmp.Compare(a.end, b.end) })
+		l.features = l.features[:from+maxFeatures]
+	}
+}
+
+func (l *Learner) visit(n *node, kid int32, w *way, limit int) {
+	for _, e := range n.ends {
+		end := step(hashOf(e.method), hashOf(e.operation))
+		add := func(shape uint64) {
+			w.each(func(path uint64) {
+				if len(l.features) < limit {
+					l.features = append(l.features, feature{step(path, end), shape, kid, path == w.exact})
+				}
+			})
+		}
+		for i := range e.shapes.list[:e.shapes.n] {
+			shape := e.shapes.list[i].hash
+			if n.host.envelope(shape) {
+				shape = shapeEnvelope
+			}
+			add(max(shape, shapeEnvelope))
+		}
+		if e.shapes.n > 0 {
+			continue
+		}
+		switch {
+		case e.good == 0:
+			add(shapeFailing)
+		case e.empty:
+			add(shapeEmpty)
+		case e.page:
+			add(shapePage)
+		default:
+			add(shapeUnknown)
+		}
+	}
+	if w.depth == maxBelow {
+		return
+	}
+	if n.param != nil && len(l.features) < limit {
+		to := w.down(n.param)
+		l.visit(n.param, kid, &to, limit)
+	}
+	for _, c := range n.children {
+		if len(l.features) >= limit {
+			return
+		}
+		to := w.down(c)
+		if version(c.segment) {
+			l.visit(c, kid, &to, limit)
+			continue
+		}
+		l.features = append(l.features, feature{^to.exact, shapeNode, kid, true})
+		if w.depth > 0 && w.literal[0] {
+			l.features = append(l.features, feature{^to.one[0], shapeNode, kid, false})
+		}
+		l.visit(c, kid, &to, limit)
+	}
+}
+
+// runs calls f with each run of features that key does not tell apart.
+func runs(list []feature, same func(a, b feature) bool, f func(run []feature)) {
+	for i := 0; i < len(list); {
+		j := i + 1
+		for j < len(list) && same(list[i], list[j]) {
+			j++
+		}
+		f(list[i:j])
+		i = j
+	}
+}
+
+// kidsOf is how many children a run of features is of, which is sorted by them.
+func kidsOf(run []feature) int {
+	n := 0
+	for i := range run {
+		if i == 0 || run[i].kid != run[i-1].kid {
+			n++
+		}
+	}
+	return n
+}
+
+func sameEnd(a, b feature) bool   { return a.end == b.end }
+func sameShape(a, b feature) bool { return a.end == b.end && a.shape == b.shape }
+
+// alike finds children whose answers at the same end have the same keys, and
+// are most of those whose answers have any. Beside a parameter that is known to
+// take words, two will do.
+func (l *Learner) alike(n *node) {
+	least := minAlike
+	if n.open {
+		least--
+	} else if n.top() {
+		least = minAlikeTop
+	}
+	runs(l.features, sameEnd, func(run []feature) {
+		total := 0
+		last := int32(-1)
+		for _, f := range run {
+			if f.shape >= shapeTelling && f.kid != last {
+				total++
+				last = f.kid
+			}
+		}
+		runs(run, sameShape, func(run []feature) {
+			need := least
+			if !run[0].exact {
+				need += 2
+			}
+			if k := kidsOf(run); run[0].shape < shapeTelling || k < need || 2*k < total {
+				return
+			}
+			logins := 0 // may be counted twice, which does no harm
+			for _, f := range run {
+				if l.kids[f.kid].held == pinProven {
+					logins++
+				}
+			}
+			for _, f := range run {
+				k := &l.kids[f.kid]
+				if k.held == pinNone || k.held == pinProven && logins >= minAlike {
+					k.member = true
+				}
+			}
+		})
+	})
+}
+
+// top reports whether no noun stands before a node's children: at the root and
+// behind a version, where values are rare.
+func (n *node) top() bool {
+	return n.parent == nil || n.segment != parameter && noun(n.segment) == ""
+}
+
+// twins finds children that are alike at many ends, be they only two: a format or
+// a region, with all of an API below each.
+func (l *Learner) twins() {
+	for i := range l.kids {
+		l.kids[i].same, l.kids[i].other = 0, 0
+	}
+	runs(l.features, sameShape, func(run []feature) {
+		if run[0].shape < shapeTelling || !run[0].exact {
+			return
+		}
+		for _, f := range run {
+			if kidsOf(run) >= 2 {
+				l.kids[f.kid].same++
+			} else {
+				l.kids[f.kid].other++
+			}
+		}
+	})
+	for i := range l.kids {
+		if k := &l.kids[i]; k.same >= minTwins && k.same > k.other && k.held == pinNone {
+			k.member = true
+		}
+	}
+}
+
+// contradicted reports whether the answers of most members differ at other ends
+// than those by which they are alike.
+func (l *Learner) contradicted() bool {
+	agree, differ := 0, 0
+	runs(l.features, sameEnd, func(run []feature) {
+		if !run[0].exact {
+			return
+		}
+		all, most := 0, 0
+		runs(run, sameShape, func(run []feature) {
+			if run[0].shape < shapeTelling {
+				return
+			}
+			n := 0
+			for _, f := range run {
+				if l.kids[f.kid].member {
+					n++
+				}
+			}
+			all += n
+			most = max(most, n)
+		})
+		switch {
+		case all < 2:
+		case 2*most > all:
+			agree += most
+		default:
+			differ += all
+		}
+	})
+	return differ > 2 && differ >= agree
+}
+
+// login reports whether the path of a node is itself a login's.
+func (n *node) login() bool {
+	for _, e := range n.ends {
+		if e.pinned != pinNone {
+			return true
+		}
+	}
+	return false
+}
+
+// join adds children that are like the members in all that can be told: one of
+// their answers is like a member's, or they have shown little, all of it at ends
+// that members have.
+func (l *Learner) join() {
+	if !slices.ContainsFunc(l.kids, func(k kid) bool { return k.member }) {
+		return
+	}
+	runs(l.features, sameEnd, func(run []feature) {
+		members, telling := false, false
+		for _, f := range run {
+			member := l.kids[f.kid].member
+			members = members || member
+			telling = telling || member && f.shape >= shapeTelling
+		}
+		runs(run, sameShape, func(same []feature) {
+			shared := false
+			for _, f := range same {
+				shared = shared || l.kids[f.kid].member
+			}
+			for _, f := range same {
+				k := &l.kids[f.kid]
+				switch {
+				case shared && f.shape >= shapeTelling:
+					k.telling = true
+				case !shared && telling && f.exact && f.shape >= shapeEmpty:
+					k.clash = true
+				}
+				k.common = k.common || members && f.shape != shapeNode
+			}
+		})
+	})
+	for i := range l.kids {
+		k := &l.kids[i]
+		if k.member || k.clash || k.held != pinNone {
+			continue
+		}
+		k.member = k.telling || k.common && k.node.count < proven
+	}
+}
+
+// siblings finds children that cannot be told apart by their answers, if there
+// are so many, or so many new ones, that they must be values.
+func (l *Learner) siblings(n *node, force bool) {
+	many, few, plain := manySiblings, minSingles, manyPlain
+	if n.top() {
+		many, few, plain = 4*manySiblings, 4*manySiblings, 4*manySiblings
+	}
+	runs(l.features, sameEnd, func(run []feature) {
+		k, singles, total, pages := 0, 0, uint64(0), 0
+		for i := range l.kids {
+			l.kids[i].asked = false
+		}
+		for _, f := range run {
+			kid := &l.kids[f.kid]
+			switch {
+			case kid.asked, kid.held != pinNone, f.shape == shapeFailing:
+				continue
+			case force && kid.node.count >= proven, !force && f.shape >= shapeTelling:
+				continue
+			}
+			kid.asked = true
+			k++
+			total += kid.node.count
+			if kid.node.count == 1 {
+				singles++
+			}
+			if f.shape == shapePage {
+				pages++
+			}
+		}
+		apart := 0 // answers like no other's at the same end
+		runs(run, sameShape, func(run []feature) {
+			if run[0].shape >= shapeTelling && kidsOf(run) == 1 && !l.kids[run[0].kid].member {
+				apart++
+			}
+		})
+		fresh := singles >= 2 && uint64(singles)*singleShare >= total && 2*pages < k
+		if k <= many && (k < few || !fresh) && (k < plain || 2*pages >= k || apart > 0) && (!force || k < manySiblings) || !force && (2*apart >= k || l.disagree()) {
+			return
+		}
+		for i := range l.kids {
+			l.kids[i].member = l.kids[i].member || l.kids[i].asked
+		}
+	})
+}
+
+// disagree reports whether of the children asked those whose answers tell
+// something have answers like no other's, more often than not.
+func (l *Learner) disagree() bool {
+	for i := range l.kids {
+		l.kids[i].telling, l.kids[i].common = false, false
+	}
+	runs(l.features, sameShape, func(run []feature) {
+		if run[0].shape < shapeTelling {
+			return
+		}
+		n := 0
+		for _, f := range run {
+			if l.kids[f.kid].asked || l.kids[f.kid].member {
+				n++
+			}
+		}
+		for _, f := range run {
+			k := &l.kids[f.kid]
+			k.telling = true
+			k.common = k.common || n >= 2
+		}
+	})
+	alone, agreed := 0, 0
+	for i := range l.kids {
+		if k := &l.kids[i]; k.asked && k.common {
+			agreed++
+		} else if k.asked && k.telling {
+			alone++
+		}
+	}
+	return alone >= 2 && alone >= agreed
+}
