@@ -69,10 +69,10 @@ func (l *Learner) evaluate(n *node, force bool) {
 			}
 		}
 		if !c.reserved && !version(c.segment) && (k.held == pinNone || !c.login()) {
-			if n.param != nil && k.held == pinNone && (n.open || strange(c.segment)) {
+			if n.param != nil && (n.open || strange(c.segment)) && (k.held == pinNone || n.param.pinned == pinProven) {
 				var m match
 				m.compare(c, n.param)
-				k.member = !m.clash && (m.alike || m.common && c.count < proven)
+				k.member = !m.clash && (m.alike || m.common && c.count < proven && k.held == pinNone)
 			}
 			if k.member {
 				like++

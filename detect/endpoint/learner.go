@@ -141,9 +141,10 @@ func (l *Learner) Locate(tx *reassembly.Transaction) *Endpoint {
 	return l.observe(found, tx)
 }
 
-// answered reports whether a response shows that there is something.
+// answered reports whether a response shows that there is something. A load
+// balancer that refuses a request shows nothing.
 func answered(tx *reassembly.Transaction) bool {
-	return tx.Response.Status != 0 && tx.Response.Status != 404
+	return tx.Response.Status != 0 && tx.Response.Status != 404 && tx.RefusedBy == ""
 }
 
 // target is what an endpoint turned out to be, in the end.

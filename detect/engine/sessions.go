@@ -78,6 +78,7 @@ func (s *sessions) use(tx *reassembly.Transaction, at *place) {
 			continue
 		}
 		i, ok := s.byToken[key]
+		i.by = i.by.now()
 		if !ok || i.client != tx.Client || i.by == at || i.by == nil {
 			continue
 		}
