@@ -50,6 +50,7 @@ const (
 	exceptTimes  = 8  // a child this many times as frequent as the median
 	exceptShare  = 33 // and 1/33 of all or more is no value
 	maxExcepted  = 11
+	workShare    = 64   // features of a node that are looked at for each of its requests
 	maxBelow     = 7    // how far below a child ends are looked for
 	maxFeatures  = 64   // of a child
 	maxVisited   = 1024 // of which these are taken
@@ -96,7 +97,10 @@ func (l *Learner) evaluate(n *node, force bool) {
 	for i := range l.kids {
 		l.describe(l.kids[i].node, int32(i))
 	}
-	l.looked += uint64(len(l.features) + len(l.kids))
+	work := uint64(len(l.features) + len(l.kids))
+	l.looked += work
+	n.looked += work / workShare
+	n.next += work / workShare
 	sortFeatures(l.features)
 	l.twins()
 	if l.alike(n); l.contradicted() {

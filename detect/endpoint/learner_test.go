@@ -285,7 +285,7 @@ func TestMemoryAndWorkAreBoundedWhateverIsSent(t *testing.T) {
 	assert.LessOrEqual(t, stats.Hosts, 20)
 	assert.LessOrEqual(t, stats.Nodes, 2000*maxDepth)
 	assert.LessOrEqual(t, len(s.byKey), 2000+maxStrays+maxMerged)
-	assert.Less(t, s.looked, uint64(600*n), "work for each request")
+	assert.Less(t, s.looked, uint64(200*n), "work for each request")
 	assert.Positive(t, stats.Forgotten)
 	check(t, s.Learner)
 }
