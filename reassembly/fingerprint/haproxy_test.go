@@ -53,9 +53,11 @@ func startHAProxy(t *testing.T, site string) string {
 	require.NoError(t, err)
 	port := l.Addr().(*net.TCPAddr).Port
 	require.NoError(t, l.Close())
-	script, err := filepath.Abs("testdata/core.lua")
+	lua, err := os.ReadFile("testdata/core.lua")
 	require.NoError(t, err)
-	config := filepath.Join(t.TempDir(), "haproxy.cfg")
+	folder := t.TempDir()
+	script, config := filepath.Join(folder, "core.lua"), filepath.Join(folder, "haproxy.cfg")
+	require.NoError(t, os.WriteFile(script, lua, 0o600))
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, balancer, script, port, site), 0o600))
 	cmd := exec.Command(path, "-db", "-f", config)
 	var said strings.Builder
