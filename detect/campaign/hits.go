@@ -65,12 +65,12 @@ const (
 	// rightShare is the share of an attacker's attempts that is held to be right
 	// where it has to be guessed.
 	rightShare = 0.01
-	// minOdds is the log-odds from which a login may be a hit: a posterior of
-	// 1 %. What keeps customers out is friction.
-	minOdds = -4.6
+	// minOdds is the log-odds from which a login may be a hit. What keeps
+	// customers out is friction.
+	minOdds = -6
 	// friction is the share of all right logins that may be called hits for the
 	// sake of a chart.
-	friction = 0.01
+	friction = 0.03
 )
 
 // odds is how likely a right login is the attacker's while an endpoint's chart

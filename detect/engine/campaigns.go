@@ -17,7 +17,8 @@ const CampaignRule = "campaign_excess"
 const OutageRule = "login_outage"
 
 // judgeCampaign feeds an attempt to the detector of campaigns and does what it
-// asks for. It reports whether the attempt is under a predicate.
+// asks for. It reports whether the attempt is under a predicate that can be
+// enforced.
 func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 	r := e.campaigns.Observe(a)
 	e.chartsSay(a, &r)
@@ -31,8 +32,14 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 	for i := range r.Hits {
 		e.hold(&r.Hits[i])
 	}
-	return r.Guilty || e.verdicts.predicate(a) != nil
+	if r.Guilty && e.carried(r.Subject) {
+		return true
+	}
+	p := e.verdicts.predicate(a)
+	return p != nil && e.carried(p.verdict.Subject)
 }
+
+func (e *Engine) carried(s detect.Subject) bool { return e.cfg.Carried == nil || e.cfg.Carried(s) }
 
 // campaignDown is a login that the application failed to answer.
 func (e *Engine) campaignDown(a *campaign.Attempt) {

@@ -24,6 +24,11 @@ type Config struct {
 	// a verdict against a proxy hits everybody behind it.
 	TrustedProxies []netip.Prefix
 
+	// Carried reports whether a load balancer can enforce a block of a subject;
+	// nil: they all can. A predicate that none can carry is written all the same,
+	// but attempts under it count against their addresses too.
+	Carried func(detect.Subject) bool
+
 	// Baseline is the share of honest logins that fail, expected until the
 	// traffic has shown its own; 0: 0.08.
 	Baseline float64

@@ -93,8 +93,10 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	progress := newProgress(o.Progress)
-	deciding := wiring.Engine(o.Config)
-	var err error
+	deciding, err := wiring.Engine(o.Config)
+	if err != nil {
+		return err
+	}
 	if deciding.Networks, err = wiring.Networks(o.Config); err != nil {
 		return err
 	}

@@ -41,8 +41,10 @@ type detectionPart struct {
 func newDetection(p *process, decided func(*detect.Verdict), written func(v *detect.Verdict, line []byte)) (*detectionPart, error) {
 	d := &detectionPart{node: &p.node, log: p.log, witness: newWitness(&p.node)}
 	c := p.options.Config
-	deciding := wiring.Engine(c)
-	var err error
+	deciding, err := wiring.Engine(c)
+	if err != nil {
+		return nil, err
+	}
 	if deciding.Networks, err = wiring.Networks(c); err != nil {
 		return nil, err
 	}

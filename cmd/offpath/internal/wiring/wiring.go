@@ -5,6 +5,7 @@ package wiring
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"offpath/cmd/offpath/internal/config"
 	"offpath/detect"
@@ -19,9 +20,16 @@ import (
 // epoch) below which none will follow.
 type Feed func(txs []*reassembly.Transaction, watermark int64)
 
-// Engine is the configuration of detection.
-func Engine(c *config.Config) engine.Config {
+// Engine is the configuration of detection. What is decided depends on what the
+// configured load balancers can carry, also where nothing is sent to them: a
+// replay decides as the live system would.
+func Engine(c *config.Config) (engine.Config, error) {
+	targets, err := Targets(c)
+	if err != nil {
+		return engine.Config{}, err
+	}
 	return engine.Config{
+		Carried:        carried(targets),
 		Mode:           detect.Mode(c.Mitigate.Mode),
 		Allow:          c.Client.Allow,
 		TrustedProxies: c.Client.TrustedProxies,
@@ -34,6 +42,18 @@ func Engine(c *config.Config) engine.Config {
 		Entities:       c.Detect.Clients,
 		Cells:          c.Detect.Cells,
 		Verdicts:       c.Detect.Verdicts,
+	}, nil
+}
+
+// carried reports whether a block of a subject can be enforced by any of the
+// targets; nil, which means always, if there are none.
+func carried(targets []mitigate.Target) func(detect.Subject) bool {
+	if len(targets) == 0 {
+		return nil
+	}
+	return func(s detect.Subject) bool {
+		e := mitigate.Entry{ID: 1<<32 | 1, Action: detect.ActionBlock, Subject: s, Expires: 1}
+		return slices.ContainsFunc(targets, func(t mitigate.Target) bool { return t.Carries(&e) == nil })
 	}
 }
 

@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"offpath/detect"
+	"offpath/reassembly"
+)
+
+// rotation is an attack that uses each of its addresses once, with one program.
+func (b *bench) rotation(from, length time.Duration, perMinute int, program string) []*reassembly.Transaction {
+	rng := rand.New(rand.NewPCG(11, 11))
+	var list []*reassembly.Transaction
+	n := int(length.Minutes() * float64(perMinute))
+	for i := range n {
+		y := try{
+			at:     from + time.Duration(i)*length/time.Duration(n),
+			client: fmt.Sprintf("%d.%d.%d.%d", 20+rng.IntN(40), rng.IntN(256), rng.IntN(256), rng.IntN(256)), account: fmt.Sprint("victim", i),
+			password: fmt.Sprint("leaked", i), right: i%100 == 99,
+		}
+		tx := y.transaction(1<<20 + i)
+		tx.Fingerprint = program
+		list = append(list, tx)
+	}
+	return list
+}
+
+// day feeds customers' logins, each after a request of another kind, and then
+// an attack among them.
+func (b *bench) day(attack []*reassembly.Transaction) {
+	i := 0
+	for _, y := range merge(customers(5, 12000, 0, 2*hour, 0.08)) {
+		for ; i < len(attack) && attack[i].End < at(y.at); i++ {
+			b.Observe(attack[i])
+		}
+		b.n++
+		tx := y.transaction(b.n)
+		tx.Fingerprint = "00000000000000a1"
+		visit := *tx
+		visit.Auth, visit.Request.Method, visit.Request.Path, visit.Response.Status = reassembly.Auth{}, "GET", "/v1/config", 200
+		visit.Response.Signature.Code = ""
+		visit.ID = tx.ID + "v"
+		b.Observe(&visit)
+		b.Observe(tx)
+	}
+	for ; i < len(attack); i++ {
+		b.Observe(attack[i])
+	}
+}
+
+func TestARotationIsACampaignWithAPredicate(t *testing.T) {
+	b := newBench(t)
+	const tool = "00000000000000f1"
+	b.day(b.rotation(hour, 20*minute, 120, tool))
+	b.Advance(at(3 * hour))
+
+	require.NotEmpty(t, b.decided)
+	v := b.decided[0]
+	assert.Equal(t, detect.Subject{Fingerprint: tool, Endpoint: "POST api.bank.example/v1/login"}, v.Subject)
+	assert.Equal(t, detect.ActionBlock, v.Action)
+	assert.Less(t, v.Time, at(hour+minute), "the first verdict")
+	assert.LessOrEqual(t, v.Expected.LegitimateRequestsPerMillion, 100.0)
+	assert.Greater(t, v.Expected.AttackRequestsPerMinute, 0.0)
+	for _, w := range b.decided[1:] {
+		assert.True(t, w.ID == v.ID || w.Action == detect.ActionHold, "%s: one predicate, renewed, and accounts: %v", w.Message, w.Subject)
+	}
+
+	first, last := b.found[0], b.found[len(b.found)-1]
+	assert.Equal(t, v.Findings, []string{first.ID})
+	assert.Equal(t, "open", first.Campaign.State)
+	assert.Equal(t, first.ID, last.ID)
+	assert.Equal(t, "closed", last.Campaign.State)
+	assert.InDelta(t, 2400, last.Campaign.Attempts, 50)
+	assert.InEpsilon(t, 2400, last.Campaign.Accounts, 0.1)
+	assert.InEpsilon(t, 24, last.Campaign.AccountsHit, 0.1)
+	assert.Equal(t, at(hour+20*minute-500*time.Millisecond)+30*minute.Nanoseconds(), last.Time, "half an hour after its last attempt")
+	assert.Contains(t, last.Message, "fingerprint "+tool)
+	t.Log(last.Message)
+}
+
+func TestAccountsOfWhichACampaignHadThePasswordAreHeld(t *testing.T) {
+	b := newBench(t)
+	attack := b.rotation(hour, 20*minute, 120, "00000000000000f1")
+	b.day(attack)
+	held := map[string]bool{}
+	for _, v := range b.decided {
+		if v.Action == detect.ActionHold {
+			held[v.Subject.UserHash] = true
+		}
+	}
+	for _, tx := range attack {
+		if tx.Response.Status == 200 {
+			assert.True(t, held[tx.Auth.UserHash], "account of %s", tx.ID)
+			delete(held, tx.Auth.UserHash)
+		}
+	}
+	assert.Empty(t, held, "customers")
+}
+
+func TestWhereNoLoadBalancerCarriesThePredicateAddressesAreActedAgainstToo(t *testing.T) {
+	onlyAddresses := func(c *Config) {
+		c.Carried = func(s detect.Subject) bool { return s == detect.Subject{Client: s.Client} }
+	}
+	for _, c := range []struct {
+		name   string
+		change []func(*Config)
+		want   bool
+	}{{"carried", nil, false}, {"not carried", []func(*Config){onlyAddresses}, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t, c.change...)
+			attack := b.rotation(hour, 20*minute, 120, "00000000000000f1")
+			for i, tx := range attack { // from few addresses this time
+				tx.Client = attack[i%20].Client
+			}
+			b.day(attack)
+			addresses := false
+			for _, v := range b.decided {
+				addresses = addresses || addressAlone(v.Subject)
+			}
+			assert.Equal(t, c.want, addresses)
+		})
+	}
+}
