@@ -13,6 +13,7 @@ type line struct {
 	value func(*judge.Result) float64 // below 0: not reached at all
 	most  bool                        // at most limit, else at least
 	limit float64
+	some  bool // seeds where there is no such thing do not count
 }
 
 func (l *line) met(v float64) bool {
@@ -45,41 +46,41 @@ func (l *line) String() string {
 }
 
 func verdictWithin(seconds float64) line {
-	return line{"first effective verdict", "s", func(r *judge.Result) float64 { return r.VerdictSeconds }, true, seconds}
+	return line{"first effective verdict", "s", func(r *judge.Result) float64 { return r.VerdictSeconds }, true, seconds, false}
 }
 func detectWithin(seconds float64) line {
-	return line{"campaign or finding", "s", func(r *judge.Result) float64 { return r.DetectSeconds }, true, seconds}
+	return line{"campaign or finding", "s", func(r *judge.Result) float64 { return r.DetectSeconds }, true, seconds, false}
 }
 func triesWithin(n float64) line {
-	return line{"campaign or finding", "tries", func(r *judge.Result) float64 { return float64(r.DetectTries) }, true, n}
+	return line{"campaign or finding", "tries", func(r *judge.Result) float64 { return float64(r.DetectTries) }, true, n, false}
 }
 func enforced(percent float64) line {
-	return line{"enforcement recall", "%", func(r *judge.Result) float64 { return 100 * r.Enforced }, false, percent}
+	return line{"enforcement recall", "%", func(r *judge.Result) float64 { return 100 * r.Enforced }, false, percent, false}
 }
 func enforcedAfter(percent float64) line {
-	return line{"enforcement recall after the first effective verdict", "%", func(r *judge.Result) float64 { return 100 * r.EnforcedAfter }, false, percent}
+	return line{"enforcement recall after the first effective verdict", "%", func(r *judge.Result) float64 { return 100 * r.EnforcedAfter }, false, percent, false}
 }
 func named(percent float64) line {
-	return line{"taken-over accounts named", "%", func(r *judge.Result) float64 { return 100 * r.HitsNamed }, false, percent}
+	return line{"taken-over accounts named", "%", func(r *judge.Result) float64 { return 100 * r.HitsNamed }, false, percent, true}
 }
 func loginsHit(perMillion float64) line {
-	return line{"legitimate logins hit", "per million", func(r *judge.Result) float64 { return r.LoginsHit }, true, perMillion}
+	return line{"legitimate logins hit", "per million", func(r *judge.Result) float64 { return r.LoginsHit }, true, perMillion, false}
 }
 func nobodyHit() line {
-	return line{"legitimate requests hit", "in all", func(r *judge.Result) float64 { return float64(r.LegitHit) }, true, 0}
+	return line{"legitimate requests hit", "in all", func(r *judge.Result) float64 { return float64(r.LegitHit) }, true, 0, false}
 }
 func campaigns(n float64) line {
-	return line{"campaigns that are none", "in all", func(r *judge.Result) float64 { return float64(r.False) }, true, n}
+	return line{"campaigns that are none", "in all", func(r *judge.Result) float64 { return float64(r.False) }, true, n, false}
 }
 func outage() line {
-	return line{"reported as an outage", "findings", func(r *judge.Result) float64 { return float64(r.Outages) }, false, 1}
+	return line{"reported as an outage", "findings", func(r *judge.Result) float64 { return float64(r.Outages) }, false, 1, false}
 }
 
 func outcomes(percent float64) line {
-	return line{"outcomes told as they were", "%", func(r *judge.Result) float64 { return 100 * r.OutcomeTold * r.OutcomeRight }, false, percent}
+	return line{"outcomes told as they were", "%", func(r *judge.Result) float64 { return 100 * r.OutcomeTold * r.OutcomeRight }, false, percent, false}
 }
 func memory(mb float64) line {
-	return line{"memory for a million addresses, accounts and sessions", "MB", func(r *judge.Result) float64 { return r.MBPerMillion }, true, mb}
+	return line{"memory for a million addresses, accounts and sessions", "MB", func(r *judge.Result) float64 { return r.MBPerMillion }, true, mb, false}
 }
 
 // lines are what is to be reached, by scenario.

@@ -30,27 +30,28 @@ type column struct {
 	value func(*judge.Result) float64
 	text  func(float64) string
 	high  bool // the highest is the worst
+	some  bool // seeds where there is no such thing do not count
 }
 
 var columns = []column{
-	{"detected s", func(r *judge.Result) float64 { return r.DetectSeconds }, seconds, true},
-	{"tries", func(r *judge.Result) float64 { return float64(r.DetectTries) }, whole, true},
-	{"verdict s", func(r *judge.Result) float64 { return r.VerdictSeconds }, seconds, true},
-	{"detection %", func(r *judge.Result) float64 { return r.Detected }, percent, false},
-	{"legit. /M", func(r *judge.Result) float64 { return r.Attributed }, whole, true},
-	{"enforcement %", func(r *judge.Result) float64 { return r.Enforced }, percent, false},
-	{"after %", func(r *judge.Result) float64 { return r.EnforcedAfter }, percent, false},
-	{"requests hit /M", func(r *judge.Result) float64 { return r.RequestsHit }, whole, true},
-	{"logins hit /M", func(r *judge.Result) float64 { return r.LoginsHit }, whole, true},
-	{"named %", func(r *judge.Result) float64 { return r.HitsNamed }, percent, false},
-	{"transfers stopped %", func(r *judge.Result) float64 { return r.Stopped }, percent, false},
-	{"held wrongly", func(r *judge.Result) float64 { return float64(r.HeldWrong) }, whole, true},
-	{"campaigns", func(r *judge.Result) float64 { return float64(r.Campaigns) }, whole, true},
-	{"false", func(r *judge.Result) float64 { return float64(r.False) }, whole, true},
-	{"alarms", func(r *judge.Result) float64 { return float64(r.Alarms) }, whole, true},
-	{"outcome %", func(r *judge.Result) float64 { return min(r.OutcomeRight, r.OutcomeTold*r.OutcomeRight) }, percent, false},
-	{"MB/M", func(r *judge.Result) float64 { return r.MBPerMillion }, whole, true},
-	{"ns/tx", func(r *judge.Result) float64 { return r.Nanoseconds }, whole, true},
+	{"detected s", func(r *judge.Result) float64 { return r.DetectSeconds }, seconds, true, false},
+	{"tries", func(r *judge.Result) float64 { return float64(r.DetectTries) }, whole, true, false},
+	{"verdict s", func(r *judge.Result) float64 { return r.VerdictSeconds }, seconds, true, false},
+	{"detection %", func(r *judge.Result) float64 { return r.Detected }, percent, false, false},
+	{"legit. /M", func(r *judge.Result) float64 { return r.Attributed }, whole, true, false},
+	{"enforcement %", func(r *judge.Result) float64 { return r.Enforced }, percent, false, false},
+	{"after %", func(r *judge.Result) float64 { return r.EnforcedAfter }, percent, false, false},
+	{"requests hit /M", func(r *judge.Result) float64 { return r.RequestsHit }, whole, true, false},
+	{"logins hit /M", func(r *judge.Result) float64 { return r.LoginsHit }, whole, true, false},
+	{"named %", func(r *judge.Result) float64 { return r.HitsNamed }, percent, false, true},
+	{"transfers stopped %", func(r *judge.Result) float64 { return r.Stopped }, percent, false, true},
+	{"held wrongly", func(r *judge.Result) float64 { return float64(r.HeldWrong) }, whole, true, false},
+	{"campaigns", func(r *judge.Result) float64 { return float64(r.Campaigns) }, whole, true, false},
+	{"false", func(r *judge.Result) float64 { return float64(r.False) }, whole, true, false},
+	{"alarms", func(r *judge.Result) float64 { return float64(r.Alarms) }, whole, true, false},
+	{"outcome %", func(r *judge.Result) float64 { return min(r.OutcomeRight, r.OutcomeTold*r.OutcomeRight) }, percent, false, false},
+	{"MB/M", func(r *judge.Result) float64 { return r.MBPerMillion }, whole, true, false},
+	{"ns/tx", func(r *judge.Result) float64 { return r.Nanoseconds }, whole, true, false},
 }
 
 func seconds(v float64) string {
@@ -80,6 +81,9 @@ func (c *column) worst(list []judge.Result) float64 {
 	for i := range list {
 		v := c.value(&list[i])
 		switch {
+		case c.some && v < 0:
+		case c.some && worst < 0:
+			worst = v
 		case worst < 0:
 		case v < 0, c.high && v > worst, !c.high && v < worst:
 			worst = v
@@ -91,7 +95,12 @@ func (c *column) worst(list []judge.Result) float64 {
 func (c *column) median(list []judge.Result) float64 {
 	var values []float64
 	for i := range list {
-		values = append(values, c.value(&list[i]))
+		if v := c.value(&list[i]); v >= 0 || !c.some {
+			values = append(values, v)
+		}
+	}
+	if len(values) == 0 {
+		return -1
 	}
 	slices.SortFunc(values, cmp.Compare)
 	return values[len(values)/2]
@@ -171,18 +180,26 @@ func acceptance(b *strings.Builder, list []Trial) bool {
 		}
 		fmt.Fprintf(b, "\n%s: %s\n", name, known[0].About)
 		for _, l := range lines[name] {
-			worst := 0
-			missed := 0
-			for i := range of {
-				v := l.value(&of[i].Result)
-				if l.worse(v, l.value(&of[worst].Result)) {
+			var with []Trial // what the line is about
+			for _, t := range of {
+				if !l.some || l.value(&t.Result) >= 0 {
+					with = append(with, t)
+				}
+			}
+			if len(with) == 0 {
+				continue
+			}
+			worst, missed := 0, 0
+			for i := range with {
+				v := l.value(&with[i].Result)
+				if l.worse(v, l.value(&with[worst].Result)) {
 					worst = i
 				}
 				if !l.met(v) {
 					missed++
 				}
 			}
-			v, mark := l.value(&of[worst].Result), "met   "
+			v, mark := l.value(&with[worst].Result), "met   "
 			if missed > 0 {
 				all, mark = false, "MISSED"
 			}
@@ -190,9 +207,9 @@ func acceptance(b *strings.Builder, list []Trial) bool {
 			if v < 0 {
 				text = "never"
 			}
-			fmt.Fprintf(b, "  %s %s: worst %s with seed %d (%s)", mark, &l, text, of[worst].Seed, strings.Join(of[worst].Notes, "; "))
+			fmt.Fprintf(b, "  %s %s: worst %s with seed %d (%s)", mark, &l, text, with[worst].Seed, strings.Join(with[worst].Notes, "; "))
 			if missed > 0 {
-				fmt.Fprintf(b, "; missed by %d of %d seeds", missed, len(of))
+				fmt.Fprintf(b, "; missed by %d of %d seeds", missed, len(with))
 			}
 			b.WriteByte('\n')
 		}

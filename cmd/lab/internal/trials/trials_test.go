@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"offpath/cmd/lab/internal/judge"
 	"offpath/cmd/lab/internal/labelled"
 	"offpath/cmd/lab/internal/traffic"
 )
@@ -60,4 +61,36 @@ func TestAWrittenScenarioIsJudgedAsItWas(t *testing.T) {
 	assert.InDelta(t, a.Attributed, b.Attributed, 1)
 	a.Attributed, b.Attributed = 0, 0
 	assert.Equal(t, a, b)
+}
+
+func TestTheWorstSeedIsThatFarthestFromTheLine(t *testing.T) {
+	trial := func(seed uint64, r judge.Result) Trial { return Trial{Scenario: "B3", Seed: seed, Result: r} }
+	for _, test := range []struct {
+		name    string
+		results []judge.Result
+		want    []string
+	}{
+		{"all is met",
+			[]judge.Result{{DetectSeconds: 10, HitsNamed: 0.9, LoginsHit: 3}, {DetectSeconds: 1700, HitsNamed: 1, LoginsHit: 0}},
+			[]string{"met    campaign or finding ≤ 1800 s: worst 1700 with seed 2", "met    taken-over accounts named ≥ 85 %: worst 90 with seed 1", "worst 3 with seed 1"}},
+		{"what is never reached is worse than what is late",
+			[]judge.Result{{DetectSeconds: 5000}, {DetectSeconds: -1}},
+			[]string{"MISSED campaign or finding ≤ 1800 s: worst never with seed 2 (); missed by 2 of 2 seeds"}},
+		{"where no account was come into none can be named",
+			[]judge.Result{{HitsNamed: -1}, {HitsNamed: 0.86}},
+			[]string{"met    taken-over accounts named ≥ 85 %: worst 86 with seed 2"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var list []Trial
+			for i, r := range test.results {
+				list = append(list, trial(uint64(i+1), r))
+			}
+			var table strings.Builder
+			_, err := Write(&table, list)
+			require.NoError(t, err)
+			for _, text := range test.want {
+				assert.Contains(t, table.String(), text)
+			}
+		})
+	}
 }
