@@ -57,7 +57,7 @@ func newMonitor(w *world, r *rand.Rand, number uint64, stop int64) *monitor {
 	m.client = w.net.hosting[number%4].at(10 + number)
 	m.target = pick(r, w.byChannel[mobile])
 	agent := pick(r, []string{"Go-http-client/1.1", "curl/8.5.0", "UptimeProbe/2.4 (+https://probe.example)", "python-httpx/0.27.0"})
-	m.tool = &software{name: "monitor", channel: mobile, version: -1, fields: [][2]string{
+	m.tool = &software{name: "monitor", channel: mobile, fields: [][2]string{
 		{"Host", ""}, {"User-Agent", agent}, {"Accept", "*/*"}, {"Content-Length", ""}, {"Content-Type", ""}, {"Authorization", ""},
 	}}
 	if r.Float64() < 0.5 {
@@ -111,7 +111,7 @@ func newAggregator(w *world, r *rand.Rand, share float64, stop int64) *aggregato
 	for i := range 4 + r.IntN(29) {
 		a.addresses = append(a.addresses, network.at(64+uint64(i)))
 	}
-	a.tool = &software{name: "aggregator", channel: mobile, version: -1, ja4: "t13d3112h2_e8f1e7e78f70_b26ce05bbdd6", fields: [][2]string{
+	a.tool = &software{name: "aggregator", channel: mobile, ja4: "t13d3112h2_e8f1e7e78f70_b26ce05bbdd6", fields: [][2]string{
 		{"Host", ""}, {"Content-Type", ""}, {"X-Request-Source", "aggregation"}, {"Accept", "application/json"}, {"Accept-Charset", "utf-8"},
 		{"Content-Length", ""}, {"User-Agent", "AccountView/4.1 (okhttp 3.14.9)"}, {"Authorization", ""}, {"Accept-Encoding", "gzip"},
 	}}

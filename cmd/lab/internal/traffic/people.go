@@ -284,7 +284,11 @@ func (v *visit) after(r *rand.Rand, at int64, calls, transfers float64) {
 	if r.Float64() < transfers {
 		at = v.add(r, at+int64(between(r, 10e9, 90e9)), step{call: callTransfer, session: true})
 	}
-	if x := r.Float64(); x < 0.15 {
+	switch x := r.Float64(); {
+	case x < 0.15:
 		v.add(r, at+int64(between(r, 5e9, 60e9)), step{call: callLogout, session: true})
+	case x < 0.25 && v.endpoint.channel == mobile: // the session runs out, and the app renews it
+		at = v.add(r, at+int64(between(r, 600e9, 900e9)), step{call: callRefresh, session: true})
+		v.add(r, at+20e6, step{call: callBalance, session: true})
 	}
 }

@@ -132,6 +132,13 @@ var scenarios = []Scenario{
 	{Name: "B1-cold", Attack: true, About: "B1 from the first second, with nothing before it", open: func(c *casting) { burst(c, 0) }},
 	{Name: "B2-50", Attack: true, About: "rotation at 50 % of logins, A1 or A2, one request each of 400,000 to 1,000,000 addresses", open: func(c *casting) { rotation(c, 0.5, 150, 200) }},
 	{Name: "B2-5", Attack: true, About: "rotation at 5 % of logins, A1 or A2; of 400,000 to 1,000,000 addresses those of the first hours", open: func(c *casting) { rotation(c, 0.05, 150, 200) }},
+	{Name: "B2-ramp", Attack: true, About: "rotation that grows from nothing to 30 % of logins within a day, A2: whoever learns from it learns the attack", open: func(c *casting) {
+		c.begin(1+c.rand.IntN(12), 100_000, between(c.rand, 3, 5), c.minutes(6*60, 10*60), c.minutes(24*60, 24*60))
+		a := c.attack(levelCopy, 0.3)
+		a.pool = newPool(a.rand, &c.world.net, 1<<20, between(c.rand, 0.7, 1))
+		full, length := a.rate(0), float64(c.run.Stop-c.run.Onset)
+		a.rate = func(now int64) float64 { return full * max(float64(now-c.run.Onset)/length, 0.001) }
+	}},
 	{Name: "B3", Attack: true, About: "perfect mimic, A3, 5 to 50 % of logins, one request each; after two days of ordinary traffic at 1 to 4 logins/s of 40,000 accounts", open: func(c *casting) { mimicry(c, levelMimic) }},
 	{Name: "B4-A4", Attack: true, About: "as B3 with names that exist", open: func(c *casting) { mimicry(c, levelKnown) }},
 	{Name: "B4-A5", Attack: true, About: "as B4-A4 from addresses of the customers' own providers", open: func(c *casting) { mimicry(c, levelNear) }},

@@ -28,7 +28,6 @@ type software struct {
 	// bootstrap is how many calls the program makes before a login.
 	bootstrap int
 	weight    float64 // among the customers of its channel
-	version   int     // of an app: 0 the oldest; else -1
 }
 
 func (s *software) clone(name string) *software {
@@ -94,7 +93,7 @@ func customerSoftware(r *rand.Rand, app string) [channels][]*software {
 	language := pick(r, languages)
 	for v, share := range newest {
 		version := fmt.Sprintf("%d.%d.%d", major, 8+v, v%3)
-		ios := &software{name: "iOS app " + version, channel: mobile, version: v, bootstrap: 1, weight: iosShare * share, fields: [][2]string{
+		ios := &software{name: "iOS app " + version, channel: mobile, bootstrap: 1, weight: iosShare * share, fields: [][2]string{
 			{"Host", ""}, {"Content-Type", ""}, {"Connection", "keep-alive"}, {"Accept", "application/json"},
 			{"User-Agent", fmt.Sprintf("%s/%s (com.%s.app; build:%d; iOS 17.%d.1) %s", app, version, strings.ToLower(app), 1100+7*v, 2+v, library)},
 			{"Authorization", ""}, {"Accept-Language", language}, {"Content-Length", ""}, {"Accept-Encoding", "gzip, deflate, br"},
@@ -110,7 +109,7 @@ func customerSoftware(r *rand.Rand, app string) [channels][]*software {
 			}
 		}
 		all[mobile] = append(all[mobile], ios)
-		android := &software{name: "Android app " + version, channel: mobile, version: v, bootstrap: 1 + int(androidOrder>>8&1), weight: (1 - iosShare) * share, fields: [][2]string{
+		android := &software{name: "Android app " + version, channel: mobile, bootstrap: 1 + int(androidOrder>>8&1), weight: (1 - iosShare) * share, fields: [][2]string{
 			{"Authorization", ""}, {"Accept", "application/json"}, {"Content-Type", ""}, {"Content-Length", ""},
 			{"Host", ""}, {"Connection", "Keep-Alive"}, {"Accept-Encoding", "gzip"}, {"User-Agent", "okhttp/4.12.0"},
 		}}
@@ -195,7 +194,7 @@ func browsers() []*software {
 		for v, version := range b.versions {
 			for i, language := range languages[:3] {
 				list = append(list, &software{
-					name: b.name + " " + version + ", " + language[:2], channel: web, version: -1, ja4: b.ja4,
+					name: b.name + " " + version + ", " + language[:2], channel: web, ja4: b.ja4,
 					weight: b.weight * []float64{0.75, 0.14, 0.05, 0.02, 0.02, 0.02}[v] * []float64{0.7, 0.2, 0.1}[i],
 					fields: b.fields(strings.ReplaceAll(b.agent, "%", version), language),
 				})
@@ -208,13 +207,13 @@ func browsers() []*software {
 // financePrograms speak OFX.
 func financePrograms() []*software {
 	return []*software{
-		{name: "Quicken", channel: ofx, version: -1, weight: 60, ja4: "t12d1909h1_d83cc789557e_7af1ed941c26", fields: [][2]string{
+		{name: "Quicken", channel: ofx, weight: 60, ja4: "t12d1909h1_d83cc789557e_7af1ed941c26", fields: [][2]string{
 			{"Content-Type", ""}, {"Host", ""}, {"Accept", "*/*, application/x-ofx"}, {"User-Agent", "InetClntApp/3.0"}, {"Content-Length", ""}, {"Connection", "close"}, {"Cache-Control", "no-cache"}}},
-		{name: "GnuCash", channel: ofx, version: -1, weight: 15, ja4: "t13d3112h1_e8f1e7e78f70_375ca2c5e164", fields: [][2]string{
+		{name: "GnuCash", channel: ofx, weight: 15, ja4: "t13d3112h1_e8f1e7e78f70_375ca2c5e164", fields: [][2]string{
 			{"Host", ""}, {"User-Agent", "AqBanking/6.5.4"}, {"Accept", "*/*"}, {"Content-Type", ""}, {"Content-Length", ""}, {"Connection", "close"}}},
-		{name: "Banktivity", channel: ofx, version: -1, weight: 15, ja4: "t13d2014h2_a09f3c656075_14788d8d241b", fields: [][2]string{
+		{name: "Banktivity", channel: ofx, weight: 15, ja4: "t13d2014h2_a09f3c656075_14788d8d241b", fields: [][2]string{
 			{"Host", ""}, {"Content-Type", ""}, {"Accept", "*/*"}, {"User-Agent", "Banktivity/9.4 CFNetwork/1494.0.7 Darwin/23.4.0"}, {"Content-Length", ""}, {"Accept-Language", "en-GB,en;q=0.9"}, {"Accept-Encoding", "gzip, deflate, br"}, {"Connection", "keep-alive"}}},
-		{name: "Moneydance", channel: ofx, version: -1, weight: 10, ja4: "t13d4907h1_0d8feac7bc37_7395dae3b2f3", fields: [][2]string{
+		{name: "Moneydance", channel: ofx, weight: 10, ja4: "t13d4907h1_0d8feac7bc37_7395dae3b2f3", fields: [][2]string{
 			{"User-Agent", "Java/17.0.11"}, {"Host", ""}, {"Accept", "application/x-ofx"}, {"Connection", "keep-alive"}, {"Content-Type", ""}, {"Content-Length", ""}}},
 	}
 }

@@ -15,7 +15,6 @@ type Truth struct {
 	Attack  bool // sent by the attacker
 	Login   bool // an attempt to log in
 	Right   bool // of a login: the password was right
-	Unknown bool // of a login: there is no such account
 	Down    bool // of a login: the application was out of order, and Right says nothing
 	Account uint64
 	// Transfer says that it moves money.
@@ -68,7 +67,6 @@ func (s *Stream) Next(tx *reassembly.Transaction) (Truth, bool) {
 			Down: s.step.down, Attack: v.attack, Login: s.step.call == callLogin, Account: v.account,
 			Right:    s.step.call == callLogin && (s.step.answer == answerOK || s.step.answer == answerFactor),
 			Transfer: s.step.call == callTransfer,
-			Unknown:  s.step.call == callLogin && (v.unknown || s.step.answer == answerUnknown),
 		}, true
 	}
 }

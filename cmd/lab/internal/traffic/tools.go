@@ -47,7 +47,7 @@ func tool(r *rand.Rand, model *software) *software {
 	}
 	r.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
 	fields = append(fields, [2]string{"Authorization", ""}, [2]string{"Cookie", ""})
-	return &software{name: "tool", channel: model.channel, fields: fields, version: -1, ja4: pick(r, toolHandshakes)}
+	return &software{name: "tool", channel: model.channel, fields: fields, ja4: pick(r, toolHandshakes)}
 }
 
 // toolHandshakes are JA4 of libraries that tools are built on.

@@ -210,3 +210,23 @@ func TestOnlyPerfectMimicsLookLikeCustomers(t *testing.T) {
 		}
 	}
 }
+
+func TestEveryKindOfRequestAndAnswerOccurs(t *testing.T) {
+	asked, answered, styles := make(map[call]bool), make(map[answer]bool), make(map[style]bool)
+	for seed := range uint64(3) { // an outage of each kind
+		list, err := Select([]string{"N9"})
+		require.NoError(t, err)
+		run := list[0].Open(seed + 1)
+		var tx reassembly.Transaction
+		for more := true; more && tx.Start < run.Onset+60e9; {
+			_, more = run.Next(&tx)
+		}
+		for k := range run.sensor.responses {
+			asked[k.call], answered[k.answer], styles[k.endpoint.style] = true, true, true
+		}
+	}
+	answered[answerRefused] = true // another test's
+	assert.Len(t, asked, calls)
+	assert.Len(t, answered, answers)
+	assert.Len(t, styles, 4)
+}

@@ -102,6 +102,7 @@ var lines = map[string][]line{
 	"N7":        {nobodyHit()},
 	"N8":        {loginsHit(10)},
 	"N9":        {loginsHit(10), campaigns(0), outage()},
+	"B2-ramp":   {loginsHit(200)},
 	"N1-attack": {loginsHit(200)},
 	"N2-attack": {loginsHit(1000)},
 	"N4-attack": {loginsHit(200)},
