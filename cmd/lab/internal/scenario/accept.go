@@ -62,7 +62,7 @@ func (r *result) figures() *figures {
 			f.gone++
 		}
 	}
-	f.onCustomers = o.onCustomers()
+	f.onCustomers = append(o.onCustomers(), r.harmed...)
 	return f
 }
 

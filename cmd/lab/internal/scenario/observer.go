@@ -172,10 +172,10 @@ func (o *observer) verdictOn(a netip.Addr) (t time.Time) {
 	return t
 }
 
-// onCustomers lists the verdicts on anybody but the attackers.
+// onCustomers lists the verdicts on addresses that are not the attackers'.
 func (o *observer) onCustomers() (list []string) {
 	for id, v := range o.verdicts {
-		if !internet.Attacker(v.client.Addr()) {
+		if v.client.IsValid() && !internet.Attacker(v.client.Addr()) {
 			list = append(list, id+" on "+v.client.String())
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"offpath/cmd/lab/internal/balancer"
 	"offpath/cmd/lab/internal/bank"
 	"offpath/cmd/lab/internal/crowd"
+	"offpath/cmd/lab/internal/internet"
 	"offpath/cmd/lab/internal/sensor"
 )
 
@@ -34,6 +35,7 @@ type result struct {
 	mirrored   uint64 // frames that the switch sent to the tap since offpath was ready
 	mirrorLost uint64
 	metrics    sensor.Metrics
+	harmed     []string        // verdicts without an address that touch customers
 	replayed   map[string]bool // verdicts that the recording gives; nil without one
 }
 
@@ -57,6 +59,9 @@ func (s *stage) settle(ctx context.Context, o *observer, p *probe) (*result, err
 		return nil, fmt.Errorf("last look at offpath: %w", err)
 	}
 	if err := s.sensor.Stop(); err != nil {
+		return nil, err
+	}
+	if r.harmed, err = s.config.Harm(internet.Attacker); err != nil {
 		return nil, err
 	}
 	if s.options.Record != "" {

@@ -66,10 +66,14 @@ admin:
   listen: ""
 state:
   dir: %s
+output:
+  transactions: %s
+  verdicts: %s
 log:
   format: text
 `, c.Interface, c.Record, strings.Join(trusted, ", "), c.path("hash.key"), c.VerdictTTL, c.Mode,
-		targetName, c.BalancerSocket, c.path("admin.sock"), c.path("state"))
+		targetName, c.BalancerSocket, c.path("admin.sock"), c.path("state"),
+		c.path("transactions.jsonl"), c.path("verdicts.jsonl"))
 }
 
 const targetName = "lb1"
