@@ -45,7 +45,7 @@ const (
 // a flood of structures costs little more than scanning them does.
 type automaton struct {
 	edges  []edge      // the first is none
-	likely [][2]uint16 // of each state: edges that led on from there
+	likely [][2]uint16 // of each state: edges that led on from there, the second with again
 	chains [edgeChains]uint16
 
 	known      []knownKey // the first is none
@@ -154,10 +154,20 @@ func beginsScalar(c byte) bool {
 	return isDigit(c) || c == '-' || c == 't' || c == 'f' || c == 'n'
 }
 
+// again marks a second likely edge that led on in the first one's stead: when it does
+// again it becomes the first. So of the edge to an array's next element and that behind
+// its last one the second look is for the rarer, and where they take turns for either.
+const again = 1 << 15
+
 // find returns the edge that leads on from a state, or 0.
 func (a *automaton) find(state uint16, data []byte, at int, window *[edgeOctets]byte) uint16 {
 	likely := &a.likely[state]
-	if i := likely[1]; a.edges[i].leads(data, at, window) {
+	if i := likely[1] &^ again; a.edges[i].leads(data, at, window) {
+		if likely[1] != i {
+			*likely = [2]uint16{i, likely[0]}
+		} else {
+			likely[1] |= again
+		}
 		return i
 	}
 	for _, size := range chainedBy {

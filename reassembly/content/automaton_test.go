@@ -58,6 +58,27 @@ func TestAnEdgeIsACacheLine(t *testing.T) {
 	assert.EqualValues(t, 64, reflect.TypeFor[edge]().Size())
 }
 
+func TestInsideALongArrayTheNextElementIsLikely(t *testing.T) {
+	e := newExtractor(t, nil)
+	a, next := &e.automaton, []byte(`},{"b":"x","c":"y"},{"b":"x","c":"y"}`)
+	inside := `{"a":[{"b":"x","c":"y"` + strings.Repeat(`},{"b":"x","c":"y"`, 9)
+	for n := range 10 {
+		walkBody(e, []byte(inside+`}],"d":"z"}`), 0)
+		if n < 3 {
+			continue // it is learned
+		}
+		walkBody(e, []byte(inside), 0)
+		choices := 0
+		for _, likely := range a.likely {
+			if second := likely[1] &^ again; second != 0 && second != likely[0] {
+				choices++
+				assert.True(t, a.edges[likely[0]].leads(next, 0, a.window(next, 0)))
+			}
+		}
+		assert.Equal(t, 1, choices)
+	}
+}
+
 func TestTheAutomatonLeadsThroughTextsLikeThoseBefore(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -237,10 +258,10 @@ func FuzzWalk(f *testing.F) {
 func BenchmarkWalk(b *testing.B) {
 	// A flood is of more structures than are remembered to have been seen once.
 	for _, c := range []struct {
-		name       string
-		structures int
+		name              string
+		structures, items int
 	}{
-		{"one structure", 1}, {"500 structures", 500}, {"a flood of structures", 8*onceSlots + 1},
+		{"one structure", 1, 1}, {"500 structures", 500, 1}, {"a flood of structures", 8*onceSlots + 1, 1}, {"a long array", 1, 100},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			rng := rand.New(rand.NewPCG(1, 2))
@@ -248,8 +269,12 @@ func BenchmarkWalk(b *testing.B) {
 			size := 0
 			for i := range texts {
 				n := i % c.structures
-				texts[i] = fmt.Appendf(nil, `{"page%c%c%c":1,"items":[{"id":"%08x","amount":"%d.%02d","currency":"EUR","date":"2026-03-%02d","text":"Card payment"},{"id":"%08x","amount":"-17.20","currency":"EUR","date":"2026-03-02","text":"Direct debit"}],"total":412}`,
-					'a'+n%26, 'a'+n/26%26, 'a'+n/676, rng.Uint32(), rng.IntN(5000), rng.IntN(100), 1+rng.IntN(28), rng.Uint32())
+				text := fmt.Appendf(nil, `{"page%c%c%c":1,"items":[`, 'a'+n%26, 'a'+n/26%26, 'a'+n/676%26)
+				for range c.items {
+					text = fmt.Appendf(text, `{"id":"%08x","amount":"%d.%02d","currency":"EUR","date":"2026-03-%02d","text":"Card payment"},`,
+						rng.Uint32(), rng.IntN(5000), rng.IntN(100), 1+rng.IntN(28))
+				}
+				texts[i] = fmt.Appendf(text, `{"id":"%08x","amount":"-17.20","currency":"EUR","date":"2026-03-02","text":"Direct debit"}],"total":412}`, rng.Uint32())
 				size += len(texts[i])
 			}
 			e := newExtractor(b, nil)
