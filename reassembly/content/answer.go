@@ -96,7 +96,7 @@ func (e *Extractor) issued(tx *reassembly.Transaction, f *fields) {
 	}
 	e.arena, e.items = e.arena[:0], e.items[:0]
 	f.each(roleSetCookie, func(field []byte) {
-		if name, val, deleted := setCookie(field); !deleted && isSessionCookie(name, val) {
+		if name, val, deleted := setCookie(field); !deleted && e.cookies.isSession(name, val) {
 			e.addToken(val)
 		}
 	})

@@ -158,6 +158,7 @@ type Extractor struct {
 	ofx      ofxWalk
 
 	keyHashes   keyHashTable
+	cookies     cookieTable
 	paths       [jsonscan.MaxDepth + 1]uint64 // of what holds the members at each depth
 	keys        keySet                        // of the query or body at hand
 	automaton   automaton

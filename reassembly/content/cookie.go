@@ -56,19 +56,56 @@ const (
 	maxSessionTokens = 8 // per list of a transaction
 )
 
-// isSessionCookie reports whether a cookie looks like a session's: its name is
-// in the list, or its value is long and random and its name of no known other
-// use.
-func isSessionCookie(name, value []byte) bool {
+// cookieName is what the name of a cookie says of its use.
+type cookieName uint8
+
+const (
+	cookieUnknown cookieName = iota
+	cookieOther              // of a known use that is no session
+	cookieSession            // in the list of sessions
+)
+
+func cookieNameOf(name []byte) cookieName {
+	var buf [maxName]byte
+	n := appendLower(buf[:0], name[:min(len(name), maxName)])
+	switch {
+	case beginsWithAny(n, notSessionStarts) || containsAny(n, notSessionParts):
+		return cookieOther
+	case containsAny(n, sessionParts) || endsWithAny(n, sessionEnds):
+		return cookieSession
+	}
+	return cookieUnknown
+}
+
+// cookieTable remembers what names of cookies say, if they are not longer than shortName.
+// It is direct mapped.
+type cookieTable [cookieSlots]struct {
+	ends ends
+	said cookieName
+}
+
+const cookieSlots = 1 << 6 // a power of two
+
+func (t *cookieTable) look(name []byte) cookieName {
+	if len(name) > shortName {
+		return cookieNameOf(name)
+	}
+	ends := endsOf(name)
+	slot := &t[ends.hash()%cookieSlots]
+	if slot.ends != ends {
+		slot.ends, slot.said = ends, cookieNameOf(name)
+	}
+	return slot.said
+}
+
+// isSession reports whether a cookie looks like a session's: its name is in the list, or
+// its value is long and random and its name of no known other use.
+func (t *cookieTable) isSession(name, value []byte) bool {
 	if len(value) < minSessionValue {
 		return false
 	}
-	var buf [maxName]byte
-	n := appendLower(buf[:0], name[:min(len(name), maxName)])
-	if beginsWithAny(n, notSessionStarts) || containsAny(n, notSessionParts) {
-		return false
-	}
-	return containsAny(n, sessionParts) || endsWithAny(n, sessionEnds) || isRandom(value)
+	said := t.look(name)
+	return said == cookieSession || said == cookieUnknown && isRandom(value)
 }
 
 func containsAny(n []byte, list []string) bool {

@@ -217,7 +217,7 @@ func (e *Extractor) presented(a *reassembly.Auth, scheme, rest []byte, f *fields
 	f.each(roleCookie, func(field []byte) {
 		for len(field) > 0 {
 			var name, val []byte
-			if name, val, field = nextCookie(field); isSessionCookie(name, val) {
+			if name, val, field = nextCookie(field); e.cookies.isSession(name, val) {
 				e.addToken(val)
 			}
 		}
