@@ -31,8 +31,10 @@ type report struct {
 	requests, answered, refused, incomplete int
 	first, last                             int64 // event time, ns
 	statuses                                [6]int
-	routes                                  map[route]*int
-	otherRoutes                             int
+	routes                                  map[origin]paths
+	routeCount, otherRoutes                 int
+	origin                                  origin // of the last request
+	paths                                   paths  // of that
 	logins                                  map[string]int
 	gapBytes                                int64
 
@@ -40,8 +42,27 @@ type report struct {
 	verdicts latest[detect.Verdict]
 }
 
-// route is what requests are grouped by.
-type route struct{ method, domain, path string }
+// origin is what requests are grouped by at first, as it seldom changes from one to the
+// next; paths says of one how many there were of each path.
+type (
+	origin struct{ method, domain string }
+	paths  map[string]*int
+)
+
+// route is how many requests there were of a kind.
+type route struct {
+	origin
+	path string
+	n    int
+}
+
+// compare orders by number, most first, then by name.
+func (x route) compare(y route) int {
+	if x.n != y.n {
+		return cmp.Compare(y.n, x.n)
+	}
+	return cmp.Or(strings.Compare(x.domain, y.domain), strings.Compare(x.path, y.path), strings.Compare(x.method, y.method))
+}
 
 // latest remembers the latest of each id, in the order of the first.
 type latest[T any] struct {
@@ -65,7 +86,7 @@ func (l *latest[T]) add(id string, item T) {
 }
 
 func newReport() *report {
-	return &report{routes: map[route]*int{}, logins: map[string]int{}}
+	return &report{routes: map[origin]paths{}, logins: map[string]int{}}
 }
 
 func (r *report) observe(txs []*reassembly.Transaction) {
@@ -92,16 +113,31 @@ func (r *report) observe(txs []*reassembly.Transaction) {
 		if tx.Annotation.Role == "login" {
 			r.logins[cmp.Or(tx.Annotation.Outcome, tx.Annotation.EventOutcome, "unknown")]++
 		}
-		key := route{tx.Request.Method, tx.Request.Domain, tx.Request.Path}
-		n := r.routes[key]
-		if n == nil {
-			if n = &r.otherRoutes; len(r.routes) < maxRoutes {
-				n = new(int)
-				r.routes[key] = n
-			}
-		}
-		*n++
+		*r.count(tx)++
 	}
+}
+
+// count returns where requests like tx are counted.
+func (r *report) count(tx *reassembly.Transaction) *int {
+	o, known := origin{tx.Request.Method, tx.Request.Domain}, r.paths
+	if known == nil || o != r.origin {
+		known = r.routes[o]
+	}
+	if n := known[tx.Request.Path]; n != nil {
+		r.origin, r.paths = o, known
+		return n
+	}
+	if r.routeCount == maxRoutes {
+		return &r.otherRoutes
+	}
+	r.routeCount++
+	if known == nil {
+		known = paths{}
+		r.routes[o] = known
+	}
+	n := new(int)
+	known[tx.Request.Path] = n
+	return n
 }
 
 // write prints the report.
@@ -141,19 +177,21 @@ func (r *report) writeRequests(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "Statuses   %s\n\n", cmp.Or(strings.Join(statuses, ", "), "none"))
 
-	keys := slices.Collect(maps.Keys(r.routes))
-	slices.SortFunc(keys, func(x, y route) int {
-		return cmp.Or(cmp.Compare(*r.routes[y], *r.routes[x]), strings.Compare(x.domain, y.domain),
-			strings.Compare(x.path, y.path), strings.Compare(x.method, y.method))
-	})
+	routes := make([]route, 0, r.routeCount)
+	for o, known := range r.routes {
+		for path, n := range known {
+			routes = append(routes, route{o, path, *n})
+		}
+	}
+	slices.SortFunc(routes, route.compare)
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	rest := r.otherRoutes
-	for i, key := range keys {
+	for i, c := range routes {
 		if i >= shownRoutes {
-			rest += *r.routes[key]
+			rest += c.n
 			continue
 		}
-		fmt.Fprintf(t, "%s\t  %s\n", number(*r.routes[key]), printable(strings.TrimSpace(key.method+" "+key.domain+key.path)))
+		fmt.Fprintf(t, "%s\t  %s\n", number(c.n), printable(strings.TrimSpace(c.method+" "+c.domain+c.path)))
 	}
 	if rest > 0 {
 		fmt.Fprintf(t, "%s\t  others\n", number(rest))
