@@ -47,6 +47,7 @@ type automaton struct {
 	edges  []edge      // the first is none
 	likely [][2]uint16 // of each state: edges that led on from there, the second with again
 	chains [edgeChains]uint16
+	ahead  [maxEdges]ahead // of edges
 
 	known      []knownKey // the first is none
 	generation uint32     // of the text at hand
@@ -54,8 +55,9 @@ type automaton struct {
 	taken      [maxEdges]uint32     // the generation that took an edge last
 	tail       [2 * edgeOctets]byte // the last window of the text at hand, and behind it zeros
 
-	trail trail // of the text at hand
-	whole [wholeTrails]wholeTrail
+	trail   trail // of the text at hand
+	vectors bool  // overStrings is used
+	whole   [wholeTrails]wholeTrail
 
 	learned      // what only learning needs
 	trust   int  // in texts
@@ -73,6 +75,13 @@ type edge struct {
 	from, to uint16
 	chain    uint16           // the next edge of the chain
 	keys     [edgeKeys]uint16 // in known; the first 0 ends them
+}
+
+// ahead is what overStrings expects behind an edge to a string. The next edge leaves the
+// state to which this one leads, or is none.
+type ahead struct {
+	next   uint16 // the likely edge
+	length uint16 // of the string that was there last, at most 32
 }
 
 // target is what follows the octets of an edge.

@@ -58,6 +58,31 @@ func TestAnEdgeIsACacheLine(t *testing.T) {
 	assert.EqualValues(t, 64, reflect.TypeFor[edge]().Size())
 }
 
+func TestWhatAssemblyCountsInIsAsLongAsItSays(t *testing.T) {
+	assert.EqualValues(t, 4, reflect.TypeFor[ahead]().Size())
+	assert.EqualValues(t, 16, reflect.TypeFor[trailValue]().Size())
+	assert.Equal(t, 32, edgeOctets)
+}
+
+// leads are where an automaton leads through a text, from place to place.
+func leads(a *automaton, text []byte) (all []string) {
+	if text = afterGuard(text); !a.begin(text) {
+		return nil
+	}
+	for p, why := (place{}), noRoom; why == noRoom; {
+		p, why = a.lead(text, p)
+		t := &a.trail
+		values := 0
+		for _, i := range t.edges[:t.n] {
+			if a.edges[i].class != 0 {
+				values++
+			}
+		}
+		all = append(all, fmt.Sprint(p, why, t.edges[:t.n], t.values[:values]))
+	}
+	return all
+}
+
 func TestInsideALongArrayTheNextElementIsLikely(t *testing.T) {
 	e := newExtractor(t, nil)
 	a, next := &e.automaton, []byte(`},{"b":"x","c":"y"},{"b":"x","c":"y"}`)
@@ -237,14 +262,21 @@ func FuzzWalk(f *testing.F) {
 	require.NoError(f, err)
 	fresh, err := New(Config{Key: testKey})
 	require.NoError(f, err)
+	plain, err := New(Config{Key: testKey})
+	require.NoError(f, err)
+	plain.automaton.vectors = false
 	f.Fuzz(func(t *testing.T, data []byte) {
 		learned.automaton.reset()
+		plain.automaton.reset()
 		texts := bytes.Split(data, []byte{'\n'})
 		for range 3 { // seen, learned, followed
 			for _, text := range texts {
 				for _, wanted := range []class{classPassword | classAccount, ^class(0)} {
-					require.Equal(t, walkAfresh(fresh, text, wanted), walkBody(learned, text, wanted), "%q", text)
+					want := walkAfresh(fresh, text, wanted)
+					require.Equal(t, want, walkBody(learned, text, wanted), "%q", text)
+					require.Equal(t, want, walkBody(plain, text, wanted), "%q", text)
 				}
+				require.Equal(t, leads(&plain.automaton, text), leads(&learned.automaton, text), "%q", text)
 			}
 		}
 		a := &learned.automaton

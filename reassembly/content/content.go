@@ -204,6 +204,7 @@ func New(c Config) (*Extractor, error) {
 		software:      fingerprint.NewCache(fingerprint.NewNames(c.IgnoreHeaders)),
 	}
 	e.automaton.reset()
+	e.automaton.vectors = haveVectors
 	if c.DetailBodies {
 		e.decoder.digests, e.decoder.sha = true, sha256.New()
 	}

@@ -50,6 +50,7 @@ func (a *automaton) reset() {
 	a.edges = append(a.edges[:0], edge{})
 	a.likely = append(a.likely[:0], [2]uint16{})
 	clear(a.chains[:])
+	clear(a.ahead[:])
 	clear(a.whole[:])
 	a.known = append(a.known[:0], knownKey{})
 	a.keyNames = append(a.keyNames[:0], keyName{})

@@ -111,9 +111,10 @@ func (a *automaton) lead(data []byte, p place) (place, stop) {
 	state, at := p.state, p.at
 	t.n = 0
 	for n, values := 0, 0; ; n++ {
-		before := n
-		if state, at, n, values = a.run(data, p.at, state, at, n, values); n > before {
-			t.n, p.state, p.at = n, state, at
+		if before := n; at == p.at {
+			if state, at, n, values = a.run(data, state, at, n, values); n > before {
+				t.n, p.state, p.at = n, state, at
+			}
 		}
 		if n == maxTrail {
 			break
@@ -123,6 +124,9 @@ func (a *automaton) lead(data []byte, p place) (place, stop) {
 			if i = a.find(state, data, at, window); i == 0 {
 				return p, stuck
 			}
+		}
+		if n > 0 {
+			a.ahead[t.edges[n-1]].next = a.likely[state][0]
 		}
 		edge := &a.edges[i]
 		t.edges[n] = i
@@ -158,10 +162,10 @@ func (a *automaton) lead(data []byte, p place) (place, stop) {
 	return p, noRoom
 }
 
-// run is the part of lead that most steps are: over the likely edge to a string. from
-// is where the value before ended. It adds to the n edges of the trail and to its
-// values, and returns where it stands and how many there are.
-func (a *automaton) run(data []byte, from int, state uint16, at, n, values int) (uint16, int, int, int) {
+// stringSteps is the part of lead that most steps are: over likely edges to strings, from
+// behind a value. It adds to the n edges of the trail and to its values, and returns where
+// it stands and how many there are. It may stop anywhere.
+func (a *automaton) stringSteps(data []byte, state uint16, at, n, values int) (uint16, int, int, int) {
 	t, likely, edges := &a.trail, a.likely, a.edges
 	for n < maxTrail && at+edgeOctets <= len(data) {
 		i := likely[state][0]
@@ -175,13 +179,12 @@ func (a *automaton) run(data []byte, from int, state uint16, at, n, values int) 
 			break
 		}
 		if edge.class != 0 {
-			t.values[values] = trailValue{int32(from), int32(begin), int32(end), jsonscan.String}
+			t.values[values] = trailValue{int32(at), int32(begin), int32(end), jsonscan.String}
 			values++
 		}
 		t.edges[n] = i
 		n++
 		state, at = edge.to, end+1
-		from = at
 	}
 	return state, at, n, values
 }
