@@ -214,14 +214,28 @@ func (e *Extractor) presented(a *reassembly.Auth, scheme, rest []byte, f *fields
 	if len(e.items) > 0 {
 		carrier = "bearer"
 	}
+	var alone []byte // a cookie, if it is the only token
 	f.each(roleCookie, func(field []byte) {
 		for len(field) > 0 {
 			var name, val []byte
-			if name, val, field = nextCookie(field); e.cookies.isSession(name, val) {
-				e.addToken(val)
+			if name, val, field = nextCookie(field); !e.cookies.isSession(name, val) {
+				continue
 			}
+			if alone == nil && len(e.items) == 0 {
+				alone = val
+				continue
+			}
+			e.addToken(alone)
+			e.addToken(val)
+			alone = nil
 		}
 	})
+	if alone != nil {
+		if a.SessionPresented = e.hash.list(alone); a.SessionPresented != nil {
+			return "cookie"
+		}
+		e.addToken(alone)
+	}
 	if carrier == "" && len(e.items) > 0 {
 		carrier = "cookie"
 	}

@@ -226,6 +226,21 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
+func TestASessionCookieIsTheSameEachTime(t *testing.T) {
+	e := newExtractor(t, nil)
+	const name = "a name that is longer than what is remembered of one: session"
+	for range 3 {
+		for _, cookie := range []string{"sid=0123456789ab", "sid=0123456789ab; theme=dark", "theme=dark; " + name + "=0123456789ab"} {
+			tx := request(e, "GET / HTTP/1.1\nCookie: "+cookie+"\n\n")
+			assert.Equal(t, reassembly.Auth{Carrier: "cookie", SessionPresented: hashes(e, "0123456789ab")}, tx.Auth, cookie)
+		}
+		tx := request(e, "GET / HTTP/1.1\nCookie: sid=0123456789ab; auth=ba9876543210\n\n")
+		assert.Equal(t, hashes(e, "0123456789ab", "ba9876543210"), tx.Auth.SessionPresented)
+		tx = request(e, "GET / HTTP/1.1\nCookie: theme=0123456789ab\n\n")
+		assert.Equal(t, reassembly.Auth{}, tx.Auth)
+	}
+}
+
 func FuzzCookie(f *testing.F) {
 	f.Add(`a=b; c="d";e`)
 	f.Add("=;;==\"; Max-Age=-1; expires=x1970")
