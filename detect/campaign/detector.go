@@ -1,9 +1,10 @@
 package campaign
 
 import (
-	"hash/maphash"
 	"math"
 	"net/netip"
+
+	"github.com/cespare/xxhash/v2"
 
 	"offpath/detect"
 	"offpath/detect/internal/generations"
@@ -63,7 +64,6 @@ type Detector struct {
 	cfg        Config
 	threshold  float64
 	decays     *decays
-	seed       maphash.Seed
 	cells      *table
 	history    *history
 	visitors   *visitors
@@ -96,7 +96,7 @@ type site struct {
 func New(cfg Config) *Detector {
 	d := newDecays()
 	return &Detector{
-		cfg: cfg, threshold: threshold(cfg.FalseAlarm), decays: d, seed: maphash.MakeSeed(),
+		cfg: cfg, threshold: threshold(cfg.FalseAlarm), decays: d,
 		cells: newTable(cfg.Cells), visitors: newVisitors(cfg.History),
 		history: newHistory(cfg.History), accounts: newHistory(cfg.History), programs: newHistory(cfg.History), networks: newBloom(cfg.History),
 		sprays: newSprays(),
@@ -112,7 +112,7 @@ func (d *Detector) Visit(client netip.Addr, fingerprint string, time int64) {
 }
 
 func (d *Detector) visitor(client netip.Addr, fingerprint string) uint64 {
-	return generations.Mix(d.number(client), maphash.String(d.seed, fingerprint))
+	return generations.Mix(d.number(client), xxhash.Sum64String(fingerprint))
 }
 
 // Pardon says that an operator ended a predicate: its cell starts anew.
@@ -148,7 +148,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 	m.pair = generations.Mix(a.Account, m.network)
 	if a.Account != 0 {
 		m.known, m.placed = d.history.knows(m.pair), d.history.has(m.pair)
-		m.own = generations.Mix(generations.Mix(a.Account, maphash.String(d.seed, a.Fingerprint)), maphash.String(d.seed, a.UserAgent))
+		m.own = generations.Mix(generations.Mix(a.Account, xxhash.Sum64String(a.Fingerprint)), xxhash.Sum64String(a.UserAgent))
 		m.equipped = d.programs.has(m.own)
 		m.stranger = !d.accounts.has(generations.Mix(a.Account, 0))
 	}
@@ -237,7 +237,7 @@ func (d *Detector) turn(a *Attempt, at *Endpoint, now uint32, r *Result) {
 // number stands for an address.
 func (d *Detector) number(a netip.Addr) uint64 {
 	b := a.As16()
-	return maphash.Bytes(d.seed, b[:])
+	return xxhash.Sum64(b[:])
 }
 
 // repeated reports whether a wrong attempt was made before within a day: a
@@ -310,11 +310,11 @@ func (d *Detector) keys(a *Attempt, network netip.Prefix) (keys [kinds]uint64) {
 		known  bool
 		hash   uint64
 	}{
-		{hasFingerprint, a.Fingerprint != "", maphash.String(d.seed, a.Fingerprint)},
-		{hasUserAgent, a.UserAgent != "", maphash.String(d.seed, a.UserAgent)},
-		{hasJA4, a.JA4 != "", maphash.String(d.seed, a.JA4)},
-		{hasNetwork, true, maphash.Bytes(d.seed, b[:])},
-		{hasEndpoint, true, maphash.String(d.seed, a.Name)},
+		{hasFingerprint, a.Fingerprint != "", xxhash.Sum64String(a.Fingerprint)},
+		{hasUserAgent, a.UserAgent != "", xxhash.Sum64String(a.UserAgent)},
+		{hasJA4, a.JA4 != "", xxhash.Sum64String(a.JA4)},
+		{hasNetwork, true, xxhash.Sum64(b[:])},
+		{hasEndpoint, true, xxhash.Sum64String(a.Name)},
 	}
 next:
 	for k := range kinds {

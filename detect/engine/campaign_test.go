@@ -127,3 +127,15 @@ func TestWhereNoLoadBalancerCarriesThePredicateAddressesAreActedAgainstToo(t *te
 		})
 	}
 }
+
+func TestTheSameCampaignGivesTheSameLines(t *testing.T) {
+	run := func() *bench {
+		b := newBench(t)
+		b.day(b.rotation(hour, 20*minute, 120, "00000000000000f1"))
+		b.Advance(at(3 * hour))
+		return b
+	}
+	a, b := run(), run()
+	assert.Equal(t, a.decided, b.decided)
+	assert.Equal(t, a.found, b.found)
+}
