@@ -68,8 +68,8 @@ func runDetect(ctx context.Context, args []string) error {
 		}
 	}
 	o.Done = func(t trials.Trial) {
-		fmt.Fprintf(os.Stderr, "%s seed %d: %d transactions of %.1f h in %.1f s; %s\n",
-			t.Scenario, t.Seed, t.Result.Transactions, t.Result.Hours, t.Seconds, strings.Join(t.Notes, "; "))
+		fmt.Fprintf(os.Stderr, "%s: %d transactions of %.1f h in %.1f s; %s\n",
+			t.Name(), t.Result.Transactions, t.Result.Hours, t.Seconds, strings.Join(t.Notes, "; "))
 		if *verbose {
 			for _, m := range t.Result.Messages {
 				fmt.Fprintln(os.Stderr, "    ", m)

@@ -69,7 +69,11 @@ func Select(names []string) ([]Scenario, error) {
 			}
 		}
 		if len(list) == found {
-			return nil, fmt.Errorf("scenario %q: there is none of that name", name)
+			var names []string
+			for _, s := range scenarios {
+				names = append(names, s.Name)
+			}
+			return nil, fmt.Errorf("scenario %q: there is none of that name, but %s", name, strings.Join(names, " "))
 		}
 	}
 	return list, nil

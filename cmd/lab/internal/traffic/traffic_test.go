@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"testing"
 
@@ -229,4 +230,11 @@ func TestEveryKindOfRequestAndAnswerOccurs(t *testing.T) {
 	assert.Len(t, asked, calls)
 	assert.Len(t, answered, answers)
 	assert.Len(t, styles, 4)
+}
+
+func TestItSharesNothingWithDetection(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	require.NoError(t, err)
+	assert.Contains(t, string(out), "offpath/reassembly/content")
+	assert.NotContains(t, string(out), "offpath/detect")
 }

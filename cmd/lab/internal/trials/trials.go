@@ -9,6 +9,7 @@ package trials
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -45,6 +46,14 @@ type Trial struct {
 
 	open  func(context.Context) (*opened, error)
 	alone bool // nothing else may run meanwhile
+}
+
+// Name is that of the scenario with its seed, or of the capture.
+func (t *Trial) Name() string {
+	if t.Seed == 0 {
+		return t.Scenario
+	}
+	return fmt.Sprintf("%s seed %d", t.Scenario, t.Seed)
 }
 
 // Rival is how another detector did.
