@@ -122,6 +122,14 @@ type Campaign struct {
 	Addresses   int
 }
 
+// Account is one that a campaign touched.
+type Account struct {
+	Campaign    string // id
+	UserHash    string
+	Hit         bool  // its password was right
+	First, Last int64 // attempts, ns since the epoch
+}
+
 // WireState is what the witness sees of an active verdict's subject.
 type WireState string
 

@@ -56,6 +56,16 @@ func TestReplayFindsTheAttack(t *testing.T) {
 	assert.Equal(t, map[string]bool{"192.0.2.1": true, "192.0.2.2": true}, found)
 }
 
+func TestTheFileOfAccountsIsAnOutputOfItsOwn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "accounts.jsonl")
+	r := run(t, "replay", "--accounts", path, attack(t).save("attack.pcapng"))
+	assert.Equal(t, 0, r.status, r.stderr)
+	assert.Empty(t, r.stdout, "no report beside it")
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Empty(t, string(content), "two addresses are no campaign")
+}
+
 func TestAFilterLeavesOutTheRestBeforeDetection(t *testing.T) {
 	path := attack(t).save("attack.pcapng")
 	all, _ := replayAll(t, path)

@@ -60,6 +60,8 @@ type Campaign struct {
 	endpoints           map[string]bool // attacked; at most maxEndpoints
 	cells               []*cell
 	closed              bool
+	serial              int
+	touched             *touched
 	charts              []*Endpoint // that show it
 }
 
@@ -102,6 +104,7 @@ func (c *Campaign) count(a *Attempt) {
 	c.Last = a.Time
 	c.Attempts++
 	c.accounts.add(a.Account)
+	c.touched.add(c, a.Account, a.UserHash, a.Time, false)
 	c.addresses.add(addressNumber(a.Client))
 	if len(c.Events) < maxEvents {
 		c.Events = append(c.Events, a.Event)
@@ -112,6 +115,7 @@ func (c *Campaign) count(a *Attempt) {
 func (c *Campaign) hit(a *Attempt, odds float64) Hit {
 	c.Hits++
 	c.hits.add(a.Account)
+	c.touched.add(c, a.Account, a.UserHash, a.Time, true)
 	return Hit{Time: a.Time, Event: a.Event, UserHash: a.UserHash, Account: a.Account, Campaign: c, Odds: odds}
 }
 
@@ -140,7 +144,9 @@ func (d *Detector) begin(s detect.Subject, time int64) *Campaign {
 		d.stats.NoRoom++
 		return nil
 	}
+	d.serial++
 	c := &Campaign{
+		serial: d.serial, touched: &d.touched,
 		Subject: s, Opened: time, First: time, Last: time,
 		endpoints: make(map[string]bool), strikes: make(map[detect.Subject]int),
 	}
@@ -185,8 +191,10 @@ func (d *Detector) rise(a *Attempt, at *Endpoint, r *Result) {
 		}
 	}
 	for _, account := range slices.Sorted(maps.Keys(at.chart.failing)) {
+		f := at.chart.failing[account]
 		c.accounts.add(account)
-		c.addresses.add(at.chart.failing[account])
+		c.addresses.add(f.address)
+		c.touched.add(c, account, f.user, f.at, false)
 	}
 	c.Attempts += int(at.chart.beyond)
 	c.Last = a.Time

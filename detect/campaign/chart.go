@@ -49,11 +49,11 @@ var slacks = [...]float64{0.5, 1.5, 3}
 // successive windows, the more the fainter the attack that a chart is for: what
 // wanders for hours looks like that.
 type chart struct {
-	window  uint32            // number of the present one
-	right   int               // in it
-	wrong   int               // likewise, whoever's
-	down    int               // likewise, logins that the application failed to answer
-	failing map[uint64]uint64 // strangers and the address that tried them last, as numbers
+	window  uint32             // number of the present one
+	right   int                // in it
+	wrong   int                // likewise, whoever's
+	down    int                // likewise, logins that the application failed to answer
+	failing map[uint64]failure // strangers, by account
 
 	windows   int
 	share     float64 // of strangers, expected
@@ -67,6 +67,13 @@ type chart struct {
 	rate   float64 // the same, smoothed while it is up
 	up     bool
 	began  uint32 // window in which the faintest sum left 0
+}
+
+// failure is the last attempt at a stranger.
+type failure struct {
+	address uint64 // as a number
+	at      int64
+	user    string
 }
 
 // maxFailing bounds the accounts that a window remembers.
@@ -86,7 +93,7 @@ const (
 func (c *chart) turn(now uint32) event {
 	number := now / span
 	if c.failing == nil {
-		c.failing, c.window = make(map[uint64]uint64), number
+		c.failing, c.window = make(map[uint64]failure), number
 	}
 	if number == c.window {
 		return going
@@ -101,16 +108,15 @@ func (c *chart) begin(now uint32) {
 }
 
 // add takes an attempt into the present window.
-func (c *chart) add(account, address uint64, right, stranger bool) {
-	if !right {
-		c.wrong++
-	}
-	switch {
-	case right:
+func (c *chart) add(a *Attempt, stranger bool) {
+	if a.Right {
 		c.right++
-		delete(c.failing, account)
-	case stranger && account != 0 && len(c.failing) < maxFailing:
-		c.failing[account] = address
+		delete(c.failing, a.Account)
+		return
+	}
+	c.wrong++
+	if stranger && a.Account != 0 && len(c.failing) < maxFailing {
+		c.failing[a.Account] = failure{address: addressNumber(a.Client), at: a.Time, user: a.UserHash}
 	}
 }
 

@@ -18,6 +18,7 @@ type Config struct {
 	Repeats    int     // attempts remembered to tell repeated ones
 	Baseline   float64 // expected share of honest logins that fail
 	FalseAlarm float64 // chance of convicting an honest cell
+	Accounts   int     // accounts that campaigns touched remembered; 0: none
 	Budget     float64 // legitimate logins per million that all predicates may hit
 }
 
@@ -77,6 +78,8 @@ type Detector struct {
 	all        Endpoint // all endpoints together: its chart
 	sprays     *sprays
 	everywhere reference // of all endpoints together
+	touched    touched
+	serial     int // of the last campaign
 	open       []*Campaign
 	stats      Stats
 
@@ -99,8 +102,8 @@ func New(cfg Config) *Detector {
 		cfg: cfg, threshold: threshold(cfg.FalseAlarm), decays: d,
 		cells: newTable(cfg.Cells), visitors: newVisitors(cfg.History),
 		history: newHistory(cfg.History), accounts: newHistory(cfg.History), programs: newHistory(cfg.History), networks: newBloom(cfg.History),
-		sprays: newSprays(),
-		tried:  generations.New[uint32](cfg.Repeats),
+		sprays: newSprays(), touched: touched{limit: cfg.Accounts, list: make(map[key]*Account)},
+		tried: generations.New[uint32](cfg.Repeats),
 	}
 }
 
@@ -156,8 +159,8 @@ func (d *Detector) Observe(a *Attempt) Result {
 	m.near = d.networks.has(m.network)
 	r.Campaign = d.count(a, network, &m, now)
 	if r.Campaign == nil {
-		a.At.chart.add(a.Account, addressNumber(a.Client), a.Right, m.stranger)
-		d.all.chart.add(a.Account, addressNumber(a.Client), a.Right, m.stranger)
+		a.At.chart.add(a, m.stranger)
+		d.all.chart.add(a, m.stranger)
 	}
 	if a.Right {
 		d.right(a, &m, now, &r)
@@ -401,12 +404,15 @@ type Stats struct {
 	OverFriction uint64 // right logins that may be a campaign's, beyond what may be said
 	Evictions    uint64 // cells forgotten for want of room
 
+	AccountsLost uint64 // attempts at accounts that were not listed for want of room
+
 	Open, Cells int // gauges
 }
 
 // Stats returns the books as they stand.
 func (d *Detector) Stats() Stats {
 	s := d.stats
+	s.AccountsLost = d.touched.lost
 	s.Evictions, s.Open, s.Cells = d.cells.evictions, len(d.open), len(d.cells.cells)
 	return s
 }

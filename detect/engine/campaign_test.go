@@ -139,3 +139,35 @@ func TestTheSameCampaignGivesTheSameLines(t *testing.T) {
 	assert.Equal(t, a.decided, b.decided)
 	assert.Equal(t, a.found, b.found)
 }
+
+func TestAccountsThatACampaignTouchedAreListed(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Accounts = 5000 })
+	attack := b.rotation(hour, 20*minute, 120, "00000000000000f1")
+	b.day(attack)
+	list, lost := b.Accounts()
+	assert.Zero(t, lost)
+	assert.InDelta(t, len(attack), len(list), 30, "all but those of before the first verdict")
+	hits := map[string]bool{}
+	for i, a := range list {
+		assert.Equal(t, b.found[0].ID, a.Campaign)
+		assert.True(t, i == 0 || list[i-1].UserHash < a.UserHash, "by name")
+		assert.LessOrEqual(t, a.First, a.Last)
+		if a.Hit {
+			hits[a.UserHash] = true
+		}
+	}
+	for _, tx := range attack {
+		assert.Equal(t, tx.Response.Status == 200, hits[tx.Auth.UserHash], tx.ID)
+	}
+
+	b = newBench(t, func(c *Config) { c.Accounts = 100 })
+	b.day(attack)
+	list, lost = b.Accounts()
+	assert.Len(t, list, 100)
+	assert.InDelta(t, len(attack)-100, int(lost), 60)
+
+	b = newBench(t)
+	b.day(attack)
+	list, _ = b.Accounts()
+	assert.Empty(t, list, "nobody asked")
+}

@@ -56,6 +56,9 @@ type Config struct {
 	// Cells bounds the combinations of fingerprint, User-Agent, JA4, network and
 	// endpoint that are watched for campaigns, 64 to 2^24; 0: 2^16.
 	Cells int
+	// Accounts bounds the accounts that campaigns touched and [Engine.Accounts]
+	// lists, up to 2^26; 0: they are not remembered.
+	Accounts int
 	// Endpoints bounds the endpoints that are remembered, 64 to 2^20; 0: 4096.
 	Endpoints int
 	// Verdicts bounds the verdicts that are active at once, 1 to 2^20; 0: 2^17.
@@ -104,6 +107,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("entities %d: must be from 64 to %d", c.Entities, 1<<26)
 	case !(c.Budget >= 0.1 && c.Budget <= 1e5):
 		return fmt.Errorf("budget %v: must be from 0.1 to 100000 legitimate logins per million", c.Budget)
+	case c.Accounts < 0 || c.Accounts > 1<<26:
+		return fmt.Errorf("accounts %d: must be from 0 to %d", c.Accounts, 1<<26)
 	case c.Cells < 64 || c.Cells > 1<<24:
 		return fmt.Errorf("cells %d: must be from 64 to %d", c.Cells, 1<<24)
 	case c.Endpoints < 64 || c.Endpoints > 1<<20:

@@ -76,7 +76,7 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 		}),
 		campaigns: campaign.New(campaign.Config{
 			Cells: cfg.Cells, History: 16 * ceilPower(cfg.Entities), Repeats: maxRepeats,
-			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, Budget: cfg.Budget,
+			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, Budget: cfg.Budget, Accounts: cfg.Accounts,
 		}),
 		verdicts: newVerdicts(), witness: witness.NewBook(),
 	}, nil

@@ -90,6 +90,20 @@ func AppendFinding(dst []byte, f *detect.Finding) []byte {
 	return append(b, "}\n"...)
 }
 
+// AppendAccount appends the line of an account that a campaign touched, without
+// a newline.
+func AppendAccount(dst []byte, a *detect.Account) []byte {
+	b := append(dst, '{')
+	b = str(b, "campaign", a.Campaign)
+	b = append(key(b, "user"), '{')
+	b = str(b, "hash", a.UserHash)
+	b = append(b, '}')
+	b = strconv.AppendBool(key(b, "hit"), a.Hit)
+	b = appendTime(key(b, "first"), a.First)
+	b = appendTime(key(b, "last"), a.Last)
+	return append(b, '}')
+}
+
 func appendEvidence(b []byte, e *detect.Evidence) []byte {
 	b = append(key(b, "evidence"), '{')
 	b = number(b, "statistic", e.Statistic)

@@ -169,3 +169,11 @@ func FuzzParseVerdict(f *testing.F) {
 		assert.Equal(t, v, again)
 	})
 }
+
+func TestAnAccountIsALine(t *testing.T) {
+	a := detect.Account{Campaign: "00000001000000ff", UserHash: `b"c`, Hit: true, First: 1e9, Last: 61e9}
+	assert.JSONEq(t, `{"campaign":"00000001000000ff","user":{"hash":"b\"c"},"hit":true,"first":"1970-01-01T00:00:01.000000000Z","last":"1970-01-01T00:01:01.000000000Z"}`,
+		string(AppendAccount(nil, &a)))
+	a = detect.Account{Campaign: "x", First: 1, Last: 1}
+	assert.Contains(t, string(AppendAccount(nil, &a)), `"hit":false`)
+}

@@ -24,7 +24,7 @@ folder (its captures in time order), or a file of transactions (.jsonl,
 .jsonl.gz, .jsonl.zst) as --transactions writes them: then detection runs
 without packets.
 
-Without --transactions, --findings and --verdicts it prints a report. In these
+Without --transactions, --findings, --verdicts and --accounts it prints a report. In these
 flags "-" is standard output. Nothing is sent to a load balancer unless
 --mitigate is given. The same input and configuration give the same output,
 octet for octet, whatever --workers is.
@@ -54,6 +54,7 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	f.StringVar(&o.Transactions, "transactions", "", "write transactions as JSON Lines to `PATH`")
 	f.StringVar(&o.Findings, "findings", "", "write findings as JSON Lines to `PATH`")
 	f.StringVar(&o.Verdicts, "verdicts", "", "write verdicts as JSON Lines to `PATH`")
+	f.StringVar(&o.Accounts, "accounts", "", "write the accounts that campaigns touched as JSON Lines to `PATH`, at the end")
 	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies, tls (every ClientHello as a line of its own), websocket (likewise what each WebSocket has said, at its end)")
 	f.BoolVar(&o.Cleartext, "cleartext", false, "secrets and account names as on the wire instead of keyed hashes")
 	f.StringVar(&o.KeyLog, "keylog", "", "decrypt TLS with the NSS key log (SSLKEYLOGFILE) at `PATH`")

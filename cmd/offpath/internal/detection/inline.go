@@ -2,6 +2,7 @@ package detection
 
 import (
 	"offpath/cmd/offpath/internal/feed"
+	"offpath/detect"
 	"offpath/reassembly"
 )
 
@@ -23,6 +24,9 @@ func (s *Inline) Put(txs []*reassembly.Transaction, watermark int64) {
 	s.handle(feed.Batch{Transactions: txs, Watermark: watermark})
 	s.settle()
 }
+
+// Accounts lists the accounts that campaigns touched; see detect/engine.
+func (s *Inline) Accounts() (list []detect.Account, lost uint64) { return s.engine.Accounts() }
 
 // Close ends the engine and closes the outputs. The error is that of the first
 // output that could not be written.

@@ -12,7 +12,7 @@ import (
 // checkOutputs refuses outputs that would overwrite an input or each other.
 func checkOutputs(o *Options) error {
 	outputs := []struct{ flag, path string }{
-		{"--transactions", o.Transactions}, {"--findings", o.Findings}, {"--verdicts", o.Verdicts},
+		{"--transactions", o.Transactions}, {"--findings", o.Findings}, {"--verdicts", o.Verdicts}, {"--accounts", o.Accounts},
 	}
 	for i, out := range outputs {
 		if out.path == "" {

@@ -56,7 +56,7 @@ type Options struct {
 	Stdin  io.Reader
 	Stdout io.Writer
 
-	Transactions, Findings, Verdicts string // paths; "-" is Stdout, "" none. With none of them, a report goes to Stdout.
+	Transactions, Findings, Verdicts, Accounts string // paths; "-" is Stdout, "" none. With none of them, a report goes to Stdout.
 
 	Detail    wiring.Detail
 	Cleartext bool
@@ -117,8 +117,15 @@ func Run(ctx context.Context, o Options) error {
 		Failed:   cancel,
 		Observed: func(txs []*reassembly.Transaction) { progress.count(len(txs)) },
 	}
+	accounts, err := openAccounts(&o)
+	if err != nil {
+		return errors.Join(err, files.Close())
+	}
+	if accounts != nil {
+		settings.Engine.Accounts = maxAccounts
+	}
 	var r *report
-	if files.None() {
+	if files.None() && accounts == nil {
 		r = newReport()
 		settings.Observed = func(txs []*reassembly.Transaction) { r.observe(txs); progress.count(len(txs)) }
 		settings.Finding = func(f *detect.Finding, _ []byte) { r.findings.add(f.ID, *f) }
@@ -142,7 +149,13 @@ func Run(ctx context.Context, o Options) error {
 	}
 	err = in.run(ctx, put)
 	stage.Put(nil, math.MaxInt64)
+	if accounts != nil {
+		writeAccounts(accounts, &o, stage)
+	}
 	written := stage.Close()
+	if accounts != nil {
+		written = errors.Join(written, accounts.Close())
+	}
 	progress.clear()
 	if sent != nil {
 		err = errors.Join(err, sent.finish())
