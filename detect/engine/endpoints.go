@@ -6,6 +6,7 @@ import (
 	"offpath/detect/login"
 	"offpath/detect/outcome"
 	"offpath/detect/sequential"
+	"offpath/detect/sitemap"
 	"offpath/reassembly"
 )
 
@@ -55,12 +56,17 @@ const looks = 8
 // learned from for each that is remembered.
 const samples = 4
 
-func newPlaces(limit int) *places {
+func newPlaces(limit int, seen *sitemap.Map) *places {
 	p := &places{byName: make(map[string]*place), limit: limit}
 	p.learner = endpoint.New(endpoint.Config{
 		Endpoints: samples * limit,
 		Reserved:  func(segment string) bool { return login.PathKind(segment) != login.KindNone },
-		Merged:    func(from, into *endpoint.Endpoint) { p.merge(from.Name, into.Name) },
+		Merged: func(from, into *endpoint.Endpoint) {
+			p.merge(from.Name, into.Name)
+			if seen != nil {
+				seen.Renamed(from.Name, into.Name)
+			}
+		},
 	})
 	return p
 }

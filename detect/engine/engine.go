@@ -69,7 +69,7 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 	cfg.Allow, cfg.TrustedProxies = slices.Clone(cfg.Allow), slices.Clone(cfg.TrustedProxies)
 	return &Engine{
 		cfg: cfg, sink: sink,
-		legs: legs.New(), places: newPlaces(cfg.Endpoints), sessions: newSessions(),
+		legs: legs.New(), places: newPlaces(cfg.Endpoints, cfg.Map), sessions: newSessions(),
 		sequential: sequential.New(sequential.Config{
 			Entities: cfg.Entities, Dossiers: maxDossiers, Repeats: maxRepeats,
 			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, KnownGoodShare: cfg.KnownGoodShare,
@@ -111,6 +111,9 @@ func (e *Engine) Observe(tx *reassembly.Transaction) {
 		e.sessions.use(tx, at)
 		e.login(tx, at)
 		e.witness.Observe(tx)
+		if e.cfg.Map != nil {
+			e.cfg.Map.Observe(tx)
+		}
 	}
 	e.legs.First(tx)
 }

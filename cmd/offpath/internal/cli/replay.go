@@ -24,10 +24,10 @@ folder (its captures in time order), or a file of transactions (.jsonl,
 .jsonl.gz, .jsonl.zst) as --transactions writes them: then detection runs
 without packets.
 
-Without --transactions, --findings, --verdicts and --accounts it prints a report. In these
-flags "-" is standard output. Nothing is sent to a load balancer unless
---mitigate is given. The same input and configuration give the same output,
-octet for octet, whatever --workers is.
+Without --transactions, --findings, --verdicts, --accounts and --sitemap it prints
+a report. In these flags, but for --sitemap, "-" is standard output. Nothing is sent
+to a load balancer unless --mitigate is given. The same input and configuration give
+the same output, octet for octet, whatever --workers is.
 
 --filter takes an expression in CEL (cel.dev) over the fields of --transactions, by
 their names there; @timestamp is timestamp:
@@ -55,6 +55,7 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	f.StringVar(&o.Findings, "findings", "", "write findings as JSON Lines to `PATH`")
 	f.StringVar(&o.Verdicts, "verdicts", "", "write verdicts as JSON Lines to `PATH`")
 	f.StringVar(&o.Accounts, "accounts", "", "write the accounts that campaigns touched as JSON Lines to `PATH`, at the end")
+	f.StringVar(&o.Sitemap, "sitemap", "", "write the endpoints seen as OpenAPI 3.1 to `PATH`, .yaml or .json, at the end")
 	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies, tls (every ClientHello as a line of its own), websocket (likewise what each WebSocket has said, at its end)")
 	f.BoolVar(&o.Cleartext, "cleartext", false, "secrets and account names as on the wire instead of keyed hashes")
 	f.StringVar(&o.KeyLog, "keylog", "", "decrypt TLS with the NSS key log (SSLKEYLOGFILE) at `PATH`")
@@ -75,6 +76,9 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	}
 	if o.Workers < 0 || o.Workers > maxWorkers {
 		return wrongUsage("--workers: %d is out of range; write a number from 1 to %d", o.Workers, maxWorkers)
+	}
+	if o.Sitemap != "" && replay.SitemapFormat(o.Sitemap) == nil {
+		return wrongUsage("--sitemap: %s ends neither in .yaml nor in .json, which say the format", o.Sitemap)
 	}
 	if o.Workers == 0 {
 		o.Workers = min(runtime.GOMAXPROCS(0), maxWorkers)

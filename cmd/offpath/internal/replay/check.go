@@ -13,6 +13,7 @@ import (
 func checkOutputs(o *Options) error {
 	outputs := []struct{ flag, path string }{
 		{"--transactions", o.Transactions}, {"--findings", o.Findings}, {"--verdicts", o.Verdicts}, {"--accounts", o.Accounts},
+		{"--sitemap", o.Sitemap},
 	}
 	for i, out := range outputs {
 		if out.path == "" {

@@ -56,7 +56,8 @@ type Options struct {
 	Stdin  io.Reader
 	Stdout io.Writer
 
-	Transactions, Findings, Verdicts, Accounts string // paths; "-" is Stdout, "" none. With none of them, a report goes to Stdout.
+	Transactions, Findings, Verdicts, Accounts string // paths; "-" is Stdout, "" none. With none of them and no Sitemap, a report goes to Stdout.
+	Sitemap                                    string // path of the endpoints seen, .yaml or .json; "" none
 
 	Detail    wiring.Detail
 	Cleartext bool
@@ -108,6 +109,11 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	seen, err := newSitemap(o.Sitemap)
+	if err != nil {
+		return errors.Join(err, files.Close())
+	}
+	deciding.Map = seen.Map
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 
@@ -125,7 +131,7 @@ func Run(ctx context.Context, o Options) error {
 		settings.Engine.Accounts = maxAccounts
 	}
 	var r *report
-	if files.None() && accounts == nil {
+	if files.None() && accounts == nil && o.Sitemap == "" {
 		r = newReport()
 		settings.Observed = func(txs []*reassembly.Transaction) { r.observe(txs); progress.count(len(txs)) }
 		settings.Finding = func(f *detect.Finding, _ []byte) { r.findings.add(f.ID, *f) }
@@ -152,7 +158,7 @@ func Run(ctx context.Context, o Options) error {
 	if accounts != nil {
 		writeAccounts(accounts, &o, stage)
 	}
-	written := stage.Close()
+	written := errors.Join(stage.Close(), seen.write())
 	if accounts != nil {
 		written = errors.Join(written, accounts.Close())
 	}

@@ -1,0 +1,253 @@
+package sitemap
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// object is one of JSON; its keys are written in their order.
+type object = map[string]any
+
+// methods are those that a path item has (OpenAPI 3.1.0 section 4.8.9).
+var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
+
+// YAML writes the map as an OpenAPI 3.1 document.
+func (m *Map) YAML() ([]byte, error) { return yaml.Marshal(m.document()) }
+
+// JSON writes the map as an OpenAPI 3.1 document.
+func (m *Map) JSON() ([]byte, error) {
+	text, err := json.MarshalIndent(m.document(), "", "  ")
+	return append(text, '\n'), err
+}
+
+// document describes the endpoints. Those of one path and method at several
+// hosts, and the operations of one, are one operation there, since the format
+// has no other place for them; x-offpath-endpoints tells them apart.
+func (m *Map) document() object {
+	type place struct{ path, method string }
+	operations := map[place][]*Endpoint{}
+	others := 0
+	for _, e := range m.Endpoints() {
+		method := strings.ToLower(e.Method)
+		if !slices.Contains(methods, method) || e.Path == "" {
+			others++
+			continue
+		}
+		path, _ := template(e.Path)
+		operations[place{path, method}] = append(operations[place{path, method}], e)
+	}
+	paths, schemes := object{}, object{}
+	for at, list := range operations {
+		item, ok := paths[at.path].(object)
+		if !ok {
+			item = object{}
+			paths[at.path] = item
+		}
+		if _, names := template(list[0].Path); len(names) > 0 {
+			item["parameters"] = parameters(names)
+		}
+		item[at.method] = operation(list, schemes)
+	}
+	doc := object{
+		"openapi":                 "3.1.0",
+		"info":                    object{"title": "Endpoints seen", "version": "1", "description": "Discovered by offpath from traffic."},
+		"paths":                   paths,
+		"x-offpath-not-described": others,
+		"x-offpath-lost":          m.lost,
+	}
+	if len(schemes) > 0 {
+		doc["components"] = object{"securitySchemes": schemes}
+	}
+	return doc
+}
+
+// template is a path in which braces stand around the names of parameters only,
+// each of which is there once, and everything is as in a URI.
+func template(path string) (string, []string) {
+	var b strings.Builder
+	var names []string
+	for path != "" {
+		if end := strings.IndexByte(path, '}'); path[0] == '{' && end > 1 && parameterName(path[1:end]) && !slices.Contains(names, path[1:end]) {
+			names = append(names, path[1:end])
+			b.WriteString(path[:end+1])
+			path = path[end+1:]
+			continue
+		}
+		switch c := path[0]; {
+		case c <= ' ' || c >= 0x7f || strings.IndexByte(`{}"<>\^`+"`|?#", c) >= 0:
+			fmt.Fprintf(&b, "%%%02X", c)
+		default:
+			b.WriteByte(c)
+		}
+		path = path[1:]
+	}
+	return b.String(), names
+}
+
+func parameterName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func parameters(names []string) []any {
+	var list []any
+	for _, name := range names {
+		list = append(list, object{"name": name, "in": "path", "required": true, "schema": object{"type": "string"}})
+	}
+	return list
+}
+
+// operation describes what endpoints of one path and method have in common.
+func operation(list []*Endpoint, schemes object) object {
+	all := &Endpoint{}
+	var hosts []string
+	var each []any
+	for _, e := range list {
+		all.Merge(e)
+		if !slices.Contains(hosts, e.Host) {
+			hosts = append(hosts, e.Host)
+		}
+		each = append(each, e.facts())
+	}
+	o := object{"responses": all.responses(), "x-offpath-endpoints": each}
+	var servers []any
+	for _, host := range hosts {
+		servers = append(servers, object{"url": "https://" + url.PathEscape(host)})
+	}
+	o["servers"] = servers
+	if content := content(all.RequestMedia); content != nil && methodHasBody(list[0].Method) {
+		o["requestBody"] = object{"content": content}
+	}
+	if security := all.security(schemes); len(security) > 0 {
+		o["security"] = security
+	}
+	return o
+}
+
+func methodHasBody(method string) bool {
+	return method != "GET" && method != "HEAD" && method != "TRACE"
+}
+
+func (e *Endpoint) responses() object {
+	responses := object{}
+	for status := range e.Statuses {
+		if status < 100 || status > 599 {
+			continue
+		}
+		response := object{"description": strconv.FormatUint(e.Statuses[status], 10) + " seen"}
+		if status >= 200 && status < 300 && status != 204 {
+			if content := content(e.Media); content != nil {
+				response["content"] = content
+			}
+		}
+		responses[strconv.Itoa(status)] = response
+	}
+	if len(responses) == 0 {
+		responses["default"] = object{"description": "none seen"}
+	}
+	return responses
+}
+
+// content describes bodies by their media types only.
+func content(media map[string]uint64) object {
+	o := object{}
+	for name := range media {
+		if main, sub, ok := strings.Cut(name, "/"); ok && token(main) && token(sub) {
+			o[name] = object{}
+		}
+	}
+	if len(o) == 0 {
+		return nil
+	}
+	return o
+}
+
+// token reports whether all of s may stand in a media type (RFC 6838 section 4.2).
+func token(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i] | 0x20; (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && strings.IndexByte("!#$&-^_.+", s[i]) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// security names the schemes that more than a tenth of the requests came under,
+// each an alternative, and adds them to those of the document.
+func (e *Endpoint) security(schemes object) []any {
+	var list []any
+	for _, c := range slices.Sorted(maps.Keys(e.Carriers)) {
+		var scheme object
+		switch c {
+		case "basic", "bearer":
+			scheme = object{"type": "http", "scheme": c}
+		case "cookie":
+			scheme = object{"type": "apiKey", "in": "cookie", "name": "session", "description": "the name of the cookie is not kept"}
+		case "api_key":
+			scheme = object{"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the name of the field is not kept"}
+		}
+		if scheme != nil && 10*e.Carriers[c] > e.Requests {
+			schemes[c] = scheme
+			list = append(list, object{c: []any{}})
+		}
+	}
+	return list
+}
+
+// facts are the numbers of one endpoint.
+func (e *Endpoint) facts() object {
+	o := object{
+		"name": strings.ToValidUTF8(e.Name, "\ufffd"), "requests": e.Requests, "unanswered": e.Unanswered, "clients": e.Clients.Count(),
+		"first_seen": at(e.First), "last_seen": at(e.Last),
+		"statuses": text(e.Statuses), "authentication": text(e.Carriers),
+	}
+	if span := e.Last - e.First; span > 0 {
+		o["requests_per_second"] = float64(int64(float64(e.Requests)/(float64(span)/1e9)*1e3)) / 1e3
+	}
+	for name, q := range map[string]*Quantiles{"latency_ns": &e.Latency, "request_bytes": &e.Received, "response_bytes": &e.Sent} {
+		if q.Count() > 0 {
+			o[name] = object{"p50": q.At(0.5), "p95": q.At(0.95), "p99": q.At(0.99)}
+		}
+	}
+	if kind := e.Kind(); kind != "" {
+		o["kind"] = kind
+	}
+	if len(e.Roles) > 0 {
+		o["roles"] = text(e.Roles) // how many requests were taken for it is the evidence
+	}
+	if len(e.Aliases) > 0 {
+		var names []any
+		for _, name := range e.Aliases {
+			names = append(names, strings.ToValidUTF8(name, "\ufffd"))
+		}
+		o["aliases"] = names
+	}
+	return o
+}
+
+func at(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
+// text are counters under their keys as text; "" is none.
+func text[K comparable](counters map[K]uint64) object {
+	o := object{}
+	for key, n := range counters {
+		name := fmt.Sprint(key)
+		if name == "" {
+			name = "none"
+		}
+		o[strings.ToValidUTF8(name, "\ufffd")] = n
+	}
+	return o
+}

@@ -1,0 +1,193 @@
+package sitemap
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/pb33f/libopenapi"
+	validator "github.com/pb33f/libopenapi-validator"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"offpath/reassembly"
+)
+
+func request(i int, endpoint string) *reassembly.Transaction {
+	tx := &reassembly.Transaction{Start: int64(i) * 1e9, End: int64(i)*1e9 + 5e6, Duration: 5e6}
+	tx.Client = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+	tx.Request.MIMEType, tx.Request.BodyBytes, tx.Request.UserAgent = "application/json", 100, "okhttp/4.12"
+	tx.Response = reassembly.Response{Status: 200, BodyBytes: 1000, MIMEType: "application/json", Signature: reassembly.Signature{Media: "json"}}
+	tx.Auth.Carrier = "bearer"
+	tx.Annotation.Endpoint = endpoint
+	return tx
+}
+
+func TestAnEndpointIsDescribed(t *testing.T) {
+	m := New(0)
+	for i := range 100 {
+		tx := request(i, "POST api.bank.example/accounts/{accountId}/transfers")
+		tx.Annotation.Role = "transfer"
+		if i < 10 {
+			tx.Response.Status, tx.Auth.Carrier = 401, ""
+		}
+		m.Observe(tx)
+	}
+	e := m.Endpoints()[0]
+	assert.Equal(t, map[int]uint64{200: 90, 401: 10}, e.Statuses)
+	assert.Equal(t, map[string]uint64{"bearer": 90, "": 10}, e.Carriers)
+	assert.Equal(t, map[string]uint64{"transfer": 100}, e.Roles)
+	assert.InEpsilon(t, 5e6, float64(e.Latency.At(0.95)), 1.0/64)
+	assert.InEpsilon(t, 1000, float64(e.Sent.At(0.5)), 1.0/64)
+	assert.InDelta(t, 100, float64(e.Clients.Count()), 15)
+	assert.EqualValues(t, 0, e.First)
+	assert.EqualValues(t, 99e9, e.Last)
+	assert.Equal(t, "mobile", e.Kind())
+}
+
+func TestARenamedEndpointKeepsWhatIsKnown(t *testing.T) {
+	m := New(0)
+	for i := range 30 {
+		m.Observe(request(i, fmt.Sprint("GET a/users/", i%3)))
+	}
+	for i := range 3 {
+		m.Renamed(fmt.Sprint("GET a/users/", i), "GET a/users/{userId}")
+	}
+	m.Observe(request(30, "GET a/users/{userId}"))
+	list := m.Endpoints()
+	require.Len(t, list, 1)
+	assert.EqualValues(t, 31, list[0].Requests)
+	assert.EqualValues(t, 31, list[0].Statuses[200])
+	assert.EqualValues(t, 31, list[0].Latency.Count())
+	assert.Equal(t, []string{"GET a/users/0", "GET a/users/1", "GET a/users/2"}, list[0].Aliases)
+}
+
+func TestWhatIsNotThereIsNotDescribedAndRoomIsBounded(t *testing.T) {
+	m := New(3)
+	for i := range 10 {
+		tx := request(i, fmt.Sprint("GET a/", i))
+		if i < 5 {
+			tx.Response.Status = 404
+		}
+		m.Observe(tx)
+	}
+	assert.Len(t, m.Endpoints(), 3)
+	assert.EqualValues(t, 2, m.Lost())
+}
+
+func TestQuantilesAreOffByASixtyFourthAtMost(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for _, limit := range []int64{10, 1000, 1e6, 1e12, 1 << 62} {
+		var all []int64
+		var parts [3]Quantiles
+		for i := range 10000 {
+			v := rng.Int64N(limit)
+			all = append(all, v)
+			parts[i%3].Add(v)
+		}
+		slices.Sort(all)
+		sum := &parts[0]
+		sum.Merge(&parts[1])
+		sum.Merge(&parts[2])
+		require.EqualValues(t, 10000, sum.Count())
+		for _, p := range []float64{0.01, 0.5, 0.95, 1} {
+			exact := float64(all[int(p*10000)-1])
+			assert.InDelta(t, exact, float64(sum.At(p)), exact/64+0.5, "%v of %v", p, limit)
+		}
+		assert.LessOrEqual(t, len(sum.counts), 64<<subBits)
+	}
+}
+
+func TestClientsAreEstimated(t *testing.T) {
+	for _, n := range []int{1, 10, 100, 10000, 1000000} {
+		var parts [2]Clients
+		for i := range n {
+			a := netip.AddrFrom4([4]byte{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)})
+			parts[i%2].Add(a)
+			parts[0].Add(a)
+		}
+		parts[0].Merge(&parts[1])
+		assert.InEpsilon(t, n, parts[0].Count(), 0.2)
+	}
+	var one Clients
+	for i := range 1000 {
+		one.Add(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i >> 8), 15: byte(i)}))
+	}
+	assert.EqualValues(t, 1, one.Count(), "a /64 is one client")
+}
+
+// hostile is a map of what clients and servers may send.
+func hostile() *Map {
+	m := New(0)
+	for i, name := range []string{
+		"GET a/", "GET b/", "POST a/graphql#Pay", "POST a/graphql#Login", "OPTIONS a*", "BREW a/pot", "GET a/{id}/{id2}", "DELETE a/{id}/{id2}", "GET a/{x}y/{x}", "GET a/{",
+		"GET a/}{}{a b}/%zz/\xff/☃", "GET [::1]/x:y/{jobId}:cancel", "GET /nohost", "GET a b/c", "", "PUT a/\"<>\\^`|",
+	} {
+		tx := request(i, name)
+		tx.Response.MIMEType = []string{"application/json", "", "x", "a/b c", "\xff/x", "text/html"}[i%6]
+		tx.Response.Status = []int{200, 204, 302, 999, 0, 500}[i%6]
+		tx.Auth.Carrier = []string{"", "basic", "cookie", "api_key", "form", "bearer"}[i%6]
+		tx.Annotation.Role = []string{"", "login", "\xff"}[i%3]
+		m.Observe(request(i, name))
+		m.Observe(tx)
+	}
+	return m
+}
+
+func TestTheDocumentIsValidOpenAPI(t *testing.T) {
+	m := hostile()
+	text, err := m.YAML()
+	require.NoError(t, err)
+	again, err := hostile().YAML()
+	require.NoError(t, err)
+	assert.Equal(t, string(text), string(again), "the same map gives the same octets")
+	asJSON, err := m.JSON()
+	require.NoError(t, err)
+	var a, b any
+	require.NoError(t, yaml.Unmarshal(text, &a))
+	require.NoError(t, json.Unmarshal(asJSON, &b))
+	a, err = json.Marshal(a)
+	require.NoError(t, err)
+	b, err = json.Marshal(b)
+	require.NoError(t, err)
+	assert.JSONEq(t, string(b.([]byte)), string(a.([]byte)))
+	for _, text := range [][]byte{text, asJSON, must(New(0).YAML())} {
+		assert.Empty(t, problems(t, text))
+	}
+	assert.NotEmpty(t, problems(t, []byte(`{"openapi":"3.1.0","info":{"title":"no version"},"paths":{}}`)), "the validator is strict")
+	assert.NotEmpty(t, problems(t, []byte(`{"openapi":"3.1.0","info":{"title":"a","version":"1"},"paths":{"/":{"get":{"responses":{"200":{}}}}}}`)))
+}
+
+// problems is what a strict validator finds in a document.
+func problems(t *testing.T, text []byte) (list []string) {
+	doc, err := libopenapi.NewDocument(text)
+	require.NoError(t, err)
+	v, errs := validator.NewValidator(doc)
+	require.Empty(t, errs)
+	_, found := v.ValidateDocument()
+	for _, p := range found {
+		list = append(list, p.Message+": "+p.Reason)
+		for _, s := range p.SchemaValidationErrors {
+			list = append(list, s.Reason)
+		}
+	}
+	return list
+}
+
+func must(text []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+func TestObservingAllocatesNothing(t *testing.T) {
+	m := New(0)
+	tx := request(1, "GET a/b")
+	m.Observe(tx)
+	assert.Zero(t, testing.AllocsPerRun(100, func() { m.Observe(tx) }))
+}
