@@ -55,10 +55,10 @@ func TestTheSensorMakesOfPacketsWhatTheScenarioSays(t *testing.T) {
 		seed     uint64
 	}{{"B1-cold", 1}, {"B1-cold", 2}, {"N7", 3}, {"N9", 4}, {"N6", 5}, {"N2", 6}} {
 		dir := t.TempDir()
-		script := &some{Run: open(t, test.scenario, test.seed), left: 4000}
+		script := &some{Run: open(t, test.scenario, test.seed), left: 1000}
 		n, err := WritePackets(t.Context(), dir, "x", script)
 		require.NoError(t, err)
-		require.Equal(t, 4000, n)
+		require.Equal(t, 1000, n)
 		if len(script.Proxies()) > 0 {
 			forwarded++
 		}

@@ -27,7 +27,7 @@ type sight struct {
 
 // Spoken is labelled traffic whose messages are known; see traffic.Stream.
 type Spoken interface {
-	Next(tx *reassembly.Transaction) (traffic.Truth, bool)
+	Told
 	Text() (ask, reply string)
 	Peer() (from netip.Addr, to netip.AddrPort)
 	Proxies() []netip.Prefix

@@ -29,9 +29,14 @@ func create(path string) (*file, error) {
 
 func (f *file) close() error { return errors.Join(f.Flush(), f.f.Close()) }
 
+// Told is labelled traffic; see judge.Source.
+type Told interface {
+	Next(tx *reassembly.Transaction) (traffic.Truth, bool)
+}
+
 // WriteLines writes a scenario as transactions with labels, and says how many
 // there are.
-func WriteLines(dir, name string, run *traffic.Run) (n int, err error) {
+func WriteLines(dir, name string, run Told) (n int, err error) {
 	transactions, err := create(filepath.Join(dir, name+linesEnd))
 	if err != nil {
 		return 0, err

