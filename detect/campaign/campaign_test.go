@@ -283,3 +283,12 @@ func TestACustomersPerfectLikenessIsACampaignWithoutAPredicate(t *testing.T) {
 		})
 	}
 }
+
+// programAddress is the i-th of many addresses.
+func programAddress(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{20, byte(i >> 16), byte(i >> 8), byte(i)})
+}
+
+func subjectOf(fingerprint string) detect.Subject {
+	return detect.Subject{Fingerprint: fingerprint, Endpoint: "POST api.bank.example/login"}
+}

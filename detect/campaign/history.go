@@ -7,7 +7,11 @@ type bloom []uint64
 func newBloom(bits int) bloom { return make(bloom, bits/64) }
 
 func (b bloom) word(key uint64) (word *uint64, bits uint64) {
-	return &b[key>>32&uint64(len(b)-1)], 1<<(key&63) | 1<<(key>>6&63) | 1<<(key>>12&63) | 1<<(key>>18&63)
+	return &b[key>>32&uint64(len(b)-1)], bitsOf(key)
+}
+
+func bitsOf(key uint64) uint64 {
+	return 1<<(key&63) | 1<<(key>>6&63) | 1<<(key>>12&63) | 1<<(key>>18&63)
 }
 
 func (b bloom) add(key uint64) {
@@ -20,29 +24,24 @@ func (b bloom) has(key uint64) bool {
 	return *word&bits == bits
 }
 
-func (b bloom) merge(other bloom) {
-	for i := range b {
-		b[i] |= other[i]
-	}
-}
-
 // history remembers which accounts have logged in from which networks. A pair
 // is known once a whole day lies between its first success and now: a stolen
 // account that is tried again does not vouch for the thief. What was not seen
 // for two to three months is forgotten.
 type history struct {
-	today, yesterday bloom
-	young, old       bloom // older than yesterday
-	day, season      uint32
+	lines       []line // a power of two of them
+	day, season uint32
 }
+
+// line is a word of each of four filters, which are looked at together: today,
+// yesterday, and older than that, younger and older.
+type line struct{ today, yesterday, young, old uint64 }
 
 // season is how many days the younger filter of the past is filled.
 const season = 45
 
 // newHistory holds about a tenth as many pairs as it has bits, in each filter.
-func newHistory(bits int) *history {
-	return &history{today: newBloom(bits), yesterday: newBloom(bits), young: newBloom(bits), old: newBloom(bits)}
-}
+func newHistory(bits int) *history { return &history{lines: make([]line, bits/64)} }
 
 // turn brings the history to a time, s.
 func (h *history) turn(now uint32) {
@@ -53,36 +52,50 @@ func (h *history) turn(now uint32) {
 	if today <= h.day {
 		return
 	}
-	h.young.merge(h.yesterday)
-	clear(h.yesterday)
-	if today == h.day+1 {
-		h.today, h.yesterday = h.yesterday, h.today
-	} else {
-		h.young.merge(h.today)
-		clear(h.today)
+	next, late := today == h.day+1, today >= h.season+season
+	for i := range h.lines {
+		l := &h.lines[i]
+		l.young |= l.yesterday
+		if next {
+			l.yesterday = l.today
+		} else {
+			l.young |= l.today
+			l.yesterday = 0
+		}
+		l.today = 0
+		if late {
+			l.old, l.young = l.young, 0
+		}
 	}
 	h.day = today
-	if today >= h.season+season {
-		h.young, h.old = h.old, h.young
-		clear(h.young)
+	if late {
 		h.season = today
 	}
 }
 
+func (h *history) line(pair uint64) (l *line, bits uint64) {
+	return &h.lines[pair>>32&uint64(len(h.lines)-1)], bitsOf(pair)
+}
+
 // know records a success.
 func (h *history) know(pair uint64) {
-	h.today.add(pair)
-	if h.old.has(pair) {
-		h.young.add(pair)
+	l, bits := h.line(pair)
+	l.today |= bits
+	if l.old&bits == bits {
+		l.young |= bits
 	}
 }
 
 // knows reports whether a pair is known.
-func (h *history) knows(pair uint64) bool { return h.young.has(pair) || h.old.has(pair) }
+func (h *history) knows(pair uint64) bool {
+	l, bits := h.line(pair)
+	return l.young&bits == bits || l.old&bits == bits
+}
 
 // has reports whether a pair has ever been seen.
 func (h *history) has(pair uint64) bool {
-	return h.today.has(pair) || h.yesterday.has(pair) || h.knows(pair)
+	l, bits := h.line(pair)
+	return l.today&bits == bits || l.yesterday&bits == bits || l.young&bits == bits || l.old&bits == bits
 }
 
 // visitors remembers which clients have lately asked for something that is no
