@@ -42,7 +42,7 @@ func TestAChartIsQuietForAYearAndSeesAFewStrangersMore(t *testing.T) {
 	for _, step := range []struct {
 		strangers float64
 		within    int // windows
-	}{{15, 40}, {30, 4}, {200, 1}} {
+	}{{18, 60}, {30, 4}, {200, 1}} {
 		c := *c
 		c.failing = map[uint64]failure{}
 		assert.NotZero(t, windows(&c, rng, step.within, 300, step.strangers)[rising], "%v strangers instead of 9", step.strangers)
