@@ -334,6 +334,7 @@ func (e *Engine) Stats() Stats {
 	d := e.sequential.Stats()
 	s.Entities, s.EntityEvictions, s.DossierEvictions = d.Entities, d.EntityEvictions, d.DossierEvictions
 	s.Endpoints, s.EndpointEvictions = len(e.places.list), e.places.evictions
+	s.Names = e.places.learner.Stats()
 	for _, p := range e.places.list {
 		if p.rank > 0 {
 			s.LoginEndpoints++

@@ -1,5 +1,7 @@
 package engine
 
+import "offpath/detect/endpoint"
+
 // Stats are the engine's books. All are counts since its start, but for the
 // gauges, which say what is held now.
 type Stats struct {
@@ -32,12 +34,13 @@ type Stats struct {
 	VetoBudget     uint64 // the predicate would hit too many customers (counts attempts)
 	VetoCampaigns  uint64 // too many campaigns, or predicates of one (counts attempts)
 
-	EntityEvictions   uint64 // clients forgotten for want of room
-	EndpointEvictions uint64 // endpoints forgotten for want of room
-	DossierEvictions  uint64 // evidence lists forgotten for want of room
-	CellEvictions     uint64 // combinations of values forgotten for want of room
-	NetworkEvictions  uint64 // answers of the databases of networks forgotten for want of room
-	NetworksDamaged   uint64 // records of these databases that could not be read
+	EntityEvictions   uint64         // clients forgotten for want of room
+	EndpointEvictions uint64         // endpoints forgotten for want of room
+	Names             endpoint.Stats // of the learner of their names
+	DossierEvictions  uint64         // evidence lists forgotten for want of room
+	CellEvictions     uint64         // combinations of values forgotten for want of room
+	NetworkEvictions  uint64         // answers of the databases of networks forgotten for want of room
+	NetworksDamaged   uint64         // records of these databases that could not be read
 
 	Entities, Endpoints, LoginEndpoints, ActiveVerdicts, Cells, OpenCampaigns int // gauges
 }
