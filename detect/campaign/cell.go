@@ -57,6 +57,7 @@ type cell struct {
 	key     uint64
 	kind    kind
 	at      uint32 // s
+	acted   uint32 // when an attempt was last held against it, s
 	since   int64  // of the first of the wrong ones below, ns
 	windows [len(horizons)]window
 

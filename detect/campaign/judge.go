@@ -61,7 +61,7 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 		if score, _, _ := c.score(p0); score < d.threshold {
 			continue
 		}
-		if !d.affordable(c) {
+		if !d.affordable(c, now) {
 			d.stats.OverBudget++
 			continue
 		}
@@ -83,6 +83,7 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 	} else {
 		r.Campaign = best.campaign
 	}
+	best.acted = now
 	r.Campaign.attacks(a.Name)
 	r.Guilty, r.Subject, r.Price = true, best.values, d.price(best)
 	r.PerMinute = float64(best.windows[1].wrong) * math.Ln2 / horizons[1] * 60
@@ -155,12 +156,15 @@ const (
 	// fewRight is how many right logins must have been seen before anything is
 	// decided.
 	fewRight = 200
+	// inForce is how long a predicate counts as in force after an attempt was
+	// last held against it, s.
+	inForce = 600
 )
 
 // affordable reports whether a predicate is within the budget, together with
 // those in force. Until so many logins have been seen that one hit would be
 // within it, there must be none.
-func (d *Detector) affordable(c *cell) bool {
+func (d *Detector) affordable(c *cell, now uint32) bool {
 	if d.site.right < fewRight {
 		return false
 	}
@@ -169,17 +173,18 @@ func (d *Detector) affordable(c *cell) bool {
 		return false
 	}
 	price := d.price(c)
+	least := d.price(&cell{}) // of one that no customer was seen in
 	for _, o := range d.open {
 		for _, held := range o.cells {
-			if held != c {
-				price += d.price(held)
+			// What has become too dear is not renewed, and ends.
+			if p := d.price(held); held != c && now < held.acted+inForce && p <= d.cfg.Budget {
+				price += p - least
 			}
 		}
 	}
 	if price <= d.cfg.Budget {
 		return true
 	}
-	least := d.price(&cell{})
 	return least > d.cfg.Budget/4 && d.price(c) <= least
 }
 
