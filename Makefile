@@ -58,7 +58,8 @@ lab: build
 
 # The packages that measure themselves against the clock of a live kernel run
 # after the others, one at a time, so that nothing competes with them. What the
-# race detector's cgo forbids, dropping privileges, is tested without it.
+# race detector's cgo forbids, dropping privileges, is tested without it, and so
+# is what would take minutes with it, the templates of real APIs.
 live := offpath/cmd/lab offpath/capture/afpacket offpath/mitigate/haproxy
 
 .PHONY: test
@@ -67,6 +68,7 @@ test:
 	go test -race -count=1 -timeout 20m $(filter-out $(live),$(shell go list ./...))
 	go test -race -count=1 -timeout 20m -p 1 $(live)
 	CGO_ENABLED=0 go test -count=1 -run Privileges ./capture/afpacket
+	CGO_ENABLED=0 go test -count=1 -run RealAPIs -v ./detect/endpoint
 
 .PHONY: lint
 lint:

@@ -139,6 +139,9 @@ func keysOf(rng *rand.Rand) string { return fmt.Sprintf("%016x", rng.Uint64()) }
 // holds for all four. What lacks is mostly precision: values of chains of
 // parameters that were each seen once.
 func TestTemplatesOfRealAPIsAreFound(t *testing.T) {
+	if raceDetector {
+		t.Skip("minutes of one goroutine: make test runs it without the race detector")
+	}
 	if testing.Short() {
 		t.Skip("plays millions of requests")
 	}
