@@ -23,6 +23,7 @@
 package campaign
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -102,6 +103,12 @@ func (c *Campaign) Strike(s detect.Subject) (before int) {
 // count attributes an attempt.
 func (c *Campaign) count(a *Attempt) {
 	c.Last = a.Time
+	c.tally(a)
+}
+
+// tally adds an attempt that does not keep the campaign open: a customer may be
+// taken for its part.
+func (c *Campaign) tally(a *Attempt) {
 	c.Attempts++
 	c.accounts.add(a.Account)
 	c.touched.add(c, a.Account, a.UserHash, a.Time, false)
@@ -111,29 +118,32 @@ func (c *Campaign) count(a *Attempt) {
 	}
 }
 
-// hit records that a right login is the campaign's.
-func (c *Campaign) hit(a *Attempt, odds float64) Hit {
+// hit records that a right login is a campaign's.
+func (d *Detector) hit(c *Campaign, a *Attempt, odds float64) Hit {
 	c.Hits++
 	c.hits.add(a.Account)
 	c.touched.add(c, a.Account, a.UserHash, a.Time, true)
-	return Hit{Time: a.Time, Event: a.Event, UserHash: a.UserHash, Account: a.Account, Campaign: c, Odds: odds}
+	h := Hit{Time: a.Time, Event: a.Event, UserHash: a.UserHash, Account: a.Account, Campaign: c, Odds: odds}
+	h.Price = 1e6 * (1 - h.Certainty()) / max(d.site.right, 1)
+	return h
 }
 
 // convict adds a cell to the campaign that it is part of, or opens one. It
 // returns nil if there is no room.
-func (d *Detector) convict(cell *cell, a *Attempt, p0 float64) *Campaign {
-	c := d.related(cell, a)
+func (d *Detector) convict(found *cell, a *Attempt, p0 float64) *Campaign {
+	c := d.related(found, a)
 	if c == nil {
-		if c = d.begin(cell.values, a.Time); c == nil {
+		if c = d.begin(found.values, a.Time); c == nil {
 			return nil
 		}
-		c.First, c.Attempts, c.Why = cell.since, int(cell.attempts)-1, d.why(cell, p0)
+		c.First, c.Attempts, c.Why = found.since, int(found.attempts)-1, d.why(found, p0)
 	} else if len(c.cells) == maxCells {
+		oldest := slices.MinFunc(c.cells, func(a, b *cell) int { return cmp.Compare(a.acted, b.acted) })
+		d.acquit(oldest)
 		d.stats.NoRoom++
-		return nil
 	}
-	cell.campaign = c
-	c.cells = append(c.cells, cell)
+	found.campaign = c
+	c.cells = append(c.cells, found)
 	c.count(a)
 	return c
 }
@@ -186,7 +196,7 @@ func (d *Detector) rise(a *Attempt, at *Endpoint, r *Result) {
 				continue
 			}
 			if odds := d.odds(at, &l.marks); odds >= minOdds && d.afford(seconds(a.Time)) {
-				r.Hits = append(r.Hits, c.hit(&l.Attempt, odds))
+				r.Hits = append(r.Hits, d.hit(c, &l.Attempt, odds))
 			}
 		}
 	}
@@ -196,7 +206,9 @@ func (d *Detector) rise(a *Attempt, at *Endpoint, r *Result) {
 		c.addresses.add(f.address)
 		c.touched.add(c, account, f.user, f.at, false)
 	}
-	c.Attempts += int(at.chart.beyond)
+	if at != &d.all || !slices.ContainsFunc(c.charts, func(o *Endpoint) bool { return o != at && o.chart.up }) {
+		c.Attempts += int(at.chart.beyond) // what an endpoint's own chart shows is in it already
+	}
 	c.Last = a.Time
 	r.Campaign, r.Rising = c, c
 }

@@ -1,8 +1,10 @@
 package campaign
 
 import (
+	"maps"
 	"math"
 	"net/netip"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -71,12 +73,15 @@ type Detector struct {
 	accounts   *history // accounts that have ever been right
 	programs   *history // programs with which they have been
 	networks   bloom    // from which a login has been right
+	troubled   *history // accounts that have been wrong
 	recent     recent
 	spray      *Campaign                // of sprayed passwords, while open
 	tried      *generations.Map[uint32] // wrong attempts by account and password: when, s
 	site       site
 	all        Endpoint // all endpoints together: its chart
 	sprays     *sprays
+	spent      float64 // by predicates in force, at spentAt
+	spentAt    uint32
 	everywhere reference // of all endpoints together
 	touched    touched
 	serial     int // of the last campaign
@@ -89,10 +94,11 @@ type Detector struct {
 // site is what all right logins that are no campaign's have in common, with
 // the half-life of a day.
 type site struct {
-	right, known, prepared, near float64
-	placed, equipped             float64
-	called                       float64 // hits for the sake of a chart
-	at                           uint32
+	right, known, prepared float64    // each account once a day
+	logins                 float64    // all of them
+	shown                  [4]float64 // of these, with each of the marks that customers show
+	called                 float64    // hits for the sake of a chart
+	at                     uint32
 }
 
 // New makes a Detector.
@@ -101,7 +107,7 @@ func New(cfg Config) *Detector {
 	return &Detector{
 		cfg: cfg, threshold: threshold(cfg.FalseAlarm), decays: d,
 		cells: newTable(cfg.Cells), visitors: newVisitors(cfg.History),
-		history: newHistory(cfg.History), accounts: newHistory(cfg.History), programs: newHistory(cfg.History), networks: newBloom(cfg.History),
+		history: newHistory(cfg.History), accounts: newHistory(cfg.History), programs: newHistory(cfg.History), troubled: newHistory(cfg.History), networks: newBloom(cfg.History),
 		sprays: newSprays(), touched: touched{limit: cfg.Accounts, list: make(map[key]*Account)},
 		tried: generations.New[uint32](cfg.Repeats),
 	}
@@ -118,18 +124,37 @@ func (d *Detector) visitor(client netip.Addr, fingerprint string) uint64 {
 	return generations.Mix(d.number(client), xxhash.Sum64String(fingerprint))
 }
 
-// Pardon says that an operator ended a predicate: its cell starts anew.
+// Pardon says that an operator ended a predicate: its cell starts anew, and
+// with it all that share a value with it or with what was seen together with
+// it, or the next attempt would convict them instead.
 func (d *Detector) Pardon(s detect.Subject) {
+	seen := map[string]bool{} // values that it has, or that were seen together with one
+	has := func(v *detect.Subject) bool {
+		return v.Fingerprint != "" && seen[v.Fingerprint] || v.UserAgent != "" && seen[v.UserAgent] || v.JA4 != "" && seen[v.JA4]
+	}
+	note := func(v *detect.Subject) { seen[v.Fingerprint], seen[v.UserAgent], seen[v.JA4] = true, true, true }
+	note(&s)
+	together := map[string]bool{}
 	for _, c := range d.cells.cells {
-		if v := c.values; v == s || v.Endpoint == "" && within(v, s) {
+		if v := &c.values; has(v) {
+			together[v.Fingerprint], together[v.UserAgent], together[v.JA4] = true, true, true
+		}
+	}
+	maps.Copy(seen, together)
+	for _, c := range d.cells.cells {
+		if has(&c.values) || s.Client.IsValid() && c.values.Client == s.Client {
 			c.windows, c.accounts, c.addresses = [len(horizons)]window{}, 0, 0
+			d.acquit(c)
 		}
 	}
 }
 
-func within(v, s detect.Subject) bool {
-	s.Endpoint = ""
-	return v == s
+// acquit takes a cell out of its campaign.
+func (d *Detector) acquit(c *cell) {
+	if c.campaign != nil {
+		c.campaign.cells = slices.DeleteFunc(c.campaign.cells, func(o *cell) bool { return o == c })
+		c.campaign = nil
+	}
 }
 
 // Observe takes an attempt into account. Attempts come in the order of time.
@@ -138,7 +163,11 @@ func (d *Detector) Observe(a *Attempt) Result {
 	d.history.turn(now)
 	d.accounts.turn(now)
 	d.programs.turn(now)
+	d.troubled.turn(now)
 	d.visitors.turn(now)
+	if len(a.UserAgent) > maxUserAgent {
+		a.UserAgent = ""
+	}
 	var r Result
 	d.turn(a, a.At, now, &r)
 	d.turn(a, &d.all, now, &r)
@@ -153,7 +182,14 @@ func (d *Detector) Observe(a *Attempt) Result {
 		m.known, m.placed = d.history.knows(m.pair), d.history.has(m.pair)
 		m.own = generations.Mix(generations.Mix(a.Account, xxhash.Sum64String(a.Fingerprint)), xxhash.Sum64String(a.UserAgent))
 		m.equipped = d.programs.has(m.own)
-		m.stranger = !d.accounts.has(generations.Mix(a.Account, 0))
+		account := generations.Mix(a.Account, 0)
+		m.stranger = !d.accounts.has(account)
+		if a.Right {
+			m.again = d.accounts.today(account)
+		} else {
+			m.again = d.troubled.today(account)
+			d.troubled.know(account)
+		}
 	}
 	m.prepared = d.visitors.has(d.visitor(a.Client, a.Fingerprint))
 	m.near = d.networks.has(m.network)
@@ -179,15 +215,25 @@ type marks struct {
 	prepared           bool   // the client has asked for something else before
 	near               bool   // somebody has logged in from the network before
 	stranger           bool   // the account has never been right
+	again              bool   // it was right, or wrong, before on this day: it counts once
 }
+
+// shown is the marks that customers show, and an attacker seldom does.
+func (m *marks) shown() [4]bool { return [4]bool{m.placed, m.equipped, m.prepared, m.near} }
 
 // right handles a right login: a campaign's is a hit, another's is learned
 // from.
 func (d *Detector) right(a *Attempt, m *marks, now uint32, r *Result) {
 	d.recent.add(a, m)
 	if r.Campaign != nil {
-		r.Hits = append(r.Hits, r.Campaign.hit(a, certain))
-		return
+		// What a customer shows and the attacker does not makes it a customer's,
+		// whatever it has in common with the attack.
+		if !m.placed && !(m.prepared && d.site.prepared >= minPrepared*d.site.right) {
+			r.Campaign.tally(a)
+			r.Hits = append(r.Hits, d.hit(r.Campaign, a, certain))
+			return
+		}
+		r.Campaign = nil
 	}
 	for _, at := range [...]*Endpoint{a.At, &d.all} {
 		if at.campaign == nil || !at.chart.up {
@@ -196,14 +242,14 @@ func (d *Detector) right(a *Attempt, m *marks, now uint32, r *Result) {
 		if odds := d.odds(at, m); odds >= minOdds && d.afford(now) {
 			r.Campaign = at.campaign
 			r.Campaign.count(a)
-			r.Hits = append(r.Hits, r.Campaign.hit(a, odds))
+			r.Hits = append(r.Hits, d.hit(r.Campaign, a, odds))
 			return
 		}
 	}
 	if d.spray != nil && !m.known && d.sprays.sprayed(a.Password) {
 		r.Campaign = d.spray
 		r.Campaign.count(a)
-		r.Hits = append(r.Hits, r.Campaign.hit(a, certain))
+		r.Hits = append(r.Hits, d.hit(r.Campaign, a, certain))
 		return
 	}
 	d.learn(a, m, now)
@@ -272,34 +318,39 @@ func (d *Detector) count(a *Attempt, network netip.Prefix, m *marks, now uint32)
 		c := d.cells.get(keys[k], k, a)
 		d.at[k] = c
 		c.decay(d.decays, now)
+		c.attempts++
 		for i := range c.windows {
-			if a.Right {
-				c.windows[i].right++
-			} else {
+			switch {
+			case !a.Right:
 				c.windows[i].wrong++
+			case !m.again:
+				c.windows[i].right++
 			}
 		}
-		c.attempts++
-		if m.known {
+		if m.known && !m.again {
 			c.known++
 		}
-		if m.prepared {
+		if m.prepared && !m.again {
 			c.prepared++
 		}
-		if a.Right {
+		if a.Right && !m.again {
 			c.right++
-		} else {
+		}
+		if !a.Right {
 			if c.accounts == 0 {
 				c.since = a.Time
 			}
 			c.accounts |= 1 << (generations.Mix(a.Account, 1) & 63)
 			c.addresses |= 1 << (d.number(a.Client) & 63)
 		}
-		if campaign == nil && c.campaign != nil && c.campaign.open() {
+		if c.campaign != nil && now >= c.acted+inForce {
+			d.acquit(c)
+		}
+		if campaign == nil && c.campaign != nil {
 			campaign = c.campaign
 		}
 	}
-	if campaign != nil {
+	if campaign != nil && !a.Right {
 		campaign.count(a)
 	}
 	return campaign
@@ -335,31 +386,38 @@ next:
 	return keys
 }
 
-// learn takes a right login into what is known of customers.
+// maxUserAgent is the longest User-Agent that has cells, octets; a longer one
+// counts as unknown.
+const maxUserAgent = 512
+
+// learn takes a right login into what is known of customers, each account once
+// a day.
 func (d *Detector) learn(a *Attempt, m *marks, now uint32) {
-	if a.Account != 0 {
-		d.history.know(m.pair)
-		d.accounts.know(generations.Mix(a.Account, 0))
-		d.programs.know(m.own)
-	}
-	d.networks.add(m.network)
 	s := &d.site
 	s.decay(now)
+	s.logins++
+	for i, shown := range m.shown() {
+		if shown {
+			s.shown[i]++
+		}
+	}
+	if a.Account != 0 {
+		d.history.know(m.pair)
+		d.programs.know(m.own)
+	}
+	if m.again {
+		return
+	}
+	if a.Account != 0 {
+		d.accounts.know(generations.Mix(a.Account, 0))
+	}
+	d.networks.add(m.network)
 	s.right++
 	if m.known {
 		s.known++
 	}
 	if m.prepared {
 		s.prepared++
-	}
-	if m.near {
-		s.near++
-	}
-	if m.placed {
-		s.placed++
-	}
-	if m.equipped {
-		s.equipped++
 	}
 	for _, k := range [...]kind{byFingerprintThere, byUserAgentThere, byJA4There} {
 		if c := d.at[k]; c != nil {
@@ -385,9 +443,10 @@ func (s *site) decay(now uint32) {
 		s.right *= f
 		s.known *= f
 		s.prepared *= f
-		s.near *= f
-		s.placed *= f
-		s.equipped *= f
+		s.logins *= f
+		for i := range s.shown {
+			s.shown[i] *= f
+		}
 		s.called *= f
 	}
 	s.at = max(s.at, now)

@@ -98,6 +98,12 @@ func (h *history) has(pair uint64) bool {
 	return l.today&bits == bits || l.yesterday&bits == bits || l.young&bits == bits || l.old&bits == bits
 }
 
+// today reports whether a pair has been seen on this day.
+func (h *history) today(pair uint64) bool {
+	l, bits := h.line(pair)
+	return l.today&bits == bits
+}
+
 // visitors remembers which clients have lately asked for something that is no
 // login, as an app does when it starts and a browser before it shows a form.
 type visitors struct {

@@ -12,7 +12,10 @@ type Hit struct {
 	UserHash string
 	Account  uint64
 	Campaign *Campaign
-	Odds     float64 // of the login having been the attacker's, natural logarithm
+	// Price is what holding the account is expected to hit, of a million
+	// legitimate logins.
+	Price float64
+	Odds  float64 // of the login having been the attacker's, natural logarithm
 }
 
 // Certainty is how likely the login was the attacker's, 0 to 1.
@@ -73,6 +76,11 @@ const (
 	friction = 0.03
 )
 
+// byAttackers is how often an attacker is held to show each mark of customers:
+// a known place of the account's, a program of the account's, something asked
+// for before the login, a network that customers come from.
+var byAttackers = [4]float64{0.02, 0.1, 0.5, 0.5}
+
 // odds is how likely a right login is the attacker's while an endpoint's chart
 // is up: the attacker's share of right logins, and what customers mostly do and
 // he does not (as Freeman et al., NDSS 2016, have it).
@@ -81,21 +89,15 @@ func (d *Detector) odds(e *Endpoint, m *marks) float64 {
 	attack := rightShare * c.rate / max(c.usual, 1)
 	odds := math.Log(max(attack, 1e-6))
 	s := &d.site
-	if s.right < minTrust {
+	if s.logins < minTrust {
 		return odds
 	}
-	for _, mark := range [...]struct {
-		shown         bool
-		share, attack float64 // of customers, and of attackers, who show it
-	}{
-		{m.placed, s.placed / s.right, 0.02}, {m.equipped, s.equipped / s.right, 0.1},
-		{m.prepared, s.prepared / s.right, 0.5}, {m.near, s.near / s.right, 0.5},
-	} {
-		share := min(max(mark.share, 0.01), 0.99)
-		if mark.shown {
-			odds += math.Log(mark.attack / share)
+	for i, shown := range m.shown() {
+		share := min(max(s.shown[i]/s.logins, 0.01), 0.99)
+		if shown {
+			odds += math.Log(byAttackers[i] / share)
 		} else {
-			odds += math.Log((1 - mark.attack) / (1 - share))
+			odds += math.Log((1 - byAttackers[i]) / (1 - share))
 		}
 	}
 	return odds

@@ -77,7 +77,7 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 		}
 		for l := range d.recent.since(since) {
 			if best.holds(&l.Attempt) {
-				r.Hits = append(r.Hits, r.Campaign.hit(&l.Attempt, certain))
+				r.Hits = append(r.Hits, d.hit(r.Campaign, &l.Attempt, certain))
 			}
 		}
 	} else {
@@ -174,18 +174,32 @@ func (d *Detector) affordable(c *cell, now uint32) bool {
 	}
 	price := d.price(c)
 	least := d.price(&cell{}) // of one that no customer was seen in
-	for _, o := range d.open {
-		for _, held := range o.cells {
-			// What has become too dear is not renewed, and ends.
-			if p := d.price(held); held != c && now < held.acted+inForce && p <= d.cfg.Budget {
-				price += p - least
-			}
-		}
+	spent := d.spending(now, least)
+	if c.campaign != nil && price <= d.cfg.Budget {
+		spent -= price - least
 	}
-	if price <= d.cfg.Budget {
+	if price+max(spent, 0) <= d.cfg.Budget {
 		return true
 	}
 	return least > d.cfg.Budget/4 && d.price(c) <= least
+}
+
+// spending is what the predicates in force cost beyond the least, reckoned once
+// a second.
+func (d *Detector) spending(now uint32, least float64) float64 {
+	if d.spentAt == now {
+		return d.spent
+	}
+	d.spent, d.spentAt = 0, now
+	for _, o := range d.open {
+		for _, held := range o.cells {
+			// What has become too dear is not renewed, and ends.
+			if p := d.price(held); p <= d.cfg.Budget {
+				d.spent += p - least
+			}
+		}
+	}
+	return d.spent
 }
 
 // Why is the numbers behind a campaign's first predicate.

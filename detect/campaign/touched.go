@@ -26,7 +26,7 @@ type key struct {
 }
 
 func (t *touched) add(c *Campaign, account uint64, user string, at int64, hit bool) {
-	if t.limit == 0 || account == 0 {
+	if t.limit == 0 || user == "" {
 		return
 	}
 	k := key{c, account}

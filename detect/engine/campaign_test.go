@@ -79,7 +79,7 @@ func TestARotationIsACampaignWithAPredicate(t *testing.T) {
 	assert.InDelta(t, 2400, last.Campaign.Attempts, 50)
 	assert.InEpsilon(t, 2400, last.Campaign.Accounts, 0.1)
 	assert.InEpsilon(t, 24, last.Campaign.AccountsHit, 0.1)
-	assert.Equal(t, at(hour+20*minute-500*time.Millisecond)+30*minute.Nanoseconds(), last.Time, "half an hour after its last attempt")
+	assert.Equal(t, at(hour+20*minute-second)+30*minute.Nanoseconds(), last.Time, "half an hour after its last wrong attempt")
 	assert.Contains(t, last.Message, "fingerprint "+tool)
 	t.Log(last.Message)
 }

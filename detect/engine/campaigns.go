@@ -62,13 +62,16 @@ func (e *Engine) chartsSay(a *campaign.Attempt, r *campaign.Result) {
 
 // campaignEvidence is a wrong attempt under a predicate that is acted against.
 func (e *Engine) campaignEvidence(held *active, r *campaign.Result) {
-	held.campaign = r.Campaign
+	held.campaign, held.proved = r.Campaign, e.clock
 	held.since++
 	if !e.due(held) {
 		return
 	}
 	e.campaignLine(r.Campaign)
 	held.verdict.Expected.LegitimateRequestsPerMillion = round(r.Price, 2)
+	if id := campaignID(r.Campaign); !slices.Contains(held.verdict.Findings, id) && len(held.verdict.Findings) < maxFindings {
+		held.verdict.Findings = append(held.verdict.Findings, id)
+	}
 	e.renew(held)
 }
 
@@ -104,13 +107,19 @@ func (e *Engine) hold(h *campaign.Hit) {
 	a.verdict = detect.Verdict{
 		ID: detect.NewID("hold:"+CampaignRule, subject, e.clock), Action: detect.ActionHold, Subject: subject,
 		Findings: []string{campaignID(h.Campaign)}, Expires: e.clock + holdFor,
-		Expected: detect.Expected{LegitimateRequestsPerMillion: round(1e6*(1-h.Certainty()), 0)},
-		Message: fmt.Sprintf("Hold account %s: its password was right in a login that is part of a campaign (certainty %.0f %%). Ask for a second factor, hold its transfers.",
-			printable(h.UserHash), 100*h.Certainty()),
+		Expected: detect.Expected{LegitimateRequestsPerMillion: round(h.Price, 2)},
+		Message:  holdMessage(h),
 	}
 	e.verdicts.add(a)
 	e.stats.Holds++
 	e.writeVerdict(a) // not for the witness: no load balancer can match an account
+}
+
+func holdMessage(h *campaign.Hit) string {
+	if c := h.Certainty(); c < 0.5 {
+		return fmt.Sprintf("Ask account %s for a second factor: its password was right in a login that may be part of a campaign, from where and with what it never came before (certainty %.1f %%).", printable(h.UserHash), 100*c)
+	}
+	return fmt.Sprintf("Hold account %s: its password was right in a login that is part of a campaign. Ask for a second factor, hold its transfers.", printable(h.UserHash))
 }
 
 // campaignLine writes how a campaign stands.
@@ -120,10 +129,13 @@ func (e *Engine) campaignLine(c *campaign.Campaign) {
 	e.sink.Finding(&f)
 }
 
+// maxFindings bounds the campaigns that a verdict names.
+const maxFindings = 8
+
 // convictPredicate makes a verdict of a campaign's predicate, after the line
 // that says how the campaign stands.
 func (e *Engine) convictPredicate(r *campaign.Result) {
-	a := &active{campaign: r.Campaign, silent: r.Subject.Client.IsValid() && overlapsAny(e.cfg.Allow, r.Subject.Client), written: e.clock}
+	a := &active{campaign: r.Campaign, proved: e.clock, silent: r.Subject.Client.IsValid() && overlapsAny(e.cfg.Allow, r.Subject.Client), written: e.clock}
 	e.campaignLine(r.Campaign)
 	if len(e.verdicts.byID) >= e.cfg.Verdicts {
 		e.stats.VetoCapacity++

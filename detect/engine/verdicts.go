@@ -21,6 +21,7 @@ type active struct {
 	finding  detect.Finding     // as last written
 	lifetime int64              // of each renewal, ns
 	campaign *campaign.Campaign // behind a predicate; nil: of the sequential test
+	proved   int64              // of a predicate: event time of the last attempt that was held against it
 	silent   bool               // on the allow-list: never written
 	foreign  bool               // made by an operator: followed, not renewed
 	marked   int64              // event time at which its marker was last seen; 0: never
@@ -28,6 +29,9 @@ type active struct {
 	since    uint64             // requests of the subject seen or counted since then
 	place    int                // in the heap
 }
+
+// lapse is how long refusals alone keep a predicate alive, ns.
+const lapse = 3600e9
 
 // renewAfter is the part of its lifetime after which a verdict's renewal is
 // written: often enough that it never ends between two pieces of evidence of
@@ -197,6 +201,11 @@ func (e *Engine) refusals(a *active, count uint64) {
 		return
 	}
 	if a.campaign != nil {
+		// Who is refused by a predicate may be a customer by now. It lapses now and
+		// then, and what comes through says whether it is still right.
+		if e.clock-a.proved > lapse {
+			return
+		}
 		a.campaign.Refused(e.clock)
 	}
 	a.since += count

@@ -58,9 +58,10 @@ func (b *Book) Len() int { return len(b.byID) }
 func (b *Book) Has(id string) bool { return b.byID[id] != nil }
 
 // Add follows a verdict from its decision on. One that is followed already
-// goes on as it is.
+// goes on as it is. One about an account is not followed: no load balancer can
+// match it.
 func (b *Book) Add(v *detect.Verdict) {
-	if b.byID[v.ID] != nil {
+	if b.byID[v.ID] != nil || v.Subject.UserHash != "" {
 		return
 	}
 	w := &watch{subject: v.Subject, decided: v.Time, seen: detect.Enforcement{Verdict: v.ID}}
