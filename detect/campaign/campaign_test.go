@@ -56,7 +56,7 @@ type town struct {
 
 func newTown(t *testing.T, failures float64) *town {
 	return &town{
-		Detector: New(Config{Cells: 1 << 14, History: 1 << 22, Repeats: 1 << 16, Baseline: 0.08, FalseAlarm: 1e-6, Budget: 100}),
+		Detector: New(Config{Cells: 1 << 14, Pairs: 1 << 16, Repeats: 1 << 16, Baseline: 0.08, FalseAlarm: 1e-6, Budget: 100}),
 		t:        t, rng: rand.New(rand.NewPCG(1, 2)), now: epoch, failures: failures, subjects: make(map[detect.Subject]bool),
 		stolen: make(map[string]bool), named: make(map[string]bool),
 	}

@@ -16,7 +16,7 @@ import (
 // validates them.
 type Config struct {
 	Cells      int     // combinations of values remembered
-	History    int     // size of the filters of known pairs, bits; a power of two, at least 2^10
+	Pairs      int     // pairs of account and network remembered, likewise of others
 	Repeats    int     // attempts remembered to tell repeated ones
 	Baseline   float64 // expected share of honest logins that fail
 	FalseAlarm float64 // chance of convicting an honest cell
@@ -72,7 +72,7 @@ type Detector struct {
 	visitors   *visitors
 	accounts   *history // accounts that have ever been right
 	programs   *history // programs with which they have been
-	networks   bloom    // from which a login has been right
+	networks   *history // from which a login has been right
 	troubled   *history // accounts that have been wrong
 	recent     recent
 	spray      *Campaign                // of sprayed passwords, while open
@@ -106,8 +106,8 @@ func New(cfg Config) *Detector {
 	d := newDecays()
 	return &Detector{
 		cfg: cfg, threshold: threshold(cfg.FalseAlarm), decays: d,
-		cells: newTable(cfg.Cells), visitors: newVisitors(cfg.History),
-		history: newHistory(cfg.History), accounts: newHistory(cfg.History), programs: newHistory(cfg.History), troubled: newHistory(cfg.History), networks: newBloom(cfg.History),
+		cells: newTable(cfg.Cells), visitors: newVisitors(cfg.Pairs),
+		history: newHistory(cfg.Pairs), accounts: newHistory(cfg.Pairs), programs: newHistory(cfg.Pairs), troubled: newHistory(cfg.Pairs), networks: newHistory(cfg.Pairs),
 		sprays: newSprays(), touched: touched{limit: cfg.Accounts, list: make(map[key]*Account)},
 		tried: generations.New[uint32](cfg.Repeats),
 	}
@@ -116,8 +116,7 @@ func New(cfg Config) *Detector {
 // Visit records a request that is no login: what customers' software does
 // before one.
 func (d *Detector) Visit(client netip.Addr, fingerprint string, time int64) {
-	d.visitors.turn(seconds(time))
-	d.visitors.add(d.visitor(client, fingerprint))
+	d.visitors.add(d.visitor(client, fingerprint), seconds(time))
 }
 
 func (d *Detector) visitor(client netip.Addr, fingerprint string) uint64 {
@@ -164,7 +163,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 	d.accounts.turn(now)
 	d.programs.turn(now)
 	d.troubled.turn(now)
-	d.visitors.turn(now)
+	d.networks.turn(now)
 	if len(a.UserAgent) > maxUserAgent {
 		a.UserAgent = ""
 	}
@@ -185,13 +184,13 @@ func (d *Detector) Observe(a *Attempt) Result {
 		account := generations.Mix(a.Account, 0)
 		m.stranger = !d.accounts.has(account)
 		if a.Right {
-			m.again = d.accounts.today(account)
+			m.again = d.accounts.hasToday(account)
 		} else {
-			m.again = d.troubled.today(account)
+			m.again = d.troubled.hasToday(account)
 			d.troubled.know(account)
 		}
 	}
-	m.prepared = d.visitors.has(d.visitor(a.Client, a.Fingerprint))
+	m.prepared = d.visitors.has(d.visitor(a.Client, a.Fingerprint), now)
 	m.near = d.networks.has(m.network)
 	r.Campaign = d.count(a, network, &m, now)
 	if r.Campaign == nil {
@@ -411,7 +410,7 @@ func (d *Detector) learn(a *Attempt, m *marks, now uint32) {
 	if a.Account != 0 {
 		d.accounts.know(generations.Mix(a.Account, 0))
 	}
-	d.networks.add(m.network)
+	d.networks.know(m.network)
 	s.right++
 	if m.known {
 		s.known++

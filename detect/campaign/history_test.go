@@ -4,29 +4,30 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-
-	"offpath/detect/internal/generations"
 )
 
 func TestAPairIsKnownOnceADayLiesBetween(t *testing.T) {
-	h := newHistory(1 << 16)
-	pair := generations.Mix(1, 2)
+	h := newHistory(1 << 10)
+	const pair, other = 5, 6
 	at := func(days, hours uint32) uint32 { return (20000+days)*day + hours*3600 }
 	h.turn(at(0, 9))
 	h.know(pair)
 	assert.True(t, h.has(pair))
+	assert.True(t, h.hasToday(pair))
 	assert.False(t, h.knows(pair), "on the same day")
 	h.turn(at(1, 23))
 	assert.False(t, h.knows(pair), "on the next")
+	assert.False(t, h.hasToday(pair))
 	h.turn(at(2, 0))
 	assert.True(t, h.knows(pair))
-	assert.False(t, h.knows(generations.Mix(1, 3)))
+	assert.False(t, h.knows(other))
 	h.turn(at(60, 0))
 	assert.True(t, h.knows(pair), "two months later")
 	h.turn(at(120, 0))
 	assert.False(t, h.has(pair), "unused for a season and more")
 
 	h.know(pair)
+	assert.False(t, h.knows(pair), "it begins anew")
 	for d := uint32(121); d < 400; d += 30 { // a customer who comes every month
 		h.turn(at(d, 0))
 		h.know(pair)
@@ -34,13 +35,22 @@ func TestAPairIsKnownOnceADayLiesBetween(t *testing.T) {
 	assert.True(t, h.knows(pair))
 }
 
-func TestVisitsCountForAQuarterToHalfAnHour(t *testing.T) {
-	v := newVisitors(1 << 16)
-	client := generations.Mix(5, 5)
-	v.turn(1e9)
-	v.add(client)
-	v.turn(1e9 + visit)
-	assert.True(t, v.has(client))
-	v.turn(1e9 + 2*visit)
-	assert.False(t, v.has(client))
+func TestAHistoryForgetsTheLongestUnseenBeyondItsLimit(t *testing.T) {
+	h := newHistory(1000)
+	h.turn(20000 * day)
+	for pair := range uint64(10_000) {
+		h.know(pair + 1)
+		h.know(1) // what is seen again stays
+	}
+	assert.True(t, h.has(1))
+	assert.False(t, h.has(2))
+	assert.True(t, h.has(10_000))
+}
+
+func TestAVisitCountsForHalfAnHour(t *testing.T) {
+	v := newVisitors(1 << 10)
+	v.add(5, 1e9)
+	assert.True(t, v.has(5, 1e9+visit-1))
+	assert.False(t, v.has(6, 1e9))
+	assert.False(t, v.has(5, 1e9+visit))
 }

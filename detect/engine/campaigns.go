@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"offpath/detect"
@@ -227,6 +226,3 @@ func campaignMessage(f *detect.Finding, what string, c *campaign.Campaign) strin
 	}
 	return text
 }
-
-// ceilPower is the least power of two that is not below n.
-func ceilPower(n int) int { return 1 << bits.Len(uint(n-1)) }

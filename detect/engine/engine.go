@@ -75,7 +75,7 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, KnownGoodShare: cfg.KnownGoodShare,
 		}),
 		campaigns: campaign.New(campaign.Config{
-			Cells: cfg.Cells, History: 16 * ceilPower(cfg.Entities), Repeats: maxRepeats,
+			Cells: cfg.Cells, Pairs: cfg.Entities, Repeats: maxRepeats,
 			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, Budget: cfg.Budget, Accounts: cfg.Accounts,
 		}),
 		verdicts: newVerdicts(), witness: witness.NewBook(),
