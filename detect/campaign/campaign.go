@@ -11,7 +11,10 @@
 // customers a predicate would hit is estimated by what only customers do: log
 // in to an account from a network from which it was logged in to on an earlier
 // day, or ask for something else first. An attack that is a customer's perfect
-// likeness has no cell of its own and is not found here.
+// likeness has no cell of its own; there, charts of accounts that nobody has
+// ever logged in to say that it is under way, and which of the right logins may
+// be its hits. A password tried at account after account is a campaign of
+// itself.
 //
 // It would rather be late than wrong: the same password for the same account
 // counts once a day; several accounts and addresses must be concerned; an
@@ -26,6 +29,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"offpath/detect"
 )
@@ -43,10 +47,10 @@ const (
 	maxEvents = 20
 )
 
-// Campaign is an attack that lives: opened by its first predicate, closed
-// when it has been quiet.
+// Campaign is an attack that lives: opened by a predicate, a chart or a sprayed
+// password, closed when it has been quiet.
 type Campaign struct {
-	Subject     detect.Subject // of its first predicate
+	Subject     detect.Subject // of its first predicate; of a chart its endpoint
 	Opened      int64          // ns since the epoch
 	First, Last int64          // attempts that were attributed
 	Attempts    int
@@ -60,13 +64,10 @@ type Campaign struct {
 	hits                distinct
 	endpoints           map[string]bool // attacked; at most maxEndpoints
 	cells               []*cell
-	closed              bool
 	serial              int
 	touched             *touched
 	charts              []*Endpoint // that show it
 }
-
-func (c *Campaign) open() bool { return !c.closed }
 
 // Accounts is how many accounts were tried, about.
 func (c *Campaign) Accounts() int { return c.accounts.count() }
@@ -76,9 +77,6 @@ func (c *Campaign) AccountsHit() int { return c.hits.count() }
 
 // Addresses is how many addresses the attempts came from, about.
 func (c *Campaign) Addresses() int { return c.addresses.count() }
-
-// Endpoints are the endpoints that were acted for, by name.
-func (c *Campaign) Endpoints() []string { return slices.Sorted(maps.Keys(c.endpoints)) }
 
 // Unmarked reports whether nothing tells the campaign's attempts from
 // customers'.
@@ -114,16 +112,16 @@ func (c *Campaign) tally(a *Attempt) {
 	c.touched.add(c, a.Account, a.UserHash, a.Time, false)
 	c.addresses.add(addressNumber(a.Client))
 	if len(c.Events) < maxEvents {
-		c.Events = append(c.Events, a.Event)
+		c.Events = append(c.Events, strings.Clone(a.Event))
 	}
 }
 
 // hit records that a right login is a campaign's.
-func (d *Detector) hit(c *Campaign, a *Attempt, odds float64) Hit {
+func (d *Detector) hit(c *Campaign, account uint64, user string, time int64, odds float64) Hit {
 	c.Hits++
-	c.hits.add(a.Account)
-	c.touched.add(c, a.Account, a.UserHash, a.Time, true)
-	h := Hit{Time: a.Time, Event: a.Event, UserHash: a.UserHash, Account: a.Account, Campaign: c, Odds: odds}
+	c.hits.add(account)
+	c.touched.add(c, account, user, time, true)
+	h := Hit{UserHash: user, Account: account, Campaign: c, Odds: odds}
 	h.Price = 1e6 * (1 - h.Certainty()) / max(d.site.right, 1)
 	return h
 }
@@ -192,11 +190,11 @@ func (d *Detector) rise(a *Attempt, at *Endpoint, r *Result) {
 			c.attacks(a.Name)
 		}
 		for l := range d.recent.since(since) {
-			if at != &d.all && l.At != at {
+			if at != &d.all && l.at != at {
 				continue
 			}
 			if odds := d.odds(at, &l.marks); odds >= minOdds && d.afford(seconds(a.Time)) {
-				r.Hits = append(r.Hits, d.hit(c, &l.Attempt, odds))
+				r.Hits = append(r.Hits, d.hit(c, l.account, l.user, l.time, odds))
 			}
 		}
 	}
@@ -265,7 +263,6 @@ func (d *Detector) Close(now int64, closed func(c *Campaign, at int64)) {
 		if first == nil {
 			return
 		}
-		first.closed = true
 		d.open = slices.DeleteFunc(d.open, func(c *Campaign) bool { return c == first })
 		for _, cell := range first.cells {
 			cell.campaign = nil

@@ -69,7 +69,7 @@ type cell struct {
 	accounts, addresses uint64
 
 	values   detect.Subject
-	campaign *Campaign // that it was convicted for; nil: never
+	campaign *Campaign // open, that it was convicted for; nil: none
 }
 
 // decay brings the cell to a time.
@@ -151,7 +151,7 @@ func (t *table) victim() int {
 // worth is what speaks for remembering a cell.
 func worth(c *cell) float32 {
 	w := c.attempts + 100*c.known
-	if c.campaign != nil && c.campaign.open() {
+	if c.campaign != nil {
 		w += 1e9
 	}
 	return w

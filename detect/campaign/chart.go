@@ -1,6 +1,9 @@
 package campaign
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 const (
 	// span is the length of a chart's window, s.
@@ -69,7 +72,7 @@ type chart struct {
 	began  uint32 // window in which the faintest sum left 0
 }
 
-// failure is the last attempt at a stranger.
+// failure is the last attempt at a stranger. It owns its string.
 type failure struct {
 	address uint64 // as a number
 	at      int64
@@ -108,7 +111,7 @@ func (c *chart) begin(now uint32) {
 }
 
 // add takes an attempt into the present window.
-func (c *chart) add(a *Attempt, stranger bool) {
+func (c *chart) add(a *Attempt, client uint64, stranger bool) {
 	if a.Right {
 		c.right++
 		delete(c.failing, a.Account)
@@ -116,7 +119,7 @@ func (c *chart) add(a *Attempt, stranger bool) {
 	}
 	c.wrong++
 	if stranger && a.Account != 0 && len(c.failing) < maxFailing {
-		c.failing[a.Account] = failure{address: addressNumber(a.Client), at: a.Time, user: a.UserHash}
+		c.failing[a.Account] = failure{address: client, at: a.Time, user: strings.Clone(a.UserHash)}
 	}
 }
 

@@ -16,10 +16,10 @@ func windows(c *chart, rng *rand.Rand, n int, right, strangers float64) (said [4
 			c.turn(1e6 * span)
 		}
 		for range poisson(rng, right) {
-			c.add(&Attempt{Account: rng.Uint64(), Right: true}, false)
+			c.add(&Attempt{Account: rng.Uint64(), Right: true}, 0, false)
 		}
 		for range poisson(rng, strangers) {
-			c.add(&Attempt{Account: rng.Uint64()}, true)
+			c.add(&Attempt{Account: rng.Uint64()}, 0, true)
 		}
 		next := (c.window + 1) * span
 		said[c.turn(next)]++

@@ -116,12 +116,11 @@ func New(cfg Config) *Detector {
 // Visit records a request that is no login: what customers' software does
 // before one.
 func (d *Detector) Visit(client netip.Addr, fingerprint string, time int64) {
-	d.visitors.add(d.visitor(client, fingerprint), seconds(time))
+	d.visitors.add(visitor(addressNumber(client), xxhash.Sum64String(fingerprint)), seconds(time))
 }
 
-func (d *Detector) visitor(client netip.Addr, fingerprint string) uint64 {
-	return generations.Mix(d.number(client), xxhash.Sum64String(fingerprint))
-}
+// visitor stands for a program at an address.
+func visitor(client, fingerprint uint64) uint64 { return generations.Mix(client, fingerprint) }
 
 // Pardon says that an operator ended a predicate: its cell starts anew, and
 // with it all that share a value with it or with what was seen together with
@@ -174,12 +173,12 @@ func (d *Detector) Observe(a *Attempt) Result {
 		d.stats.Repeated++
 		return r
 	}
-	network := Network(a.Client)
-	m := marks{network: generations.Mix(0, d.number(network.Addr()))}
+	n := a.numbers()
+	m := marks{network: generations.Mix(0, n.network)}
 	m.pair = generations.Mix(a.Account, m.network)
 	if a.Account != 0 {
 		m.known, m.placed = d.history.knows(m.pair), d.history.has(m.pair)
-		m.own = generations.Mix(generations.Mix(a.Account, xxhash.Sum64String(a.Fingerprint)), xxhash.Sum64String(a.UserAgent))
+		m.own = generations.Mix(generations.Mix(a.Account, n.fingerprint), n.userAgent)
 		m.equipped = d.programs.has(m.own)
 		account := generations.Mix(a.Account, 0)
 		m.stranger = !d.accounts.has(account)
@@ -190,14 +189,16 @@ func (d *Detector) Observe(a *Attempt) Result {
 			d.troubled.know(account)
 		}
 	}
-	m.prepared = d.visitors.has(d.visitor(a.Client, a.Fingerprint), now)
+	m.prepared = d.visitors.has(visitor(n.client, n.fingerprint), now)
 	m.near = d.networks.has(m.network)
-	r.Campaign = d.count(a, network, &m, now)
+	keys := n.keys()
+	r.Campaign = d.count(a, &n, &keys, &m, now)
 	if r.Campaign == nil {
-		a.At.chart.add(a, m.stranger)
-		d.all.chart.add(a, m.stranger)
+		a.At.chart.add(a, n.client, m.stranger)
+		d.all.chart.add(a, n.client, m.stranger)
 	}
 	if a.Right {
+		d.recent.add(a, &keys, &m)
 		d.right(a, &m, now, &r)
 	} else {
 		d.judge(a, now, &r)
@@ -223,13 +224,12 @@ func (m *marks) shown() [4]bool { return [4]bool{m.placed, m.equipped, m.prepare
 // right handles a right login: a campaign's is a hit, another's is learned
 // from.
 func (d *Detector) right(a *Attempt, m *marks, now uint32, r *Result) {
-	d.recent.add(a, m)
 	if r.Campaign != nil {
 		// What a customer shows and the attacker does not makes it a customer's,
 		// whatever it has in common with the attack.
 		if !m.placed && !(m.prepared && d.site.prepared >= minPrepared*d.site.right) {
 			r.Campaign.tally(a)
-			r.Hits = append(r.Hits, d.hit(r.Campaign, a, certain))
+			r.Hits = append(r.Hits, d.hit(r.Campaign, a.Account, a.UserHash, a.Time, certain))
 			return
 		}
 		r.Campaign = nil
@@ -241,14 +241,14 @@ func (d *Detector) right(a *Attempt, m *marks, now uint32, r *Result) {
 		if odds := d.odds(at, m); odds >= minOdds && d.afford(now) {
 			r.Campaign = at.campaign
 			r.Campaign.count(a)
-			r.Hits = append(r.Hits, d.hit(r.Campaign, a, odds))
+			r.Hits = append(r.Hits, d.hit(r.Campaign, a.Account, a.UserHash, a.Time, odds))
 			return
 		}
 	}
 	if d.spray != nil && !m.known && d.sprays.sprayed(a.Password) {
 		r.Campaign = d.spray
 		r.Campaign.count(a)
-		r.Hits = append(r.Hits, d.hit(r.Campaign, a, certain))
+		r.Hits = append(r.Hits, d.hit(r.Campaign, a.Account, a.UserHash, a.Time, certain))
 		return
 	}
 	d.learn(a, m, now)
@@ -282,12 +282,6 @@ func (d *Detector) turn(a *Attempt, at *Endpoint, now uint32, r *Result) {
 	c.begin(now)
 }
 
-// number stands for an address.
-func (d *Detector) number(a netip.Addr) uint64 {
-	b := a.As16()
-	return xxhash.Sum64(b[:])
-}
-
 // repeated reports whether a wrong attempt was made before within a day: a
 // program that goes on trying what has become wrong is no attack, and an
 // attacker gains nothing by it.
@@ -306,9 +300,9 @@ func (d *Detector) repeated(a *Attempt, now uint32) bool {
 
 // count adds an attempt to its cells, and returns the open campaign that one
 // of them was convicted for.
-func (d *Detector) count(a *Attempt, network netip.Prefix, m *marks, now uint32) *Campaign {
+func (d *Detector) count(a *Attempt, n *numbers, keys *[kinds]uint64, m *marks, now uint32) *Campaign {
 	var campaign *Campaign
-	keys := d.keys(a, network)
+	account, address := uint64(1)<<(generations.Mix(a.Account, 1)&63), uint64(1)<<(n.client&63)
 	for k := range kinds {
 		if keys[k] == 0 {
 			d.at[k] = nil
@@ -339,8 +333,8 @@ func (d *Detector) count(a *Attempt, network netip.Prefix, m *marks, now uint32)
 			if c.accounts == 0 {
 				c.since = a.Time
 			}
-			c.accounts |= 1 << (generations.Mix(a.Account, 1) & 63)
-			c.addresses |= 1 << (d.number(a.Client) & 63)
+			c.accounts |= account
+			c.addresses |= address
 		}
 		if c.campaign != nil && now >= c.acted+inForce {
 			d.acquit(c)
@@ -355,30 +349,42 @@ func (d *Detector) count(a *Attempt, network netip.Prefix, m *marks, now uint32)
 	return campaign
 }
 
+// numbers stand for an attempt's values; 0: unknown.
+type numbers struct{ client, network, fingerprint, userAgent, ja4, name uint64 }
+
+func (a *Attempt) numbers() numbers {
+	n := numbers{client: addressNumber(a.Client), network: addressNumber(Network(a.Client).Addr()), name: xxhash.Sum64String(a.Name)}
+	if a.Fingerprint != "" {
+		n.fingerprint = xxhash.Sum64String(a.Fingerprint)
+	}
+	if a.UserAgent != "" {
+		n.userAgent = xxhash.Sum64String(a.UserAgent)
+	}
+	if a.JA4 != "" {
+		n.ja4 = xxhash.Sum64String(a.JA4)
+	}
+	return n
+}
+
 // keys are the cells' keys; 0 for a kind of which a member is unknown.
-func (d *Detector) keys(a *Attempt, network netip.Prefix) (keys [kinds]uint64) {
-	b := network.Addr().As16()
+func (n *numbers) keys() (keys [kinds]uint64) {
 	values := [...]struct {
 		member uint8
-		known  bool
-		hash   uint64
+		number uint64
 	}{
-		{hasFingerprint, a.Fingerprint != "", xxhash.Sum64String(a.Fingerprint)},
-		{hasUserAgent, a.UserAgent != "", xxhash.Sum64String(a.UserAgent)},
-		{hasJA4, a.JA4 != "", xxhash.Sum64String(a.JA4)},
-		{hasNetwork, true, xxhash.Sum64(b[:])},
-		{hasEndpoint, true, xxhash.Sum64String(a.Name)},
+		{hasFingerprint, n.fingerprint}, {hasUserAgent, n.userAgent}, {hasJA4, n.ja4}, {hasNetwork, n.network}, {hasEndpoint, n.name},
 	}
 next:
 	for k := range kinds {
 		key := uint64(k) + 1
-		for i := range values {
-			if v := &values[i]; members[k]&v.member != 0 {
-				if !v.known {
-					continue next
-				}
-				key = generations.Mix(key, v.hash)
+		for _, v := range values {
+			if members[k]&v.member == 0 {
+				continue
 			}
+			if v.number == 0 {
+				continue next
+			}
+			key = generations.Mix(key, v.number)
 		}
 		keys[k] = max(key, 1)
 	}

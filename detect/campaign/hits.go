@@ -3,12 +3,11 @@ package campaign
 import (
 	"iter"
 	"math"
+	"strings"
 )
 
 // Hit is an account whose password a campaign has got right.
 type Hit struct {
-	Time     int64  // of the login, ns
-	Event    string // its transaction
 	UserHash string
 	Account  uint64
 	Campaign *Campaign
@@ -28,21 +27,25 @@ type recent struct {
 	next int
 }
 
-// login is a right one.
+// login is a right one. It owns its string.
 type login struct {
-	Attempt
+	time    int64 // ns
+	account uint64
+	user    string
+	at      *Endpoint
+	keys    [kinds]uint64 // of its cells
 	marks
 }
 
 // maxRecent is how many right logins are remembered.
 const maxRecent = 2048
 
-func (r *recent) add(a *Attempt, m *marks) {
+func (r *recent) add(a *Attempt, keys *[kinds]uint64, m *marks) {
 	if len(r.ring) < maxRecent {
-		r.ring = append(r.ring, login{*a, *m})
-		return
+		r.ring = append(r.ring, login{})
+		r.next = len(r.ring) - 1
 	}
-	r.ring[r.next] = login{*a, *m}
+	r.ring[r.next] = login{a.Time, a.Account, strings.Clone(a.UserHash), a.At, *keys, *m}
 	r.next = (r.next + 1) % maxRecent
 }
 
@@ -51,15 +54,12 @@ func (r *recent) since(time int64) iter.Seq[*login] {
 	return func(yield func(*login) bool) {
 		for i := range r.ring {
 			l := &r.ring[(r.next+i)%len(r.ring)]
-			if l.Time >= time && !yield(l) {
+			if l.time >= time && !yield(l) {
 				return
 			}
 		}
 	}
 }
-
-// holds reports whether an attempt is in a cell.
-func (c *cell) holds(a *Attempt) bool { return valuesOf(c.kind, a) == c.values }
 
 // certain is the log-odds of a login in a convicted cell.
 const certain = 5

@@ -46,9 +46,7 @@ func (c *cell) score(p0 float64) (score, wrong, right float64) {
 // can stop. Of the cells that convict it takes the one with the most wrong
 // attempts, of equals the plainest.
 func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
-	if r.Campaign == nil && d.sprays.wrong(a.Password, a.Account, now) {
-		d.sprayed(a, r)
-	}
+	sprayed := r.Campaign == nil && d.sprays.wrong(a.Password, a.Account, now)
 	p0 := d.baseline(&a.At.reference)
 	var best *cell
 	for _, c := range d.at {
@@ -68,16 +66,19 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 		best = c
 	}
 	if best == nil {
+		if sprayed {
+			d.sprayed(a, r)
+		}
 		return
 	}
-	if best.campaign == nil || !best.campaign.open() {
+	if best.campaign == nil {
 		since := best.since
 		if r.Campaign = d.convict(best, a, p0); r.Campaign == nil {
 			return
 		}
 		for l := range d.recent.since(since) {
-			if best.holds(&l.Attempt) {
-				r.Hits = append(r.Hits, d.hit(r.Campaign, &l.Attempt, certain))
+			if l.keys[best.kind] == best.key {
+				r.Hits = append(r.Hits, d.hit(r.Campaign, l.account, l.user, l.time, certain))
 			}
 		}
 	} else {
@@ -104,7 +105,7 @@ func better(a, b *cell) bool {
 
 func (c *cell) weight() float32 {
 	w := c.windows[len(horizons)-1].wrong
-	if c.campaign != nil && c.campaign.open() {
+	if c.campaign != nil {
 		w *= 2
 	}
 	return w

@@ -3,6 +3,7 @@ package campaign
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // Account is one that a campaign touched.
@@ -36,7 +37,7 @@ func (t *touched) add(c *Campaign, account uint64, user string, at int64, hit bo
 			t.lost++
 			return
 		}
-		a = &Account{Campaign: c, UserHash: user, First: at, Last: at}
+		a = &Account{Campaign: c, UserHash: strings.Clone(user), First: at, Last: at}
 		t.list[k] = a
 	}
 	a.First, a.Last, a.Hit = min(a.First, at), max(a.Last, at), a.Hit || hit

@@ -151,14 +151,7 @@ func (e *Engine) convictPredicate(r *campaign.Result) {
 		return // the same decision; it stands
 	}
 	a.verdict.Message = verdictMessage(a, stuffing, strikes)
-	e.verdicts.add(a)
-	if a.silent {
-		e.stats.VetoAllowed++
-		return
-	}
-	e.stats.Verdicts++
-	e.writeVerdict(a)
-	e.witness.Add(&a.verdict)
+	e.pronounce(a)
 }
 
 // campaignClosed writes the last line of a campaign.

@@ -170,6 +170,11 @@ func (e *Engine) convict(at *place, s *sequential.Signal) {
 		LegitimateRequestsPerMillion: round(evidence.LegitimatePerMillion, 2),
 	}
 	a.verdict.Message = verdictMessage(a, a.finding.Technique, strikes)
+	e.pronounce(a)
+}
+
+// pronounce puts a new verdict in force, written unless it is on the allow-list.
+func (e *Engine) pronounce(a *active) {
 	e.verdicts.add(a)
 	if a.silent {
 		e.stats.VetoAllowed++
