@@ -177,20 +177,21 @@ func (d *Detector) Observe(a *Attempt) Result {
 	m := marks{network: generations.Mix(0, n.network)}
 	m.pair = generations.Mix(a.Account, m.network)
 	if a.Account != 0 {
-		m.known, m.placed = d.history.knows(m.pair), d.history.has(m.pair)
+		pair := d.history.get(m.pair)
+		m.known, m.placed = pair.known, pair.seen
 		m.own = generations.Mix(generations.Mix(a.Account, n.fingerprint), n.userAgent)
-		m.equipped = d.programs.has(m.own)
+		m.equipped = d.programs.get(m.own).seen
 		account := generations.Mix(a.Account, 0)
-		m.stranger = !d.accounts.has(account)
+		logins := d.accounts.get(account)
+		m.stranger = !logins.seen
 		if a.Right {
-			m.again = d.accounts.hasToday(account)
+			m.again = logins.today
 		} else {
-			m.again = d.troubled.hasToday(account)
-			d.troubled.know(account)
+			m.again = d.troubled.know(account).today
 		}
 	}
 	m.prepared = d.visitors.has(visitor(n.client, n.fingerprint), now)
-	m.near = d.networks.has(m.network)
+	m.near = d.networks.get(m.network).seen
 	keys := n.keys()
 	r.Campaign = d.count(a, &n, &keys, &m, now)
 	if r.Campaign == nil {

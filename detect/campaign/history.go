@@ -23,39 +23,39 @@ func newHistory(limit int) *history { return &history{seen: generations.New[days
 // turn brings the history to a time, s.
 func (h *history) turn(now uint32) { h.today = max(h.today, uint16(now/day)) }
 
-func (h *history) get(pair uint64) (d days, ok bool) {
-	d, ok = h.seen.Get(pair)
-	return d, ok && h.today-d.last <= season
+// sight is what a history says of a pair.
+type sight struct {
+	seen  bool // ever
+	known bool // a whole day lies between its first success and now: a stolen account that is tried again does not vouch for the thief
+	today bool // on this day
 }
 
-// know records a success.
-func (h *history) know(pair uint64) {
-	d, ok := h.get(pair)
-	if !ok {
+func (h *history) get(pair uint64) sight {
+	if d := h.seen.Find(pair); d != nil {
+		return h.sight(*d)
+	}
+	return sight{}
+}
+
+func (h *history) sight(d days) sight {
+	if h.today-d.last > season {
+		return sight{}
+	}
+	return sight{seen: true, known: d.first+1 < h.today, today: d.last == h.today}
+}
+
+// know records that a pair is seen, and says what it was before.
+func (h *history) know(pair uint64) (before sight) {
+	d := h.seen.Find(pair)
+	if d == nil {
+		h.seen.Put(pair, days{h.today, h.today})
+		return sight{}
+	}
+	if before = h.sight(*d); !before.seen {
 		d.first = h.today
 	}
 	d.last = h.today
-	h.seen.Put(pair, d)
-}
-
-// knows reports whether a pair is known: once a whole day lies between its
-// first success and now. A stolen account that is tried again does not vouch
-// for the thief.
-func (h *history) knows(pair uint64) bool {
-	d, ok := h.get(pair)
-	return ok && d.first+1 < h.today
-}
-
-// has reports whether a pair has been seen.
-func (h *history) has(pair uint64) bool {
-	_, ok := h.get(pair)
-	return ok
-}
-
-// hasToday reports whether a pair has been seen on this day.
-func (h *history) hasToday(pair uint64) bool {
-	d, ok := h.get(pair)
-	return ok && d.last == h.today
+	return before
 }
 
 // visitors remembers which clients have lately asked for something that is no
@@ -68,9 +68,11 @@ const visit = 1800
 func newVisitors(limit int) *visitors { return &visitors{seen: generations.New[uint32](limit)} }
 
 func (v *visitors) add(client uint64, now uint32) {
-	if at, ok := v.seen.Get(client); !ok || now >= at+visit/16 {
-		v.seen.Put(client, now)
+	if at := v.seen.Find(client); at != nil {
+		*at = now
+		return
 	}
+	v.seen.Put(client, now)
 }
 
 func (v *visitors) has(client uint64, now uint32) bool {

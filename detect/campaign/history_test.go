@@ -12,27 +12,27 @@ func TestAPairIsKnownOnceADayLiesBetween(t *testing.T) {
 	at := func(days, hours uint32) uint32 { return (20000+days)*day + hours*3600 }
 	h.turn(at(0, 9))
 	h.know(pair)
-	assert.True(t, h.has(pair))
-	assert.True(t, h.hasToday(pair))
-	assert.False(t, h.knows(pair), "on the same day")
+	assert.True(t, h.get(pair).seen)
+	assert.True(t, h.get(pair).today)
+	assert.False(t, h.get(pair).known, "on the same day")
 	h.turn(at(1, 23))
-	assert.False(t, h.knows(pair), "on the next")
-	assert.False(t, h.hasToday(pair))
+	assert.False(t, h.get(pair).known, "on the next")
+	assert.False(t, h.get(pair).today)
 	h.turn(at(2, 0))
-	assert.True(t, h.knows(pair))
-	assert.False(t, h.knows(other))
+	assert.True(t, h.get(pair).known)
+	assert.False(t, h.get(other).known)
 	h.turn(at(60, 0))
-	assert.True(t, h.knows(pair), "two months later")
+	assert.True(t, h.get(pair).known, "two months later")
 	h.turn(at(120, 0))
-	assert.False(t, h.has(pair), "unused for a season and more")
+	assert.False(t, h.get(pair).seen, "unused for a season and more")
 
 	h.know(pair)
-	assert.False(t, h.knows(pair), "it begins anew")
+	assert.False(t, h.get(pair).known, "it begins anew")
 	for d := uint32(121); d < 400; d += 30 { // a customer who comes every month
 		h.turn(at(d, 0))
 		h.know(pair)
 	}
-	assert.True(t, h.knows(pair))
+	assert.True(t, h.get(pair).known)
 }
 
 func TestAHistoryForgetsTheLongestUnseenBeyondItsLimit(t *testing.T) {
@@ -42,9 +42,9 @@ func TestAHistoryForgetsTheLongestUnseenBeyondItsLimit(t *testing.T) {
 		h.know(pair + 1)
 		h.know(1) // what is seen again stays
 	}
-	assert.True(t, h.has(1))
-	assert.False(t, h.has(2))
-	assert.True(t, h.has(10_000))
+	assert.True(t, h.get(1).seen)
+	assert.False(t, h.get(2).seen)
+	assert.True(t, h.get(10_000).seen)
 }
 
 func TestAVisitCountsForHalfAnHour(t *testing.T) {

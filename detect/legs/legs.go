@@ -47,6 +47,7 @@ type Matcher struct {
 	newest    map[uint64]uint64 // by key: serial + 1 of the latest entry
 	forwarded int64             // end of the latest forwarded request
 	any       bool              // there was one
+	key       uint64            // of the transaction at hand, once it is needed; 0: not yet
 }
 
 // waiting is a request that was seen once.
@@ -68,11 +69,12 @@ func New() *Matcher {
 // Second reports whether tx is the second sight of a request, and returns what
 // the first was annotated with.
 func (m *Matcher) Second(tx *reassembly.Transaction) (reassembly.Annotation, bool) {
+	m.key = 0
 	if !m.eligible(tx) || len(m.newest) == 0 {
 		return reassembly.Annotation{}, false
 	}
 	forwarded := isForwarded(tx)
-	serial := m.newest[m.key(tx)]
+	serial := m.newest[m.keyOf(tx)]
 	for range maxChain {
 		if serial == 0 || serial+Capacity <= m.next {
 			break
@@ -90,7 +92,8 @@ func (m *Matcher) Second(tx *reassembly.Transaction) (reassembly.Annotation, boo
 	return reassembly.Annotation{}, false
 }
 
-// First remembers an annotated request until its second sight.
+// First remembers the request that Second was asked about last, annotated now,
+// until its second sight.
 func (m *Matcher) First(tx *reassembly.Transaction) {
 	if !m.eligible(tx) {
 		return
@@ -108,7 +111,7 @@ func (m *Matcher) First(tx *reassembly.Transaction) {
 	if m.next >= Capacity && m.newest[w.key] == m.next-Capacity+1 {
 		delete(m.newest, w.key)
 	}
-	key := m.key(tx)
+	key := m.keyOf(tx)
 	*w = waiting{
 		key: key, older: m.newest[key], start: tx.Start, end: tx.End, source: tx.Source.Addr(),
 		forwarded: forwarded, annotation: tx.Annotation,
@@ -130,8 +133,15 @@ func within(w *waiting, tx *reassembly.Transaction) bool {
 	return inside || around
 }
 
-// key hashes what both legs agree in.
-func (m *Matcher) key(tx *reassembly.Transaction) uint64 {
+// keyOf hashes what both legs agree in, once for both questions about a request.
+func (m *Matcher) keyOf(tx *reassembly.Transaction) uint64 {
+	if m.key == 0 {
+		m.key = max(m.hash(tx), 1)
+	}
+	return m.key
+}
+
+func (m *Matcher) hash(tx *reassembly.Transaction) uint64 {
 	client := tx.Client.As16()
 	h := maphash.Bytes(m.seed, client[:])
 	for _, s := range [...]string{

@@ -26,16 +26,24 @@ func New[V any](limit int) *Map[V] {
 
 // Get finds what was put for a key.
 func (g *Map[V]) Get(key uint64) (V, bool) {
-	if v := g.young.find(key); v != nil {
+	if v := g.Find(key); v != nil {
 		return *v, true
+	}
+	var none V
+	return none, false
+}
+
+// Find is Get with the value in its place, to be changed there, until the next
+// call; nil: unknown.
+func (g *Map[V]) Find(key uint64) *V {
+	if v := g.young.find(key); v != nil {
+		return v
 	}
 	v := g.old.find(key)
 	if v == nil {
-		var none V
-		return none, false
+		return nil
 	}
-	g.Put(key, *v)
-	return *v, true
+	return g.add(key, *v)
 }
 
 // Put remembers a value for a key.
@@ -44,73 +52,84 @@ func (g *Map[V]) Put(key uint64, v V) {
 		*known = v
 		return
 	}
+	g.add(key, v)
+}
+
+// add puts a key that the younger table lacks.
+func (g *Map[V]) add(key uint64, v V) *V {
 	if g.young.count >= g.limit {
 		g.young, g.old = g.old, g.young
 		g.young.clear()
 	}
-	g.young.add(key, v, g.limit)
+	return g.young.add(key, v, g.limit)
 }
 
 // generation is a hash table with linear probing, at most two thirds full,
 // seeded at random against keys chosen to collide. What it holds doesn't
 // depend on the seed. The key 0 is taken for 1.
 type generation[V any] struct {
-	seed   uint64
-	keys   []uint64 // 0: free
-	values []V
-	count  int
+	seed  uint64
+	slots []slot[V]
+	count int
+}
+
+// slot is a key, 0 if it is free, and its value beside it: a look costs one
+// cache line.
+type slot[V any] struct {
+	key   uint64
+	value V
 }
 
 // firstKeys is how many keys a generation has room for at first.
 const firstKeys = 64
 
 // slot finds the slot of a key, or the free one for it.
-func (g *generation[V]) slot(key uint64) int {
-	home, _ := bits.Mul64(Mix(g.seed, key), uint64(len(g.keys)))
-	slot := int(home)
-	for g.keys[slot] != 0 && g.keys[slot] != key {
-		if slot++; slot == len(g.keys) {
-			slot = 0
+func (g *generation[V]) slot(key uint64) *slot[V] {
+	home, _ := bits.Mul64(Mix(g.seed, key), uint64(len(g.slots)))
+	for i := int(home); ; {
+		if s := &g.slots[i]; s.key == 0 || s.key == key {
+			return s
+		}
+		if i++; i == len(g.slots) {
+			i = 0
 		}
 	}
-	return slot
 }
 
 func (g *generation[V]) find(key uint64) *V {
 	if g.count == 0 {
 		return nil
 	}
-	if slot := g.slot(max(key, 1)); g.keys[slot] != 0 {
-		return &g.values[slot]
+	if s := g.slot(max(key, 1)); s.key != 0 {
+		return &s.value
 	}
 	return nil
 }
 
 // add puts a key that is not there, where at most limit will ever be.
-func (g *generation[V]) add(key uint64, v V, limit int) {
-	if g.count+1 > len(g.keys)/3*2 {
+func (g *generation[V]) add(key uint64, v V, limit int) *V {
+	if g.count+1 > len(g.slots)/3*2 {
 		g.grow(min(max(2*g.count, firstKeys), limit))
 	}
-	slot := g.slot(max(key, 1))
-	g.keys[slot], g.values[slot] = max(key, 1), v
+	s := g.slot(max(key, 1))
+	s.key, s.value = max(key, 1), v
 	g.count++
+	return &s.value
 }
 
 // grow makes room for n keys.
 func (g *generation[V]) grow(n int) {
-	keys, values := g.keys, g.values
-	size := (n + 1) / 2 * 3
-	g.keys, g.values = make([]uint64, size), make([]V, size)
-	for i, key := range keys {
-		if key != 0 {
-			slot := g.slot(key)
-			g.keys[slot], g.values[slot] = key, values[i]
+	slots := g.slots
+	g.slots = make([]slot[V], (n+1)/2*3)
+	for i := range slots {
+		if slots[i].key != 0 {
+			*g.slot(slots[i].key) = slots[i]
 		}
 	}
 }
 
 func (g *generation[V]) clear() {
-	clear(g.keys)
+	clear(g.slots)
 	g.count = 0
 }
 
