@@ -54,7 +54,7 @@ var members = [kinds]uint8{
 
 // cell is the attempts that share the values of a kind.
 type cell struct {
-	key     uint64
+	key     uint64 // 0: forgotten
 	kind    kind
 	at      uint32 // s
 	acted   uint32 // when an attempt was last held against it, s
@@ -131,6 +131,7 @@ func (t *table) get(key uint64, k kind, a *Attempt) *cell {
 	}
 	i := t.victim()
 	delete(t.index, t.cells[i].key)
+	t.cells[i].key = 0 // whoever still points to it
 	t.cells[i] = c
 	t.index[key] = int32(i)
 	t.evictions++

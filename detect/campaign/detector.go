@@ -88,7 +88,8 @@ type Detector struct {
 	open       []*Campaign
 	stats      Stats
 
-	at [kinds]*cell // of the attempt at hand
+	at    [kinds]*cell // of the attempt at hand
+	looks [256]look    // what stands in them follows from cells
 }
 
 // site is what all right logins that are no campaign's have in common, with
@@ -192,14 +193,14 @@ func (d *Detector) Observe(a *Attempt) Result {
 	}
 	m.prepared = d.visitors.has(visitor(n.client, n.fingerprint), now)
 	m.near = d.networks.get(m.network).seen
-	keys := n.keys()
-	r.Campaign = d.count(a, &n, &keys, &m, now)
+	keys := d.find(a, &n)
+	r.Campaign = d.count(a, &n, &m, now)
 	if r.Campaign == nil {
 		a.At.chart.add(a, n.client, m.stranger)
 		d.all.chart.add(a, n.client, m.stranger)
 	}
 	if a.Right {
-		d.recent.add(a, &keys, &m)
+		d.recent.add(a, keys, &m)
 		d.right(a, &m, now, &r)
 	} else {
 		d.judge(a, now, &r)
@@ -301,16 +302,13 @@ func (d *Detector) repeated(a *Attempt, now uint32) bool {
 
 // count adds an attempt to its cells, and returns the open campaign that one
 // of them was convicted for.
-func (d *Detector) count(a *Attempt, n *numbers, keys *[kinds]uint64, m *marks, now uint32) *Campaign {
+func (d *Detector) count(a *Attempt, n *numbers, m *marks, now uint32) *Campaign {
 	var campaign *Campaign
 	account, address := uint64(1)<<(generations.Mix(a.Account, 1)&63), uint64(1)<<(n.client&63)
-	for k := range kinds {
-		if keys[k] == 0 {
-			d.at[k] = nil
+	for _, c := range d.at {
+		if c == nil {
 			continue
 		}
-		c := d.cells.get(keys[k], k, a)
-		d.at[k] = c
 		c.decay(d.decays, now)
 		c.attempts++
 		for i := range c.windows {
@@ -366,6 +364,34 @@ func (a *Attempt) numbers() numbers {
 	}
 	return n
 }
+
+// find has d.at hold the attempt's cells, and returns their keys.
+func (d *Detector) find(a *Attempt, n *numbers) *[kinds]uint64 {
+	h := generations.Mix(generations.Mix(generations.Mix(n.fingerprint, n.userAgent), n.ja4), n.name)
+	l := &d.looks[h%uint64(len(d.looks))]
+	if l.hash != h {
+		*l = look{hash: h, keys: n.keys()}
+	}
+	l.keys[byNetwork] = cellKey(byNetwork, n.network)
+	for k, key := range &l.keys {
+		if c := l.cells[k]; key != 0 && (c == nil || c.key != key) {
+			l.cells[k] = d.cells.get(key, kind(k), a)
+		}
+	}
+	d.at = l.cells
+	return &l.keys
+}
+
+// look is a combination of program and endpoint that was seen lately, with its
+// cells: most logins have one of few.
+type look struct {
+	hash  uint64
+	keys  [kinds]uint64
+	cells [kinds]*cell
+}
+
+// cellKey is the key of a cell of one member.
+func cellKey(k kind, number uint64) uint64 { return max(generations.Mix(uint64(k)+1, number), 1) }
 
 // keys are the cells' keys; 0 for a kind of which a member is unknown.
 func (n *numbers) keys() (keys [kinds]uint64) {
