@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 
+	"offpath/cmd/lab/internal/traffic"
 	"offpath/detect"
 )
 
@@ -44,6 +45,10 @@ type Result struct {
 
 	OutcomeTold  float64 `json:"outcome_told"`  // share of logins
 	OutcomeRight float64 `json:"outcome_right"` // of these
+	// OutcomeSettled is the share of logins told as they were, after the first 200
+	// of an endpoint, by how it answers; without a style that has fewer than 200 of
+	// them.
+	OutcomeSettled map[string]float64 `json:"outcome_settled,omitempty"`
 
 	Addresses    float64 `json:"addresses,omitempty"` // these where memory is weighed
 	Accounts     float64 `json:"accounts,omitempty"`
@@ -69,17 +74,25 @@ func (j *judge) result() Result {
 	t, c := &j.seen, j.cover
 	sum := c.compare(j.Onset, j.Enforced)
 	r := Result{
-		Transactions: t.all, Logins: t.logins, Unjudged: c.dropped, Attacks: t.attack.logins, Hours: float64(t.last-t.first) / 3600e9,
+		Transactions: t.all, Logins: t.outcomes.logins, Unjudged: c.dropped, Attacks: t.attack.logins, Hours: float64(t.last-t.first) / 3600e9,
 		DetectSeconds: absent, DetectTries: absent, VerdictSeconds: absent, Detected: absent, Enforced: absent, EnforcedAfter: absent, HitsNamed: absent, Stopped: absent,
 		Campaigns: len(c.campaigns), Alarms: c.findings, Verdicts: len(j.book.all), Outages: len(c.outages),
 		RequestsHit: perMillion(t.honest.stoppedRequests, t.honest.requests), LoginsHit: perMillion(t.honest.stoppedLogins, t.honest.logins),
 		LegitHit: t.honest.stoppedRequests, Hits: sum.hits, HeldWrong: sum.held, Messages: c.messages,
-		OutcomeTold: share(t.told, t.logins), OutcomeRight: share(t.rightly, t.told),
+		OutcomeTold: share(t.outcomes.told, t.outcomes.logins), OutcomeRight: share(t.outcomes.rightly, t.outcomes.told),
 		Nanoseconds: float64(j.watch.spent.Nanoseconds()) / math.Max(float64(t.all), 1),
 	}
 	for _, s := range c.campaigns {
 		if !s.convicted && (!s.campaign || t.attack.logins == 0) {
 			r.False++
+		}
+	}
+	for style := traffic.StyleStatus; style < traffic.Styles; style++ {
+		if o := &t.settled[style]; o.logins >= acquaintance {
+			if r.OutcomeSettled == nil {
+				r.OutcomeSettled = make(map[string]float64)
+			}
+			r.OutcomeSettled[style.String()] = share(o.rightly, o.logins)
 		}
 	}
 	if r.Hours > 0 {
@@ -151,6 +164,15 @@ func (j *judge) firstEffective() *entry {
 // isOutage reports whether a finding says that the application is out of order.
 func isOutage(f *detect.Finding) bool {
 	return strings.Contains(strings.ToLower(f.Rule), "outage")
+}
+
+// Settled is the share of logins told as they were at endpoints that answer in a
+// style; below 0: there were none, or few.
+func (r *Result) Settled(style traffic.Style) float64 {
+	if v, ok := r.OutcomeSettled[style.String()]; ok {
+		return v
+	}
+	return absent
 }
 
 func share(part, whole int) float64 {

@@ -28,13 +28,24 @@ type tally struct {
 	first, last int64
 	honest      counts // from the onset on; stopped ones at any time
 	attack      counts
-	rightly     int // of them: as it was
-	told        int // logins with an outcome other than unknown
-	logins      int
+	outcomes    outcomes
 	perSecond   []int // the attacker's logins by second since the onset
+
+	tried   map[place]int            // logins by endpoint
+	settled [traffic.Styles]outcomes // after the first ones of an endpoint
 }
 
-func newTally(onset int64) tally { return tally{onset: onset} }
+// outcomes is how many logins were told right from wrong.
+type outcomes struct {
+	logins  int
+	told    int // with an outcome other than unknown
+	rightly int // of them: as it was
+}
+
+// acquaintance is how many logins an endpoint may take to be understood.
+const acquaintance = 200
+
+func newTally(onset int64) tally { return tally{onset: onset, tried: make(map[place]int)} }
 
 func (t *tally) add(tx *reassembly.Transaction, truth traffic.Truth, stopped bool) {
 	if t.all == 0 {
@@ -56,13 +67,21 @@ func (t *tally) add(tx *reassembly.Transaction, truth traffic.Truth, stopped boo
 		t.honest.add(truth.Login, stopped)
 	}
 	if truth.Login && !truth.Down && tx.RefusedBy == "" {
-		t.logins++
-		switch tx.Annotation.EventOutcome {
-		case "success", "failure":
-			t.told++
-			if (tx.Annotation.EventOutcome == "success") == truth.Right {
-				t.rightly++
-			}
+		t.outcomes.add(tx, truth)
+		at := placeOf(tx)
+		if t.tried[at]++; t.tried[at] > acquaintance {
+			t.settled[truth.Style].add(tx, truth)
+		}
+	}
+}
+
+func (o *outcomes) add(tx *reassembly.Transaction, truth traffic.Truth) {
+	o.logins++
+	switch tx.Annotation.EventOutcome {
+	case "success", "failure":
+		o.told++
+		if (tx.Annotation.EventOutcome == "success") == truth.Right {
+			o.rightly++
 		}
 	}
 }

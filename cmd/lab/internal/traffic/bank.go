@@ -5,22 +5,28 @@ import (
 	"math/rand/v2"
 )
 
-// style is how an endpoint answers a login.
-type style uint8
+// Style is how an endpoint answers a login.
+type Style uint8
 
+// The styles; 0 is none that is known.
 const (
-	styleStatus style = iota // JSON: 200 or 401
-	styleAlways              // JSON: 200 whatever the password was; a code in the body says it
-	styleForm                // form: redirects
-	styleOFX                 // OFX: a status code in the body
+	StyleStatus Style = 1 + iota // JSON: 200 or 401
+	StyleAlways                  // JSON: 200 whatever the password was; a code in the body says it
+	StyleForm                    // form: redirects
+	StyleOFX                     // OFX: a status code in the body
+	Styles                       // number of them, and one
 )
+
+func (s Style) String() string {
+	return [...]string{"unknown", "JSON with a status", "always 200", "form", "OFX"}[s]
+}
 
 // endpoint is a login of the bank with what belongs to it.
 type endpoint struct {
 	index   int
 	host    string
 	channel channel
-	style   style
+	style   Style
 	weight  float64 // among those of its channel
 	words   wording
 
@@ -86,7 +92,7 @@ func newEndpoints(r *rand.Rand, number int, domain string) []*endpoint {
 	first := r.IntN(len(brands))
 	for i := range number {
 		prefix := apiPrefixes[(i/len(brands)+r.IntN(2)*3)%len(apiPrefixes)]
-		e := &endpoint{
+		e := &endpoint{style: StyleStatus,
 			index: i, channel: mobile, host: brands[(first+i)%len(brands)] + "." + domain,
 			login: fmt.Sprintf("%s%s", prefix, pick(r, loginPaths)), words: words, weight: 1 / float64(i+1),
 		}
@@ -98,7 +104,7 @@ func newEndpoints(r *rand.Rand, number int, domain string) []*endpoint {
 			e.words.unknown = words.unknown
 		}
 		if r.Float64() < 0.3 {
-			e.style = styleAlways
+			e.style = StyleAlways
 		}
 		e.bootstrap = [2]string{prefix + "/config", prefix + "/device/register"}
 		e.verify = prefix + "/otp/verify"
@@ -106,9 +112,9 @@ func newEndpoints(r *rand.Rand, number int, domain string) []*endpoint {
 		list = append(list, e)
 	}
 	words = newWording(r)
-	form := &endpoint{index: number, channel: web, style: styleForm, host: "www." + domain, weight: 1, words: words, login: pick(r, webLogins)}
+	form := &endpoint{index: number, channel: web, style: StyleForm, host: "www." + domain, weight: 1, words: words, login: pick(r, webLogins)}
 	form.words.wrongPage = form.login
 	form.bootstrap[0], form.logout, form.accounts, form.transfer = form.login, "/logout", words.home, "/transfer"
-	service := &endpoint{index: number + 1, channel: ofx, style: styleOFX, host: "ofx." + domain, weight: 1, login: pick(r, []string{"/ofx", "/OFXServer/ofxsrvr.dll", "/cmr/ofx"})}
+	service := &endpoint{index: number + 1, channel: ofx, style: StyleOFX, host: "ofx." + domain, weight: 1, login: pick(r, []string{"/ofx", "/OFXServer/ofxsrvr.dll", "/cmr/ofx"})}
 	return append(list, form, service)
 }

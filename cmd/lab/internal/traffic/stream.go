@@ -12,10 +12,11 @@ const never = math.MaxInt64
 
 // Truth is what a detector has to find out about a request.
 type Truth struct {
-	Attack  bool // sent by the attacker
-	Login   bool // an attempt to log in
-	Right   bool // of a login: the password was right
-	Down    bool // of a login: the application was out of order, and Right says nothing
+	Attack  bool  // sent by the attacker
+	Login   bool  // an attempt to log in
+	Right   bool  // of a login: the password was right
+	Down    bool  // of a login: the application was out of order, and Right says nothing
+	Style   Style // of a login: how its endpoint answers
 	Account uint64
 	// Transfer says that it moves money.
 	Transfer bool
@@ -63,11 +64,12 @@ func (s *Stream) Next(tx *reassembly.Transaction) (Truth, bool) {
 			continue
 		}
 		s.fill(tx, v, &s.step)
-		return Truth{
-			Down: s.step.down, Attack: v.attack, Login: s.step.call == callLogin, Account: v.account,
-			Right:    s.step.call == callLogin && (s.step.answer == answerOK || s.step.answer == answerFactor),
-			Transfer: s.step.call == callTransfer,
-		}, true
+		truth := Truth{Down: s.step.down, Attack: v.attack, Account: v.account, Transfer: s.step.call == callTransfer}
+		if s.step.call == callLogin {
+			truth.Login, truth.Style = true, v.endpoint.style
+			truth.Right = s.step.answer == answerOK || s.step.answer == answerFactor
+		}
+		return truth, true
 	}
 }
 

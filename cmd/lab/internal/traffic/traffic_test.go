@@ -206,7 +206,7 @@ func TestOnlyPerfectMimicsLookLikeCustomers(t *testing.T) {
 }
 
 func TestEveryKindOfRequestAndAnswerOccurs(t *testing.T) {
-	asked, answered, styles := make(map[call]bool), make(map[answer]bool), make(map[style]bool)
+	asked, answered, styles := make(map[call]bool), make(map[answer]bool), make(map[Style]bool)
 	for seed := range uint64(3) { // an outage of each kind
 		list, err := Select([]string{"N9"})
 		require.NoError(t, err)

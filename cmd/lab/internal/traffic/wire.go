@@ -115,9 +115,9 @@ func fieldValue(name string, e *endpoint, method, kind, body string, v *values) 
 
 func loginBody(e *endpoint, v *values) (kind, body string) {
 	switch e.style {
-	case styleForm:
+	case StyleForm:
 		return "application/x-www-form-urlencoded", fmt.Sprintf("%s=%s&%s=%s", e.words.user, v.user, e.words.password, v.password)
-	case styleOFX:
+	case StyleOFX:
 		return "application/x-ofx", ofxHead + fmt.Sprintf("<OFX><SIGNONMSGSRQV1><SONRQ><DTCLIENT>20260105120000<USERID>%s<USERPASS>%s<LANGUAGE>ENG<FI><ORG>B<FID>4711</FI><APPID>QWIN<APPVER>2700</SONRQ></SIGNONMSGSRQV1>"+
 			"<BANKMSGSRQV1><STMTTRNRQ><TRNUID>1001<STMTRQ><BANKACCTFROM><BANKID>121099999<ACCTID>%s<ACCTTYPE>CHECKING</BANKACCTFROM><INCTRAN><INCLUDE>Y</INCTRAN></STMTRQ></STMTTRNRQ></BANKMSGSRQV1></OFX>\r\n", v.user, v.password, v.id)
 	}
@@ -168,7 +168,7 @@ func loginResponse(e *endpoint, a answer, v *values) string {
 		code = w.wrong
 	}
 	switch e.style {
-	case styleForm:
+	case StyleForm:
 		switch a {
 		case answerOK:
 			return text("302 Found", "", "", fmt.Sprintf("Location: %s\r\nSet-Cookie: %s=%s; Path=/; HttpOnly; Secure\r\n", w.home, w.cookie, v.issued))
@@ -178,7 +178,7 @@ func loginResponse(e *endpoint, a answer, v *values) string {
 			}
 		}
 		return text("302 Found", "", "", "Location: "+w.wrongPage+"?error=1\r\n")
-	case styleOFX:
+	case StyleOFX:
 		const sonrs = "<OFX><SIGNONMSGSRSV1><SONRS><STATUS><CODE>%s<SEVERITY>%s</STATUS><DTSERVER>20260105120000<LANGUAGE>ENG</SONRS></SIGNONMSGSRSV1>"
 		status, severity, rest := "15500", "ERROR", ""
 		switch a {
@@ -194,13 +194,13 @@ func loginResponse(e *endpoint, a answer, v *values) string {
 	}
 	if a == answerOK {
 		body := fmt.Sprintf(`{"%s":"%s","token_type":"Bearer","expires_in":900}`, w.token, v.issued)
-		if e.style == styleAlways {
+		if e.style == StyleAlways {
 			body = fmt.Sprintf(`{"%s":"%s","data":{"%s":"%s","expires_in":900}}`, w.code, code, w.token, v.issued)
 		}
 		return text("200 OK", "application/json", body, "")
 	}
 	status := "200 OK"
-	if e.style == styleStatus {
+	if e.style == StyleStatus {
 		status = "401 Unauthorized"
 		switch a {
 		case answerLocked:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"offpath/cmd/lab/internal/judge"
+	"offpath/cmd/lab/internal/traffic"
 )
 
 // line is what a detector has to reach on a scenario.
@@ -79,14 +80,17 @@ func outage() line {
 func outcomes(percent float64) line {
 	return line{"outcomes told as they were", "%", func(r *judge.Result) float64 { return 100 * r.OutcomeTold * r.OutcomeRight }, false, percent, false}
 }
+func settled(style traffic.Style) line {
+	return line{"outcomes at an endpoint of the style “" + style.String() + "” after its first 200 logins", "%", func(r *judge.Result) float64 { return 100 * r.Settled(style) }, false, 99.5, true}
+}
 func memory(mb float64) line {
 	return line{"memory for a million addresses, accounts and sessions", "MB", func(r *judge.Result) float64 { return r.MBPerMillion }, true, mb, false}
 }
 
 // lines are what is to be reached, by scenario.
 var lines = map[string][]line{
-	"B1":        {verdictWithin(10), enforced(98), loginsHit(10)},
-	"B2-50":     {verdictWithin(300), enforcedAfter(85), loginsHit(200)},
+	"B1":        {verdictWithin(10), enforced(98), loginsHit(10), settled(traffic.StyleAlways), settled(traffic.StyleOFX)},
+	"B2-50":     {verdictWithin(300), enforcedAfter(85), loginsHit(200), settled(traffic.StyleAlways), settled(traffic.StyleOFX)},
 	"B2-5":      {verdictWithin(1800), enforcedAfter(85), loginsHit(200)},
 	"B3":        {detectWithin(1800), named(85), loginsHit(100)},
 	"B4-A4":     {loginsHit(100)},
@@ -100,7 +104,7 @@ var lines = map[string][]line{
 	"N5":        {loginsHit(10)},
 	"N6":        {nobodyHit()},
 	"N7":        {nobodyHit()},
-	"N8":        {loginsHit(10)},
+	"N8":        {loginsHit(10), settled(traffic.StyleAlways), settled(traffic.StyleOFX)},
 	"N9":        {loginsHit(10), campaigns(0), outage()},
 	"B2-ramp":   {loginsHit(200)},
 	"N1-attack": {loginsHit(200)},
@@ -108,6 +112,6 @@ var lines = map[string][]line{
 	"N4-attack": {loginsHit(200)},
 	"N9-attack": {loginsHit(200)},
 	"M":         {memory(250)},
-	"Q":         {campaigns(1), outcomes(99.5)},
+	"Q":         {campaigns(1), outcomes(99.5), settled(traffic.StyleAlways), settled(traffic.StyleOFX)},
 	"Q-year":    {campaigns(4)},
 }
