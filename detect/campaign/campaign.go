@@ -32,6 +32,7 @@ import (
 	"strings"
 
 	"offpath/detect"
+	"offpath/detect/internal/distinct"
 )
 
 const (
@@ -60,8 +61,8 @@ type Campaign struct {
 	Events      []string
 
 	strikes             map[detect.Subject]int
-	accounts, addresses distinct
-	hits                distinct
+	accounts, addresses distinct.Counter
+	hits                distinct.Counter
 	endpoints           map[string]bool // attacked; at most maxEndpoints
 	cells               []*cell
 	serial              int
@@ -70,13 +71,13 @@ type Campaign struct {
 }
 
 // Accounts is how many accounts were tried, about.
-func (c *Campaign) Accounts() int { return c.accounts.count() }
+func (c *Campaign) Accounts() int { return c.accounts.Count() }
 
 // AccountsHit is of how many accounts the password was right, about.
-func (c *Campaign) AccountsHit() int { return c.hits.count() }
+func (c *Campaign) AccountsHit() int { return c.hits.Count() }
 
 // Addresses is how many addresses the attempts came from, about.
-func (c *Campaign) Addresses() int { return c.addresses.count() }
+func (c *Campaign) Addresses() int { return c.addresses.Count() }
 
 // Unmarked reports whether nothing tells the campaign's attempts from
 // customers'.
@@ -108,9 +109,9 @@ func (c *Campaign) count(a *Attempt) {
 // taken for its part.
 func (c *Campaign) tally(a *Attempt) {
 	c.Attempts++
-	c.accounts.add(a.Account)
+	c.accounts.Add(a.Account)
 	c.touched.add(c, a.Account, a.UserHash, a.Time, false)
-	c.addresses.add(addressNumber(a.Client))
+	c.addresses.AddAddress(a.Client)
 	if len(c.Events) < maxEvents {
 		c.Events = append(c.Events, strings.Clone(a.Event))
 	}
@@ -119,7 +120,7 @@ func (c *Campaign) tally(a *Attempt) {
 // hit records that a right login is a campaign's.
 func (d *Detector) hit(c *Campaign, account uint64, user string, time int64, odds float64) Hit {
 	c.Hits++
-	c.hits.add(account)
+	c.hits.Add(account)
 	c.touched.add(c, account, user, time, true)
 	h := Hit{UserHash: user, Account: account, Campaign: c, Odds: odds}
 	h.Price = 1e6 * (1 - h.Certainty()) / max(d.site.right, 1)
@@ -200,8 +201,8 @@ func (d *Detector) rise(a *Attempt, at *Endpoint, r *Result) {
 	}
 	for _, account := range slices.Sorted(maps.Keys(at.chart.failing)) {
 		f := at.chart.failing[account]
-		c.accounts.add(account)
-		c.addresses.add(f.address)
+		c.accounts.Add(account)
+		c.addresses.Add(f.address)
 		c.touched.add(c, account, f.user, f.at, false)
 	}
 	if at != &d.all || !slices.ContainsFunc(c.charts, func(o *Endpoint) bool { return o != at && o.chart.up }) {

@@ -9,6 +9,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"offpath/detect"
+	"offpath/detect/internal/distinct"
 	"offpath/detect/internal/generations"
 )
 
@@ -117,7 +118,7 @@ func New(cfg Config) *Detector {
 // Visit records a request that is no login: what customers' software does
 // before one.
 func (d *Detector) Visit(client netip.Addr, fingerprint string, time int64) {
-	d.visitors.add(visitor(addressNumber(client), xxhash.Sum64String(fingerprint)), seconds(time))
+	d.visitors.add(visitor(distinct.Address(client), xxhash.Sum64String(fingerprint)), seconds(time))
 }
 
 // visitor stands for a program at an address.
@@ -352,7 +353,7 @@ func (d *Detector) count(a *Attempt, n *numbers, m *marks, now uint32) *Campaign
 type numbers struct{ client, network, fingerprint, userAgent, ja4, name uint64 }
 
 func (a *Attempt) numbers() numbers {
-	n := numbers{client: addressNumber(a.Client), network: addressNumber(Network(a.Client).Addr()), name: xxhash.Sum64String(a.Name)}
+	n := numbers{client: distinct.Address(a.Client), network: distinct.Address(Network(a.Client).Addr()), name: xxhash.Sum64String(a.Name)}
 	if a.Fingerprint != "" {
 		n.fingerprint = xxhash.Sum64String(a.Fingerprint)
 	}

@@ -5,7 +5,7 @@
 // A [Map] belongs to one goroutine. It holds at most the number of endpoints
 // that it was made for; of each, some kilobytes: quantiles come of a histogram
 // with a relative error of 1/64 ([Quantiles]), clients of a HyperLogLog with one
-// of 6.5 % ([Clients]), both of which can be added up. What finds no room is
+// of 3 %, both of which can be added up. What finds no room is
 // counted. The clock is event time.
 //
 // Values are never kept: no account, token, query or body.
@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 
+	"offpath/detect/internal/distinct"
 	"offpath/reassembly"
 )
 
@@ -43,8 +44,8 @@ type Endpoint struct {
 	Unanswered         uint64
 	First, Last        int64 // ns since the epoch
 	Latency            Quantiles
-	Received, Sent     Quantiles // octets of request and response bodies
-	Clients            Clients
+	Received, Sent     Quantiles        // octets of request and response bodies
+	Clients            distinct.Counter // addresses; of IPv6, /64 networks
 	Statuses           map[int]uint64
 	Media              map[string]uint64 // of responses
 	RequestMedia       map[string]uint64
@@ -104,7 +105,7 @@ func (e *Endpoint) observe(tx *reassembly.Transaction) {
 	e.Last = max(e.Last, tx.Start)
 	e.Requests++
 	if tx.Client.IsValid() {
-		e.Clients.Add(tx.Client)
+		e.Clients.AddAddress(tx.Client)
 	}
 	count(&e.Carriers, carrier(tx), 1)
 	if tx.Annotation.Role != "" {

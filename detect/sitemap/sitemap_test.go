@@ -43,7 +43,7 @@ func TestAnEndpointIsDescribed(t *testing.T) {
 	assert.Equal(t, map[string]uint64{"transfer": 100}, e.Roles)
 	assert.InEpsilon(t, 5e6, float64(e.Latency.At(0.95)), 1.0/64)
 	assert.InEpsilon(t, 1000, float64(e.Sent.At(0.5)), 1.0/64)
-	assert.InDelta(t, 100, float64(e.Clients.Count()), 15)
+	assert.InDelta(t, 100, e.Clients.Count(), 5)
 	assert.EqualValues(t, 0, e.First)
 	assert.EqualValues(t, 99e9, e.Last)
 	assert.Equal(t, "mobile", e.Kind())
@@ -100,24 +100,6 @@ func TestQuantilesAreOffByASixtyFourthAtMost(t *testing.T) {
 		}
 		assert.LessOrEqual(t, len(sum.counts), 64<<subBits)
 	}
-}
-
-func TestClientsAreEstimated(t *testing.T) {
-	for _, n := range []int{1, 10, 100, 10000, 1000000} {
-		var parts [2]Clients
-		for i := range n {
-			a := netip.AddrFrom4([4]byte{byte(i >> 24), byte(i >> 16), byte(i >> 8), byte(i)})
-			parts[i%2].Add(a)
-			parts[0].Add(a)
-		}
-		parts[0].Merge(&parts[1])
-		assert.InEpsilon(t, n, parts[0].Count(), 0.2)
-	}
-	var one Clients
-	for i := range 1000 {
-		one.Add(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i >> 8), 15: byte(i)}))
-	}
-	assert.EqualValues(t, 1, one.Count(), "a /64 is one client")
 }
 
 // hostile is a map of what clients and servers may send.

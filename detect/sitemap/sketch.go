@@ -3,7 +3,6 @@ package sitemap
 import (
 	"math"
 	"math/bits"
-	"net/netip"
 )
 
 // Quantiles is a histogram of numbers from 0 on, of 32 buckets to each doubling:
@@ -77,58 +76,4 @@ func (q *Quantiles) At(p float64) uint64 {
 		}
 	}
 	return 0
-}
-
-// Clients counts different addresses; of IPv6, different /64 networks.
-// HyperLogLog (Flajolet and others, 2007) with 256 registers: the standard error
-// is 6.5 %, and small numbers are nearly exact. The zero value is ready.
-type Clients struct{ registers [256]uint8 }
-
-// Add counts an address.
-func (c *Clients) Add(a netip.Addr) {
-	b := a.Unmap().As16()
-	if a.Is6() && !a.Is4In6() {
-		clear(b[8:])
-	}
-	h := mix(b)
-	i := h >> 56
-	c.registers[i] = max(c.registers[i], uint8(bits.LeadingZeros64(h<<8|1<<7))+1)
-}
-
-// mix is a hash of 16 octets that repeats from run to run: the finaliser of
-// MurmurHash3 over FNV-1a.
-func mix(b [16]byte) uint64 {
-	h := uint64(14695981039346656037)
-	for _, c := range b {
-		h = (h ^ uint64(c)) * 1099511628211
-	}
-	h ^= h >> 33
-	h *= 0xff51afd7ed558ccd
-	h ^= h >> 33
-	h *= 0xc4ceb9fe1a85ec53
-	return h ^ h>>33
-}
-
-// Merge adds the addresses of another.
-func (c *Clients) Merge(o *Clients) {
-	for i, r := range o.registers {
-		c.registers[i] = max(c.registers[i], r)
-	}
-}
-
-// Count estimates how many there are.
-func (c *Clients) Count() uint64 {
-	const m = float64(len(c.registers))
-	sum, zeros := 0.0, 0.0
-	for _, r := range c.registers {
-		sum += math.Ldexp(1, -int(r))
-		if r == 0 {
-			zeros++
-		}
-	}
-	estimate := 0.7213 / (1 + 1.079/m) * m * m / sum
-	if estimate <= 2.5*m && zeros > 0 {
-		estimate = m * math.Log(m/zeros)
-	}
-	return uint64(math.Round(estimate))
 }
