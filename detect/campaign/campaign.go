@@ -79,6 +79,18 @@ func (c *Campaign) AccountsHit() int { return c.hits.Count() }
 // Addresses is how many addresses the attempts came from, about.
 func (c *Campaign) Addresses() int { return c.addresses.Count() }
 
+// Uncounted is how many of the attempts are from before the campaign was
+// noticed: their accounts and addresses are not known.
+func (c *Campaign) Uncounted() int {
+	switch {
+	case c.Spray:
+		return minSprayed - 1
+	case c.Unmarked():
+		return 0
+	}
+	return int(c.Why.Attempts) - 1
+}
+
 // Unmarked reports whether nothing tells the campaign's attempts from
 // customers'.
 func (c *Campaign) Unmarked() bool { return c.Subject == detect.Subject{Endpoint: c.Subject.Endpoint} }
@@ -220,6 +232,7 @@ func (d *Detector) sprayed(a *Attempt, r *Result) {
 		}
 		d.spray.Attempts = minSprayed - 1
 		d.spray.Spray = true
+		d.spray.Why = d.sprays.why(a.Password)
 		r.Rising = d.spray
 	}
 	d.spray.count(a)

@@ -57,8 +57,10 @@ type Result struct {
 	// tells it from customers; nil: none, or not news.
 	Rising *Campaign
 	// Broken says that the endpoint has gone out of order: hardly anybody's
-	// login is right.
-	Broken bool
+	// login is right. Right is how many were in the last window, Usual how many
+	// usually are, and Least how many would still be in order.
+	Broken              bool
+	Right, Usual, Least float64
 	// Hits are accounts whose password a campaign has got right.
 	Hits []Hit
 }
@@ -278,6 +280,7 @@ func (d *Detector) turn(a *Attempt, at *Endpoint, now uint32, r *Result) {
 	if at != &d.all {
 		r.Broken = e == broken && !at.broken
 		at.broken = e == broken
+		r.Right, r.Usual, r.Least = float64(c.right), c.usual, collapsed*c.usual
 	}
 	if e == rising {
 		d.rise(a, at, r)

@@ -72,3 +72,10 @@ func (s *sprays) sprayed(password uint64) bool {
 	t, ok := s.tried.Get(password)
 	return ok && t.period == s.period && t.count() >= max(minSprayed, popular*s.usual)
 }
+
+// why is for how many accounts a password was wrong, for how many one that is
+// merely popular was, and from how many on it counts as sprayed.
+func (s *sprays) why(password uint64) Why {
+	t, _ := s.tried.Get(password)
+	return Why{Score: t.count(), Baseline: s.usual, Threshold: max(minSprayed, popular*s.usual)}
+}

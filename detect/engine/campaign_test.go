@@ -81,7 +81,13 @@ func TestARotationIsACampaignWithAPredicate(t *testing.T) {
 	assert.InEpsilon(t, 24, last.Campaign.AccountsHit, 0.1)
 	assert.Equal(t, at(hour+20*minute-second)+30*minute.Nanoseconds(), last.Time, "half an hour after its last wrong attempt")
 	assert.Contains(t, last.Message, "fingerprint "+tool)
-	t.Log(last.Message)
+	for _, line := range []*detect.Finding{first, last} {
+		assert.NotContains(t, line.Message, "about 1 a", "what is not known is not said")
+		assert.LessOrEqual(t, line.Campaign.Accounts, line.Campaign.Attempts)
+		assert.LessOrEqual(t, line.Campaign.Addresses, line.Campaign.Attempts)
+	}
+	assert.Regexp(t, `^Stolen passwords are tried out: \d+ logins within \d+ s\. They come from clients with fingerprint `+tool+`: when this was noticed, `, first.Message)
+	assert.Regexp(t, `^Stolen passwords are tried out: \d+ logins to about \d+ accounts from about \d+ addresses within 20 minutes\. `, last.Message)
 }
 
 func TestAccountsOfWhichACampaignHadThePasswordAreHeld(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 
 	"offpath/detect"
 	"offpath/detect/campaign"
+	"offpath/detect/plain"
 )
 
 // CampaignRule is the name of the detector behind campaign findings.
@@ -52,7 +53,7 @@ func (e *Engine) campaignDown(a *campaign.Attempt) {
 // chartsSay writes what the windows that have ended say.
 func (e *Engine) chartsSay(a *campaign.Attempt, r *campaign.Result) {
 	if r.Broken {
-		e.outage(a)
+		e.outage(a, r)
 	}
 	if r.Rising != nil {
 		e.campaignLine(r.Rising)
@@ -75,13 +76,15 @@ func (e *Engine) campaignEvidence(held *active, r *campaign.Result) {
 }
 
 // outage says that a login endpoint has gone out of order: that is no attack.
-func (e *Engine) outage(a *campaign.Attempt) {
+func (e *Engine) outage(a *campaign.Attempt, r *campaign.Result) {
 	subject := detect.Subject{Endpoint: a.Name}
 	e.stats.Outages++
 	e.sink.Finding(&detect.Finding{
 		Time: e.clock, ID: detect.NewID(OutageRule, subject, e.clock), Kind: "alert", Rule: OutageRule, Severity: 40,
 		Subject: subject, WindowStart: e.clock - campaign.Window, WindowEnd: e.clock,
-		Message: fmt.Sprintf("Hardly anybody can log in at %s: customers fail who usually succeed. It looks out of order, not attacked; nobody is acted against for it.", printable(a.Name)),
+		Evidence: detect.Evidence{Statistic: r.Right, Baseline: round(r.Usual, 2), Threshold: round(r.Least, 2)},
+		Message: fmt.Sprintf("Far fewer logins succeed at %s than usual: %.0f within %s, where about %.0f usually do, and many fail. It looks out of order, not attacked; nobody is acted against for it.",
+			plain.Printable(a.Name), r.Right, plain.Span(campaign.Window), r.Usual),
 	})
 }
 
@@ -116,9 +119,9 @@ func (e *Engine) hold(h *campaign.Hit) {
 
 func holdMessage(h *campaign.Hit) string {
 	if c := h.Certainty(); c < 0.5 {
-		return fmt.Sprintf("Ask account %s for a second factor: its password was right in a login that may be part of a campaign, from where and with what it never came before (certainty %.1f %%).", printable(h.UserHash), 100*c)
+		return fmt.Sprintf("Ask account %s for a second factor: its password was right in a login amid a campaign that shows less of what customers show than most. Of such logins about one in %s is the attacker's.", plain.Printable(h.UserHash), plain.Round(1/c))
 	}
-	return fmt.Sprintf("Hold account %s: its password was right in a login that is part of a campaign. Ask for a second factor, hold its transfers.", printable(h.UserHash))
+	return fmt.Sprintf("Hold account %s: its password was right in a login that is part of a campaign. Ask for a second factor, hold its transfers.", plain.Printable(h.UserHash))
 }
 
 // campaignLine writes how a campaign stands.
@@ -189,33 +192,46 @@ func (e *Engine) describeCampaign(f *detect.Finding, c *campaign.Campaign) {
 		ID: f.ID, State: "open", Attempts: c.Attempts,
 		Accounts: c.Accounts(), AccountsHit: c.AccountsHit(), Addresses: c.Addresses(),
 	}
+	if !c.Unmarked() || c.Spray { // else attempts are those beyond what is usual
+		f.Campaign.Accounts, f.Campaign.Addresses = min(f.Campaign.Accounts, c.Attempts), min(f.Campaign.Addresses, c.Attempts)
+	}
 	f.Message = campaignMessage(f, e.subject(c.Subject), c)
 }
 
-func campaignMessage(f *detect.Finding, what string, c *campaign.Campaign) string {
+func campaignMessage(f *detect.Finding, who string, c *campaign.Campaign) string {
 	w := &c.Why
-	text := fmt.Sprintf("Stolen passwords are tried out: %s of about %s from about %s within %s.",
-		count(c.Attempts, "login", "logins"), count(f.Campaign.Accounts, "account", "accounts"), count(f.Campaign.Addresses, "address", "addresses"),
-		span(f.WindowEnd-f.WindowStart))
-	failed := 100 * (1 - w.Right/max(w.Attempts, 1))
+	var text string
 	switch {
 	case c.Spray:
-		text = fmt.Sprintf("One password is tried at account after account: %s of about %s from about %s within %s, as no customers mistype.",
-			count(c.Attempts, "login", "logins"), count(f.Campaign.Accounts, "account", "accounts"), count(f.Campaign.Addresses, "address", "addresses"),
-			span(f.WindowEnd-f.WindowStart))
+		text = "One password is tried at account after account: " + extent(f, c) + ". No customers mistype like that."
 	case c.Unmarked():
 		where := "all login endpoints together"
 		if f.Subject.Endpoint != "" {
-			where = printable(f.Subject.Endpoint)
+			where = plain.Printable(f.Subject.Endpoint)
 		}
-		text += fmt.Sprintf(" They look like customers' in everything that a load balancer could match. At %s %.0f %% of the logins were of accounts that never get in, where %.1f %% is usual.",
-			where, failed, 100*w.Baseline)
+		text = fmt.Sprintf("Stolen passwords are tried out at %s: %s more than usual within %s, at accounts that nobody ever got into; %s in all. When this was noticed, %s of the logins there were at such accounts, where %s is usual. In everything that a load balancer could match they look like customers'.",
+			where, plain.Count(c.Attempts, "login", "logins"), plain.Span(f.WindowEnd-f.WindowStart),
+			"about "+plain.Count(f.Campaign.Accounts, "account", "accounts")+" from about "+plain.Count(f.Campaign.Addresses, "address", "addresses"),
+			plain.Percent(round(1-w.Right/max(w.Attempts, 1), 4)), plain.Percent(round(w.Baseline, 4)))
 	default:
-		text += fmt.Sprintf(" They have in common %s, where %.0f %% of the logins failed; of honest ones at most %.0f %% do.",
-			what, failed, 100*w.Baseline)
+		text = fmt.Sprintf("Stolen passwords are tried out: %s. They come from %s: when this was noticed, %s of the logins from there had failed; of honest logins at most %s do.",
+			extent(f, c), who, plain.Percent(round(1-w.Right/max(w.Attempts, 1), 4)), plain.Percent(round(w.Baseline, 4)))
 	}
 	if f.Campaign.AccountsHit > 0 {
-		text += fmt.Sprintf(" The password of about %s was right: look at those.", count(f.Campaign.AccountsHit, "account", "accounts"))
+		text += fmt.Sprintf(" The password of about %s was right: look at those.", plain.Count(f.Campaign.AccountsHit, "account", "accounts"))
+	}
+	return text
+}
+
+// extent is how large a campaign is. Accounts and addresses are left out while
+// most of its attempts are from before it was noticed: they are counted since.
+func extent(f *detect.Finding, c *campaign.Campaign) string {
+	text := plain.Count(c.Attempts, "login", "logins")
+	if 2*c.Uncounted() < c.Attempts {
+		text += fmt.Sprintf(" to about %s from about %s", plain.Count(f.Campaign.Accounts, "account", "accounts"), plain.Count(f.Campaign.Addresses, "address", "addresses"))
+	}
+	if length := f.WindowEnd - f.WindowStart; length > 0 {
+		text += " within " + plain.Span(length)
 	}
 	return text
 }

@@ -141,6 +141,9 @@ func TestAnOutageIsReportedAsOne(t *testing.T) {
 			require.Len(t, b.found, 1)
 			assert.Equal(t, OutageRule, b.found[0].Rule)
 			assert.Equal(t, "POST api.bank.example/v1/login", b.found[0].Subject.Endpoint)
+			e := b.found[0].Evidence
+			assert.Less(t, e.Statistic, e.Threshold, "right logins in a window")
+			assert.InEpsilon(t, e.Baseline/2, e.Threshold, 0.01, "half of what is usual")
 			assert.Empty(t, b.decided)
 		})
 	}
@@ -167,7 +170,7 @@ func TestSixAccountsInARowConvictWhereEightPerCentFail(t *testing.T) {
 	assert.NotEqual(t, v.ID, f.ID)
 	assert.InDelta(t, 72, v.Expected.AttackRequestsPerMinute, 1, "six in five seconds")
 	assert.Zero(t, v.Expected.LegitimateRequestsPerMillion)
-	assert.Equal(t, "Block 45.0.0.1 for 10 minutes: OAT-008 Credential Stuffing.", v.Message)
+	assert.Equal(t, "Block 45.0.0.1 for 10 minutes: stolen passwords are tried out from there (OAT-008 Credential Stuffing).", v.Message)
 
 	assert.Equal(t, v.Time, f.Time)
 	assert.Equal(t, at(second), f.WindowStart)
@@ -181,8 +184,8 @@ func TestSixAccountsInARowConvictWhereEightPerCentFail(t *testing.T) {
 		sum += term.Value
 	}
 	assert.InDelta(t, f.Evidence.Statistic, sum, 0.001, "the terms add up")
-	assert.Equal(t, "45.0.0.1 tried 6 logins for 6 different accounts within 5 s, of which 6 failed; "+
-		"of honest logins to POST api.bank.example/v1/login about 8 % fail.", f.Message)
+	assert.Equal(t, "45.0.0.1 tried 6 logins to 6 different accounts within 5 s, of which 6 failed; "+
+		"of honest logins at POST api.bank.example/v1/login about 8 % fail.", f.Message)
 }
 
 func TestCrackingOneAccountIsConvictedLater(t *testing.T) {
@@ -560,5 +563,5 @@ func TestSentencesHoldNothingThatATerminalObeys(t *testing.T) {
 		b.Observe(tx)
 	}
 	require.Len(t, b.found, 1)
-	assert.Contains(t, b.found[0].Message, `of honest logins to "POST api.bank.example/login/\x1b[2J\r\n\xffé\u202e" about 8 % fail.`)
+	assert.Contains(t, b.found[0].Message, `of honest logins at "POST api.bank.example/login/\x1b[2J\r\n\xffé\u202e" about 8 % fail.`)
 }

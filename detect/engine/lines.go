@@ -2,13 +2,10 @@ package engine
 
 import (
 	"fmt"
-	"net/netip"
-	"strconv"
 	"strings"
-	"time"
-	"unicode/utf8"
 
 	"offpath/detect"
+	"offpath/detect/plain"
 	"offpath/detect/sequential"
 )
 
@@ -46,41 +43,34 @@ func (e *Engine) describe(f *detect.Finding, at *place, cracks bool, v *sequenti
 
 func findingMessage(f *detect.Finding, who, endpoint string, cracks bool, v *sequential.Evidence) string {
 	attempts := v.Failures + v.Successes
-	what := fmt.Sprintf("for %d different accounts", v.Accounts)
+	what := fmt.Sprintf("to %d different accounts", v.Accounts)
 	if cracks {
-		what = fmt.Sprintf("with ever new passwords for %s", count(max(v.Accounts, 1), "account", "accounts"))
+		what = fmt.Sprintf("with ever new passwords to %s", plain.Count(max(v.Accounts, 1), "account", "accounts"))
 	}
-	text := fmt.Sprintf("%s tried %s %s within %s, of which %d failed; of honest logins to %s about %.0f %% fail.",
-		who, count(attempts, "login", "logins"), what, span(f.WindowEnd-f.WindowStart),
-		v.Failures, printable(endpoint), 100*v.Baseline)
+	text := fmt.Sprintf("%s tried %s %s within %s, of which %d failed; of honest logins at %s about %.0f %% fail.",
+		who, plain.Count(attempts, "login", "logins"), what, plain.Span(f.WindowEnd-f.WindowStart),
+		v.Failures, plain.Printable(endpoint), 100*v.Baseline)
 	if v.Successes > 0 {
-		text += fmt.Sprintf(" The password was right %s: look at those accounts.", times(v.Successes))
+		text += fmt.Sprintf(" The password was right %s: look at those accounts.", plain.Times(v.Successes))
 	}
 	return text
 }
 
 func verdictMessage(a *active, technique string, strikes int) string {
-	text := fmt.Sprintf("Block %s for %s: %s.", subjectText(a.verdict.Subject), span(a.lifetime), technique)
+	what := "stolen passwords are tried out from there"
+	if technique == cracking {
+		what = "passwords are guessed from there"
+	}
+	text := fmt.Sprintf("Block %s for %s: %s (%s).", plain.Subject(a.verdict.Subject), plain.Span(a.lifetime), what, technique)
 	if strikes > 0 {
-		text += fmt.Sprintf(" It has been blocked %s before.", times(strikes))
+		text += fmt.Sprintf(" It has been blocked %s before.", plain.Times(strikes))
 	}
 	return text
 }
 
-// printable is a name that a client chose, quoted if it holds anything that a
-// terminal would not simply show.
-func printable(name string) string {
-	for _, r := range name {
-		if r == utf8.RuneError || !strconv.IsPrint(r) {
-			return strconv.Quote(name)
-		}
-	}
-	return name
-}
-
-// subject is subjectText with whose network it is, where that is known.
+// subject is a predicate in words, with whose network it is, where that is known.
 func (e *Engine) subject(s detect.Subject) string {
-	text := subjectText(s)
+	text := plain.Subject(s)
 	if e.cfg.Networks == nil || !s.Client.IsValid() {
 		return text
 	}
@@ -88,62 +78,6 @@ func (e *Engine) subject(s detect.Subject) string {
 	if whose == "" {
 		return text
 	}
-	client := clientText(s.Client)
-	return client + " (" + printable(whose) + ")" + strings.TrimPrefix(text, client)
-}
-
-// subjectText is a predicate as people write it.
-func subjectText(s detect.Subject) string {
-	var parts []string
-	if s.Client.IsValid() {
-		parts = append(parts, clientText(s.Client))
-	}
-	for _, m := range [...]struct{ name, value string }{
-		{"fingerprint ", s.Fingerprint}, {"User-Agent ", s.UserAgent}, {"JA4 ", s.JA4}, {"requests for ", s.Domain},
-		{"session ", s.Session}, {"account ", s.UserHash},
-	} {
-		if m.value != "" {
-			parts = append(parts, m.name+printable(m.value))
-		}
-	}
-	text := strings.Join(parts, " with ")
-	if s.Endpoint != "" {
-		text = strings.TrimSpace(text + " at " + printable(s.Endpoint))
-	}
-	return text
-}
-
-// clientText is an address or a network as people write it.
-func clientText(p netip.Prefix) string {
-	if p.IsSingleIP() {
-		return p.Addr().String()
-	}
-	return p.String()
-}
-
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-func times(n int) string {
-	if n == 1 {
-		return "once"
-	}
-	return fmt.Sprintf("%d times", n)
-}
-
-// span is a duration in one unit.
-func span(ns int64) string {
-	switch d := time.Duration(ns); {
-	case d < 2*time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%.0f s", d.Seconds())
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%.0f minutes", d.Minutes())
-	}
-	return fmt.Sprintf("%.0f hours", time.Duration(ns).Hours())
+	client := plain.Client(s.Client)
+	return client + " (" + plain.Printable(whose) + ")" + strings.TrimPrefix(text, client)
 }

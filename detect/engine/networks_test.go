@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"offpath/detect/network"
+	"offpath/detect/plain"
 )
 
 func TestMessagesNameTheNetworkAndNothingIsDecidedByIt(t *testing.T) {
@@ -41,7 +42,7 @@ func TestMessagesNameTheNetworkAndNothingIsDecidedByIt(t *testing.T) {
 	for i, f := range with.found {
 		if f.Subject.Client.IsValid() {
 			named++
-			assert.Contains(t, f.Message, clientText(f.Subject.Client)+` ("AS64500 Example \x1b Net") tried `)
+			assert.Contains(t, f.Message, plain.Client(f.Subject.Client)+` ("AS64500 Example \x1b Net") tried `)
 			assert.NotContains(t, without.found[i].Message, "AS64500")
 		}
 		f.Message, without.found[i].Message = "", ""

@@ -11,6 +11,7 @@ import (
 	"offpath/detect"
 	"offpath/detect/campaign"
 	"offpath/detect/network"
+	"offpath/detect/plain"
 	"offpath/detect/sequential"
 )
 
@@ -329,7 +330,7 @@ func (e *Engine) SetAllow(networks []netip.Prefix) {
 		}
 		a.verdict.Action = detect.ActionLift
 		a.verdict.Expires = e.clock
-		a.verdict.Message = "Lifted: " + subjectText(a.verdict.Subject) + " is on the allow-list now."
+		a.verdict.Message = "Lifted: " + plain.Subject(a.verdict.Subject) + " is on the allow-list now."
 		e.writeVerdict(a)
 	}
 }
@@ -453,7 +454,7 @@ func containsAddr(networks []netip.Prefix, a netip.Addr) bool {
 
 func round(v float64, digits int) float64 {
 	scale := math.Pow10(digits)
-	return math.Round(v*scale) / scale
+	return math.Round(v*scale)/scale + 0 // of -0 it is 0
 }
 
 // expiries is a heap of verdicts, the first to expire on top; of equals the
