@@ -6,7 +6,8 @@
 // detect/engine composes the rest and consumes transactions in their order: it
 // names endpoints (detect/endpoint), recognises logins (detect/login), tells
 // how they ended (detect/outcome), tests clients by their failures
-// (detect/sequential), finds campaigns by their excess (detect/campaign),
+// (detect/sequential), finds campaigns by their excess (detect/campaign), does
+// about them what the policies say (detect/policy),
 // follows verdicts on the wire (detect/witness) and counts a request seen on
 // both sides of a load balancer once (detect/legs).
 // detect/jsonl writes findings and verdicts, detect/stream carries
@@ -79,6 +80,7 @@ type Verdict struct {
 	Mode     Mode  // ModeMonitor or ModeEnforce
 	Expires  int64 // ns since the epoch, at most MaxLifetime after Time
 	Findings []string
+	Policy   string // by which it was decided; "" for an operator's
 	Expected Expected
 	Message  string
 }

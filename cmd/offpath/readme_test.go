@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"offpath/cmd/offpath/internal/config"
 	"offpath/reassembly"
 )
 
@@ -24,4 +25,15 @@ func TestTheREADMEListsEveryAnomaly(t *testing.T) {
 		listed = append(listed, regexp.MustCompile("[a-z0-9_]{3,}").FindAllString(names, -1)...)
 	}
 	assert.ElementsMatch(t, (^reassembly.Anomalies(0)).Names(), listed)
+}
+
+func TestTheConfigurationsInTheREADMEAreRight(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(text, -1)
+	require.GreaterOrEqual(t, len(blocks), 2)
+	for _, b := range blocks {
+		_, err := config.Load(save(t, "readme.yaml", b[1]), nil)
+		assert.NoError(t, err, "%s", b[1])
+	}
 }

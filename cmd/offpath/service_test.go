@@ -350,7 +350,7 @@ func TestAReloadAppliesWhatItCanAndKeepsTheOldOnAMistake(t *testing.T) {
 		require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
 		require.NoError(t, r.cmd.Process.Signal(syscall.SIGHUP))
 	}
-	reload("mitigate: {mode: enforce}\nreassembly: {memory_mib: 64}\n")
+	reload("mitigate: {mode: enforce}\nreassembly: {memory_mib: 64}\ndetect: {policies: [{name: account-takeover, action: none}]}\n")
 	assert.Equal(t, "changed settings need a restart: reassembly.memory_mib", r.await("need a restart").Message)
 	r.await("configuration read again")
 	_, audit := r.get("/api/v1/audit")

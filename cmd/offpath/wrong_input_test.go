@@ -174,6 +174,16 @@ func TestCheckReachesOutToWhatTheConfigurationNames(t *testing.T) {
 	assert.Equal(t, "offpath check: 5 of the things that the configuration names do not work\n", bad.stderr)
 }
 
+func TestCheckListsThePoliciesInForce(t *testing.T) {
+	config := "state: {dir: " + t.TempDir() + "}\nmitigate: {mode: enforce}\n" +
+		"detect: {policies: [{name: credential-cracking, action: rate_limit, rate: {requests: 10, per: 60s}, mode: monitor, ttl: 1h}, {name: account-takeover, action: none}]}\n"
+	r := run(t, "check", "--config", save(t, "c.yaml", []byte(config)))
+	assert.Equal(t, 0, r.status, r.stderr)
+	assert.Regexp(t, `(?m)^ok +policy credential-stuffing +block \(enforce\) for 10m0s to 24h0m0s: `, r.stdout)
+	assert.Regexp(t, `(?m)^ok +policy credential-cracking +rate_limit to 10 requests per 1m0s \(monitor\) for 1h0m0s to 24h0m0s: `, r.stdout)
+	assert.Regexp(t, `(?m)^ok +policy account-takeover +finding only: `, r.stdout)
+}
+
 func TestTargetConfigPrintsWhatTheConfiguredLoadBalancerNeeds(t *testing.T) {
 	r := run(t, "target-config", "lb7", "--config", save(t, "c.yaml", []byte(
 		"mitigate: {targets: [{name: lb7, type: haproxy, address: 'tcp:127.0.0.1:9998', map_dir: /srv/maps}]}\n")))

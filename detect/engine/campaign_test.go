@@ -111,7 +111,7 @@ func TestAccountsOfWhichACampaignHadThePasswordAreHeld(t *testing.T) {
 
 func TestWhereNoLoadBalancerCarriesThePredicateAddressesAreActedAgainstToo(t *testing.T) {
 	onlyAddresses := func(c *Config) {
-		c.Carried = func(s detect.Subject) bool { return s == detect.Subject{Client: s.Client} }
+		c.Carried = func(v *detect.Verdict) bool { return v.Subject == detect.Subject{Client: v.Subject.Client} }
 	}
 	for _, c := range []struct {
 		name   string

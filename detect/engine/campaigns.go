@@ -7,6 +7,7 @@ import (
 	"offpath/detect"
 	"offpath/detect/campaign"
 	"offpath/detect/plain"
+	"offpath/detect/policy"
 )
 
 // CampaignRule is the name of the detector behind campaign findings.
@@ -32,14 +33,14 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 	for i := range r.Hits {
 		e.hold(&r.Hits[i])
 	}
-	if r.Guilty && e.carried(r.Subject) {
-		return true
+	if r.Guilty {
+		if held := e.verdicts.bySubject[r.Subject]; held != nil && e.stopped(held) {
+			return true
+		}
 	}
 	p := e.verdicts.predicate(a)
-	return p != nil && e.carried(p.verdict.Subject)
+	return p != nil && e.stopped(p)
 }
-
-func (e *Engine) carried(s detect.Subject) bool { return e.cfg.Carried == nil || e.cfg.Carried(s) }
 
 // campaignDown is a login that the application failed to answer.
 func (e *Engine) campaignDown(a *campaign.Attempt) {
@@ -88,13 +89,11 @@ func (e *Engine) outage(a *campaign.Attempt, r *campaign.Result) {
 	})
 }
 
-// holdFor is how long an account that was broken into is to be held, ns.
-const holdFor = 24 * 3600 * 1e9
-
 // hold asks the application to hold an account whose password a campaign has
 // got right.
 func (e *Engine) hold(h *campaign.Hit) {
-	if h.UserHash == "" {
+	by := e.policies.Get(policy.Takeover)
+	if h.UserHash == "" || by.Action == policy.ActionNone {
 		return
 	}
 	subject := detect.Subject{UserHash: h.UserHash}
@@ -105,13 +104,14 @@ func (e *Engine) hold(h *campaign.Hit) {
 		e.stats.VetoCapacity++
 		return
 	}
-	a := &active{campaign: h.Campaign, written: e.clock, lifetime: holdFor}
+	a := &active{campaign: h.Campaign, written: e.clock, policy: by, lifetime: e.lifetime(by, 0)}
 	a.verdict = detect.Verdict{
-		ID: detect.NewID("hold:"+CampaignRule, subject, e.clock), Action: detect.ActionHold, Subject: subject,
-		Findings: []string{campaignID(h.Campaign)}, Expires: e.clock + holdFor,
+		ID: detect.NewID("hold:"+CampaignRule, subject, e.clock), Subject: subject,
+		Findings: []string{campaignID(h.Campaign)}, Expires: e.clock + a.lifetime,
 		Expected: detect.Expected{LegitimateRequestsPerMillion: round(h.Price, 2)},
 		Message:  holdMessage(h),
 	}
+	e.orders(a)
 	e.verdicts.add(a)
 	e.stats.Holds++
 	e.writeVerdict(a) // not for the witness: no load balancer can match an account
@@ -137,23 +137,23 @@ const maxFindings = 8
 // convictPredicate makes a verdict of a campaign's predicate, after the line
 // that says how the campaign stands.
 func (e *Engine) convictPredicate(r *campaign.Result) {
-	a := &active{campaign: r.Campaign, proved: e.clock, silent: r.Subject.Client.IsValid() && overlapsAny(e.cfg.Allow, r.Subject.Client), written: e.clock}
+	a := &active{campaign: r.Campaign, proved: e.clock, policy: e.campaignPolicy(r.Campaign), silent: r.Subject.Client.IsValid() && overlapsAny(e.cfg.Allow, r.Subject.Client), written: e.clock}
 	e.campaignLine(r.Campaign)
 	if len(e.verdicts.byID) >= e.cfg.Verdicts {
 		e.stats.VetoCapacity++
 		return
 	}
 	strikes := r.Campaign.Strike(r.Subject)
-	a.lifetime = lifetime(e.cfg.TTL.Nanoseconds(), e.cfg.MaxTTL.Nanoseconds(), strikes)
+	a.lifetime = e.lifetime(a.policy, strikes)
 	a.verdict = detect.Verdict{
-		ID: detect.NewID("verdict:"+CampaignRule, r.Subject, e.clock), Action: detect.ActionBlock, Subject: r.Subject,
+		ID: detect.NewID("verdict:"+CampaignRule, r.Subject, e.clock), Subject: r.Subject,
 		Findings: []string{campaignID(r.Campaign)}, Expires: e.clock + a.lifetime,
 		Expected: detect.Expected{AttackRequestsPerMinute: round(r.PerMinute, 2), LegitimateRequestsPerMillion: round(r.Price, 2)},
 	}
 	if e.verdicts.byID[a.verdict.ID] != nil {
 		return // the same decision; it stands
 	}
-	a.verdict.Message = verdictMessage(a, stuffing, strikes)
+	a.verdict.Message = verdictMessage(a, a.policy.Threat, strikes)
 	e.pronounce(a)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"offpath/detect"
 	"offpath/detect/network"
+	"offpath/detect/policy"
 	"offpath/detect/sitemap"
 )
 
@@ -25,10 +26,14 @@ type Config struct {
 	// a verdict against a proxy hits everybody behind it.
 	TrustedProxies []netip.Prefix
 
-	// Carried reports whether a load balancer can enforce a block of a subject;
-	// nil: they all can. A predicate that none can carry is written all the same,
-	// but attempts under it count against their addresses too.
-	Carried func(detect.Subject) bool
+	// Policies say what is done about what is found; nil: the predefined ones.
+	Policies *policy.Set
+
+	// Carried reports whether a load balancer can enforce a verdict, of which
+	// action, rate and subject are set; nil: they all can. A predicate that none can
+	// carry is written all the same, but attempts under it count against their
+	// addresses too.
+	Carried func(*detect.Verdict) bool
 
 	// Baseline is the share of honest logins that fail, expected until the
 	// traffic has shown its own; 0: 0.08.

@@ -25,6 +25,7 @@ import (
 	"offpath/detect/legs"
 	"offpath/detect/login"
 	"offpath/detect/outcome"
+	"offpath/detect/policy"
 	"offpath/detect/sequential"
 	"offpath/detect/witness"
 	"offpath/reassembly"
@@ -48,6 +49,7 @@ type Engine struct {
 	sequential *sequential.Detector
 	campaigns  *campaign.Detector
 	verdicts   *verdicts
+	policies   *policy.Set
 	witness    *witness.Book
 	outcomes   [outcome.Classes]uint64 // logins by class
 	stats      Stats
@@ -66,6 +68,13 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	policies := cfg.Policies
+	if policies == nil {
+		var err error
+		if policies, err = policy.New(nil); err != nil {
+			return nil, err
+		}
+	}
 	cfg.Allow, cfg.TrustedProxies = slices.Clone(cfg.Allow), slices.Clone(cfg.TrustedProxies)
 	return &Engine{
 		cfg: cfg, sink: sink,
@@ -78,7 +87,7 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 			Cells: cfg.Cells, Pairs: cfg.Entities, Repeats: maxRepeats,
 			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, Budget: cfg.Budget, Accounts: cfg.Accounts,
 		}),
-		verdicts: newVerdicts(), witness: witness.NewBook(),
+		verdicts: newVerdicts(), policies: policies, witness: witness.NewBook(),
 	}, nil
 }
 
@@ -304,7 +313,7 @@ func (e *Engine) Logins() []Login {
 func (e *Engine) Active() []detect.Verdict {
 	var list []detect.Verdict
 	for _, a := range e.verdicts.byID {
-		if !a.silent && !a.foreign {
+		if !a.unwritten() && !a.foreign {
 			list = append(list, a.verdict)
 		}
 	}
@@ -341,7 +350,7 @@ func (e *Engine) Stats() Stats {
 		}
 	}
 	for _, a := range e.verdicts.byID {
-		if !a.silent && !a.foreign {
+		if !a.unwritten() && !a.foreign {
 			s.ActiveVerdicts++
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"offpath/detect"
 	"offpath/detect/plain"
+	"offpath/detect/policy"
 	"offpath/detect/sequential"
 )
 
@@ -14,8 +15,8 @@ const Rule = "sequential_login_failures"
 
 // The techniques, by OWASP Automated Threats.
 const (
-	stuffing = "OAT-008 Credential Stuffing"
-	cracking = "OAT-007 Credential Cracking"
+	stuffing = policy.OAT008
+	cracking = policy.OAT007
 )
 
 // describe fills in a finding from its evidence.
@@ -57,13 +58,28 @@ func findingMessage(f *detect.Finding, who, endpoint string, cracks bool, v *seq
 }
 
 func verdictMessage(a *active, technique string, strikes int) string {
+	who, long := plain.Subject(a.verdict.Subject), plain.Span(a.lifetime)
+	before := "acted against"
+	var text string
+	switch p := a.policy; p.Action {
+	case detect.ActionRateLimit:
+		text = fmt.Sprintf("Limit %s to %s per %s for %s", who, plain.Count(p.Rate.Requests, "request", "requests"), plain.Span(p.Rate.Per), long)
+	case detect.ActionChallenge:
+		text = fmt.Sprintf("Challenge %s for %s", who, long)
+	case detect.ActionDeceive:
+		text = fmt.Sprintf("Deceive %s for %s", who, long)
+	case detect.ActionTag:
+		text = fmt.Sprintf("Tag %s for %s", who, long)
+	default:
+		text, before = fmt.Sprintf("Block %s for %s", who, long), "blocked"
+	}
 	what := "stolen passwords are tried out from there"
 	if technique == cracking {
 		what = "passwords are guessed from there"
 	}
-	text := fmt.Sprintf("Block %s for %s: %s (%s).", plain.Subject(a.verdict.Subject), plain.Span(a.lifetime), what, technique)
+	text += fmt.Sprintf(": %s (%s).", what, technique)
 	if strikes > 0 {
-		text += fmt.Sprintf(" It has been blocked %s before.", plain.Times(strikes))
+		text += fmt.Sprintf(" It has been %s %s before.", before, plain.Times(strikes))
 	}
 	return text
 }

@@ -24,12 +24,13 @@ type Stats struct {
 	Expired   uint64 // verdicts that ran to their end
 	Lifted    uint64 // verdicts that an operator, or a change of the allow-list, ended
 
-	// Failures that would have convicted but did not, by reason; of the last two
-	// the new convictions.
+	// Failures that would have convicted but did not, by reason; of allow-list,
+	// policy and capacity the new convictions.
 	VetoKnownGood  uint64 // the client's logins mostly succeed
 	VetoOutage     uint64 // the application fails for everybody
 	VetoUnanchored uint64 // no login has ever succeeded there, for several clients
 	VetoAllowed    uint64 // on the allow-list: finding only
+	VetoPolicy     uint64 // its policy asks for nothing more: finding only
 	VetoCapacity   uint64 // too many active verdicts: finding only
 	VetoBudget     uint64 // the predicate would hit too many customers (counts attempts)
 	VetoCampaigns  uint64 // too many campaigns, or predicates of one (counts attempts)

@@ -12,6 +12,7 @@ import (
 	"offpath/detect/campaign"
 	"offpath/detect/network"
 	"offpath/detect/plain"
+	"offpath/detect/policy"
 	"offpath/detect/sequential"
 )
 
@@ -23,13 +24,18 @@ type active struct {
 	lifetime int64              // of each renewal, ns
 	campaign *campaign.Campaign // behind a predicate; nil: of the sequential test
 	proved   int64              // of a predicate: event time of the last attempt that was held against it
+	policy   *policy.Policy     // by which it acts; nil: an operator's
 	silent   bool               // on the allow-list: never written
+	noted    bool               // its policy asks for nothing but the finding: never written
 	foreign  bool               // made by an operator: followed, not renewed
 	marked   int64              // event time at which its marker was last seen; 0: never
 	written  int64              // event time of its last line
 	since    uint64             // requests of the subject seen or counted since then
 	place    int                // in the heap
 }
+
+// unwritten reports whether it only keeps its subject from being found again.
+func (a *active) unwritten() bool { return a.silent || a.noted }
 
 // lapse is how long refusals alone keep a predicate alive, ns.
 const lapse = 3600e9
@@ -146,7 +152,10 @@ func (e *Engine) judge(at *place, r *sequential.Result) {
 func (e *Engine) convict(at *place, s *sequential.Signal) {
 	evidence := e.sequential.Evidence(s.Subject)
 	subject := detect.Subject{Client: s.Subject}
-	a := &active{silent: overlapsAny(e.cfg.Allow, s.Subject), written: e.clock}
+	a := &active{silent: overlapsAny(e.cfg.Allow, s.Subject), written: e.clock, policy: e.policies.Get(policy.Stuffing)}
+	if s.Cracking {
+		a.policy = e.policies.Get(policy.Cracking)
+	}
 	a.finding = detect.Finding{ID: detect.NewID(Rule, subject, e.clock), Subject: subject}
 	e.describe(&a.finding, at, s.Cracking, &evidence)
 	e.stats.Findings++
@@ -157,9 +166,9 @@ func (e *Engine) convict(at *place, s *sequential.Signal) {
 		return
 	}
 	strikes := e.sequential.Begin(s.Subject, e.clock)
-	a.lifetime = lifetime(e.cfg.TTL.Nanoseconds(), e.cfg.MaxTTL.Nanoseconds(), strikes)
+	a.lifetime = e.lifetime(a.policy, strikes)
 	a.verdict = detect.Verdict{
-		ID: detect.NewID("verdict:"+Rule, subject, e.clock), Action: detect.ActionBlock, Subject: subject,
+		ID: detect.NewID("verdict:"+Rule, subject, e.clock), Subject: subject,
 		Findings: []string{a.finding.ID},
 	}
 	if e.verdicts.byID[a.verdict.ID] != nil {
@@ -174,11 +183,17 @@ func (e *Engine) convict(at *place, s *sequential.Signal) {
 	e.pronounce(a)
 }
 
-// pronounce puts a new verdict in force, written unless it is on the allow-list.
+// pronounce puts a new verdict in force as its policy says, written unless that
+// asks for nothing or it is on the allow-list.
 func (e *Engine) pronounce(a *active) {
+	e.orders(a)
 	e.verdicts.add(a)
-	if a.silent {
+	switch {
+	case a.silent:
 		e.stats.VetoAllowed++
+		return
+	case a.noted:
+		e.stats.VetoPolicy++
 		return
 	}
 	e.stats.Verdicts++
@@ -231,7 +246,7 @@ func (e *Engine) renew(a *active) {
 	a.written, a.since = e.clock, 0
 	a.verdict.Expires = max(a.verdict.Expires, e.clock+a.lifetime)
 	heap.Fix(&e.verdicts.expiries, a.place)
-	if a.silent {
+	if a.unwritten() {
 		return
 	}
 	e.stats.Renewals++
@@ -240,7 +255,7 @@ func (e *Engine) renew(a *active) {
 
 // relabel writes a verdict anew if it carries another mode than the present one.
 func (e *Engine) relabel(a *active) {
-	if !a.silent && a.verdict.Mode != label(e.cfg.Mode) && a.verdict.Expires > e.clock {
+	if !a.unwritten() && a.verdict.Mode != e.mode(a.policy) && a.verdict.Expires > e.clock {
 		e.writeVerdict(a)
 	}
 }
@@ -248,7 +263,7 @@ func (e *Engine) relabel(a *active) {
 func (e *Engine) writeVerdict(a *active) {
 	// One that came from outside (an operator, an earlier run) may be ahead.
 	a.verdict.Time = max(a.verdict.Time, e.clock)
-	a.verdict.Mode = label(e.cfg.Mode)
+	a.verdict.Mode = e.mode(a.policy)
 	line := a.verdict
 	line.Findings = slices.Clone(line.Findings)
 	e.sink.Verdict(&line)
@@ -262,14 +277,6 @@ func (e *Engine) writeFinding(a *active) {
 	e.sink.Finding(&line)
 }
 
-// label is the mode as a line carries it.
-func label(m detect.Mode) detect.Mode {
-	if m == detect.ModeEnforce {
-		return m
-	}
-	return detect.ModeMonitor
-}
-
 // expire ends the verdicts that ran out by now. Nothing is written: every
 // reader knows the expiry.
 func (e *Engine) expire() {
@@ -280,7 +287,7 @@ func (e *Engine) expire() {
 		}
 		e.drop(a)
 		e.ended(a, a.verdict.Expires)
-		if !a.silent && !a.foreign {
+		if !a.unwritten() && !a.foreign {
 			e.stats.Expired++
 		}
 	}
@@ -320,19 +327,25 @@ func (e *Engine) SetAllow(networks []netip.Prefix) {
 		if a.silent == overlapsAny(networks, a.verdict.Subject.Client) {
 			continue
 		}
-		e.drop(a)
-		e.ended(a, e.clock)
-		if a.silent {
-			continue
-		}
-		if !a.foreign {
-			e.stats.Lifted++
-		}
-		a.verdict.Action = detect.ActionLift
-		a.verdict.Expires = e.clock
-		a.verdict.Message = "Lifted: " + plain.Subject(a.verdict.Subject) + " is on the allow-list now."
-		e.writeVerdict(a)
+		e.lift(a, "is on the allow-list now")
 	}
+}
+
+// lift ends a verdict, with a line that says why unless it was never written.
+func (e *Engine) lift(a *active, why string) {
+	e.drop(a)
+	e.ended(a, e.clock)
+	if a.unwritten() {
+		return
+	}
+	if !a.foreign {
+		e.stats.Lifted++
+	}
+	a.verdict.Action = detect.ActionLift
+	a.verdict.Rate = detect.Rate{}
+	a.verdict.Expires = e.clock
+	a.verdict.Message = "Lifted: " + plain.Subject(a.verdict.Subject) + " " + why + "."
+	e.writeVerdict(a)
 }
 
 // Lifted says that an operator ended a verdict: its subject starts anew, with
@@ -378,7 +391,7 @@ func (e *Engine) Watch(v *detect.Verdict) {
 // Restore carries on a verdict that the engine of an earlier run made and that
 // is still in force: it is followed, and renewed by what renews any. One that
 // touches the allow-list, or finds too many verdicts active, is left to end by
-// itself. One that carries another mode than the present one is written anew.
+// itself. One that is not as its policy has it now is written anew, or lifted.
 func (e *Engine) Restore(v *detect.Verdict) {
 	client := v.Subject.Client
 	switch {
@@ -387,7 +400,7 @@ func (e *Engine) Restore(v *detect.Verdict) {
 	case e.verdicts.bySubject[v.Subject] != nil, client.IsValid() && overlapsAny(e.cfg.Allow, client):
 		return
 	}
-	a := &active{verdict: *v, written: v.Time}
+	a := &active{verdict: *v, written: v.Time, policy: e.policies.Get(policyOf(v))}
 	a.lifetime = min(max(v.Expires-v.Time, e.cfg.TTL.Nanoseconds()), detect.MaxLifetime)
 	a.finding = detect.Finding{ID: detect.NewID(Rule, v.Subject, v.Time), Subject: v.Subject}
 	if len(v.Findings) > 0 {
@@ -403,7 +416,7 @@ func (e *Engine) Restore(v *detect.Verdict) {
 	e.stats.Restored++
 	e.verdicts.add(a)
 	e.witness.Add(v)
-	e.relabel(a)
+	e.reorder(a)
 }
 
 // sightLasts is how long after a refusal was seen the mirror counts as showing

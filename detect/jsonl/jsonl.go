@@ -8,7 +8,7 @@
 //	event    id kind severity
 //	rule     name
 //	threat   technique{name}
-//	offpath  action subject rate mode expires finding expected
+//	offpath  action subject rate mode expires finding policy expected
 //	         (verdicts), subject window evidence campaign (findings)
 //	message
 //
@@ -50,6 +50,7 @@ func AppendVerdict(dst []byte, v *detect.Verdict) []byte {
 	b = str(b, "mode", string(v.Mode))
 	b = appendTime(key(b, "expires"), v.Expires)
 	b = list(b, "finding", v.Findings)
+	b = str(b, "policy", v.Policy)
 	b = append(key(b, "expected"), '{')
 	b = number(b, "attack_requests_per_minute", v.Expected.AttackRequestsPerMinute)
 	b = number(b, "legitimate_requests_per_million", v.Expected.LegitimateRequestsPerMillion)

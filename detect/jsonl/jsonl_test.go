@@ -36,6 +36,7 @@ func everything() *detect.Verdict {
 		Domain: "a.example", Session: "s", UserHash: "u",
 	}
 	v.Findings = []string{"a", "b"}
+	v.Policy = "p"
 	return v
 }
 
@@ -51,7 +52,7 @@ func TestVerdictLineWithEveryMember(t *testing.T) {
 		`"offpath":{"action":"rate_limit","subject":{"client":{"ip":"2001:db8:1:2::/64"},"offpath":{"fingerprint":"fp","endpoint":"GET a/{id}","session":"s"},`+
 		`"user_agent":{"original":"curl\\\\8 \\xff\"é"},"tls":{"client":{"ja4":"t13d"}},"url":{"domain":"a.example"},"user":{"hash":"u"}},`+
 		`"rate":{"requests":10,"per":"60s"},"mode":"monitor","expires":"2026-01-05T12:10:00.000000007Z",`+
-		`"finding":["a","b"],"expected":{"attack_requests_per_minute":72.5,"legitimate_requests_per_million":0}},"message":"Block."}`+"\n",
+		`"finding":["a","b"],"policy":"p","expected":{"attack_requests_per_minute":72.5,"legitimate_requests_per_million":0}},"message":"Block."}`+"\n",
 		string(AppendVerdict(nil, everything())))
 }
 

@@ -91,6 +91,7 @@ type record struct {
 		Mode     string   `json:"mode"`
 		Expires  string   `json:"expires"`
 		Finding  []string `json:"finding"`
+		Policy   string   `json:"policy"`
 		Expected struct {
 			Attack     float64 `json:"attack_requests_per_minute"`
 			Legitimate float64 `json:"legitimate_requests_per_million"`
@@ -135,7 +136,7 @@ func ParseVerdict(line []byte) (*detect.Verdict, error) {
 		return nil, errors.New("no verdict: event.id or offpath.action is missing")
 	}
 	v := &detect.Verdict{
-		ID: wire(in.Event.ID), Action: detect.Action(wire(o.Action)), Mode: detect.Mode(wire(o.Mode)), Message: wire(in.Message),
+		ID: wire(in.Event.ID), Action: detect.Action(wire(o.Action)), Mode: detect.Mode(wire(o.Mode)), Message: wire(in.Message), Policy: wire(o.Policy),
 		Expected: detect.Expected{AttackRequestsPerMinute: o.Expected.Attack, LegitimateRequestsPerMillion: o.Expected.Legitimate},
 		Subject: detect.Subject{
 			Fingerprint: wire(o.Subject.Offpath.Fingerprint), UserAgent: wire(o.Subject.UserAgent.Original),

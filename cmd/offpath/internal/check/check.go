@@ -19,6 +19,8 @@ import (
 	"offpath/cmd/offpath/internal/api"
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/wiring"
+	"offpath/detect"
+	"offpath/detect/policy"
 	"offpath/mitigate"
 )
 
@@ -55,6 +57,14 @@ func All(ctx context.Context, c *config.Config, timeout time.Duration) []Result 
 	} else if networks != nil {
 		add("networks", strings.Join(networks.Types(), ", "), networks.Verify())
 	}
+	policies, err := c.PolicySet()
+	if err != nil {
+		add("detect.policies", "", err)
+	} else {
+		for _, p := range policies.Policies() {
+			add("policy "+p.Name, inForce(c, p), nil)
+		}
+	}
 	add("state.dir", c.State.Dir, tryFolder(c.State.Dir))
 	for _, file := range []struct{ key, path string }{
 		{"capture.record", c.Capture.Record}, {"output.transactions", c.Output.Transactions},
@@ -85,6 +95,19 @@ func All(ctx context.Context, c *config.Config, timeout time.Duration) []Result 
 		add("broker "+broker, text, err)
 	}
 	return all
+}
+
+// inForce says what a policy does, and how long, about what.
+func inForce(c *config.Config, p *policy.Policy) string {
+	if p.Action == policy.ActionNone {
+		return p.Text() + ": " + p.About
+	}
+	mode := p.Mode
+	if c.Mitigate.Mode != string(detect.ModeEnforce) {
+		mode = detect.Mode(c.Mitigate.Mode)
+	}
+	ttl, longest := p.Lifetimes(c.Detect.VerdictTTL, c.Detect.VerdictTTLMax)
+	return fmt.Sprintf("%s (%s) for %v to %v: %s", p.Text(), mode, ttl, longest, p.About)
 }
 
 func tryInterface(name string) (string, error) {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"offpath/detect/policy"
 )
 
 // write puts a configuration into a file of a fresh folder.
@@ -142,6 +144,15 @@ func TestMistakesInTheFileAreNamedWithTheirPlaceAndMend(t *testing.T) {
 		{"a target of no kind", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: /run/a}\n", `:3: mitigate.targets[0].address: "/run/a" is no address of a target; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999`},
 		{"targets that are no list", "mitigate:\n  targets: lb1\n", `:2: mitigate.targets: "lb1" is not a list; write each load balancer as an item of its own, "- name: …"`},
 		{"a relative map folder", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: unix:/a, map_dir: maps}\n", `:3: mitigate.targets[0].map_dir: "maps" is not an absolute path; write one such as /etc/haproxy/offpath`},
+		{"policies that are no list", "detect:\n  policies: tag\n", `:2: detect.policies: "tag" is not a list; write each policy as an item of its own, "- name: …"`},
+		{"an unknown key of a policy", "detect:\n  policies:\n    - name: account-takeover\n      acton: none\n", `:4: unknown key "detect.policies[0].acton"; the nearest known key is "detect.policies[0].action"`},
+		{"an unknown key of a rate", "detect:\n  policies:\n    - name: credential-stuffing\n      rate: {request: 10}\n", `:4: unknown key "detect.policies[0].rate.request"; the nearest known key is "detect.policies[0].rate.requests"`},
+		{"a policy whose action is a list", "detect:\n  policies:\n    - name: account-takeover\n      action: [none]\n", `:4: detect.policies[0].action: a list is not a single value`},
+		{"a policy that lasts no time", "detect:\n  policies:\n    - name: account-takeover\n      ttl: 10\n", `:4: detect.policies[0].ttl: "10" is not a duration; write a number with its unit, such as 90s, 15m or 24h`},
+		{"a policy of an unknown name", "detect:\n  policies:\n    - name: account-takeover\n    - name: carding\n", `:4: detect.policies[1].name: "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover`},
+		{"a policy without a name", "detect:\n  policies:\n    - action: tag\n", `:3: detect.policies[0].name: "" is no name of a policy; write lower-case letters, digits and '-'`},
+		{"a limit without its rate", "detect:\n  policies:\n    - name: credential-stuffing\n      mode: monitor\n      action: rate_limit\n", `:3: detect.policies[0].rate: it is missing; rate_limit needs one, such as {requests: 10, per: 60s}`},
+		{"a block of an account", "detect:\n  policies:\n    - name: account-takeover\n      action: block\n", `:4: detect.policies[0].action: "block" needs something that a load balancer can match, and this policy is about accounts; write hold or none`},
 		{"no broker", "stream:\n  brokers: [kafka1]\n", `:2: stream.brokers: "kafka1" is not HOST:PORT; write each broker as kafka1.example:9092`},
 		{"a broker without a port", "stream:\n  brokers: ['kafka1:']\n", `:2: stream.brokers: "kafka1:" has no port from 1 to 65535; write each broker as kafka1.example:9092`},
 		{"no topic", "stream:\n  verdicts_topic: a b\n", `:2: stream.verdicts_topic: "a b" is no name of a topic; write letters, digits, '.', '_' and '-'`},
@@ -181,7 +192,7 @@ func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
 	c, err := Load(path, []string{
 		"OFFPATH_CAPTURE_INTERFACES=eth2, eth3,", "OFFPATH_CAPTURE_WORKERS=2", "OFFPATH_ADMIN_LISTEN=",
 		"OFFPATH_CLIENT_ALLOW=192.0.2.0/24,2001:db8::1", "OFFPATH_DETECT_VERDICT_TTL=1h",
-		"OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: haproxy, address: 'unix:/a'}]", "PATH=/bin",
+		"OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: haproxy, address: 'unix:/a'}]", "OFFPATH_DETECT_POLICIES=[{name: account-takeover, action: none}]", "PATH=/bin",
 	})
 	require.NoError(t, err)
 	assert.Equal(t, []string{"eth2", "eth3"}, c.Capture.Interfaces)
@@ -190,6 +201,7 @@ func TestTheEnvironmentWinsOverTheFile(t *testing.T) {
 	assert.Equal(t, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")}, c.Client.Allow)
 	assert.Equal(t, time.Hour, c.Detect.VerdictTTL)
 	assert.Equal(t, []Target{{Name: "lb1", Type: "haproxy", Address: "unix:/a"}}, c.Mitigate.Targets)
+	assert.Equal(t, []policy.Statement{{Name: policy.Takeover, Action: "none"}}, c.Detect.Policies)
 	assert.Empty(t, c.Warnings)
 }
 
@@ -201,6 +213,8 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 		{"targets that are none", "OFFPATH_MITIGATE_TARGETS=lb1", `OFFPATH_MITIGATE_TARGETS: mitigate.targets: "lb1" is not a list of targets; write it as [{name: lb1, type: haproxy, address: "unix:/run/haproxy/admin.sock"}]`},
 		{"a target that fails the check", "OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: f5}]", `OFFPATH_MITIGATE_TARGETS: mitigate.targets[0].type: "f5" is none of haproxy; did you mean "haproxy"?`},
 		{"an unknown key of a target", "OFFPATH_MITIGATE_TARGETS=[{nam: lb1}]", `OFFPATH_MITIGATE_TARGETS: unknown key "mitigate.targets[0].nam"; the nearest known key is "mitigate.targets[0].name"`},
+		{"policies that are none", "OFFPATH_DETECT_POLICIES=tag", `OFFPATH_DETECT_POLICIES: detect.policies: "tag" is not a list of policies; write it as [{name: credential-stuffing, action: tag}]`},
+		{"a policy that fails the check", "OFFPATH_DETECT_POLICIES=[{name: carding}]", `OFFPATH_DETECT_POLICIES: detect.policies[0].name: "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover`},
 		{"a secret given as it is", "OFFPATH_HASH_KEY=secretsecretsecret", `OFFPATH_HASH_KEY: hash.key: not a reference to a secret; write file:PATH or env:NAME, never the secret itself`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -235,7 +249,7 @@ func TestPrintGivesAFileThatReadsTheSame(t *testing.T) {
 capture: {interfaces: [eth1]}
 client: {allow: ["::/0", 10.0.0.0/8]}
 hash: {key: "file:/etc/key"}
-detect: {false_alarm: 1e-9, verdict_ttl: 90s}
+detect: {false_alarm: 1e-9, verdict_ttl: 90s, policies: [{name: credential-stuffing, action: rate_limit, rate: {requests: 10, per: 60s}, mode: monitor, ttl: 1h, ttl_max: 2h}, {name: account-takeover, action: none}]}
 mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}]}
 `), nil)
 	require.NoError(t, err)
@@ -245,6 +259,11 @@ mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}]}
 	require.NoError(t, err)
 	assert.Empty(t, Changed(want, got))
 	assert.Equal(t, want.Client, got.Client)
+	assert.Equal(t, want.Detect.Policies, got.Detect.Policies)
+	assert.Equal(t, []policy.Statement{
+		{Name: policy.Stuffing, Action: "rate_limit", Rate: policy.Rate{Requests: 10, Per: time.Minute}, Mode: "monitor", TTL: time.Hour, TTLMax: 2 * time.Hour},
+		{Name: policy.Takeover, Action: "none"},
+	}, got.Detect.Policies)
 }
 
 func TestEverySettingIsDocumentedAndOfAKnownType(t *testing.T) {
@@ -274,6 +293,7 @@ func TestCommandsSayWhichSettingTheyNeed(t *testing.T) {
 func FuzzLoadGivesAConfigurationOrOneError(f *testing.F) {
 	f.Add([]byte("capture:\n  interfaces: [eth1]\n"))
 	f.Add([]byte("mitigate: {targets: [{name: a, type: haproxy, address: unix:/a}]}"))
+	f.Add([]byte("detect: {policies: [{name: credential-stuffing, action: rate_limit, rate: {requests: 10, per: 60s}}]}"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte("admin: &x {listen: ''}\nlog: *x\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"offpath/detect/policy"
+)
 
 // Detect holds the thresholds of detection.
 type Detect struct {
@@ -15,6 +19,8 @@ type Detect struct {
 	Verdicts       int           `key:"verdicts" doc:"verdicts that are active at once"`
 	ASDatabase     string        `key:"as_database" doc:"MMDB file of autonomous systems, such as GeoLite2-ASN.mmdb, by which messages name networks; read at the start and at SIGHUP; empty: none"`
 	CountryDB      string        `key:"country_database" doc:"MMDB file of countries, such as GeoLite2-Country.mmdb, likewise; empty: none"`
+
+	Policies []policy.Statement `key:"policies" doc:"what is done about what is found: list of name, action (block, rate_limit, challenge, deceive, tag, hold, none), rate ({requests: 10, per: 60s}), mode (monitor, enforce), ttl, ttl_max; offpath check lists those in force"`
 }
 
 func defaultDetect() Detect {
@@ -68,5 +74,8 @@ func (l *loader) checkDetect() error {
 	if err := l.checkRange("detect.cells", d.Cells, minCells, maxCells); err != nil {
 		return err
 	}
-	return l.checkRange("detect.verdicts", d.Verdicts, 1, maxVerdicts)
+	if err := l.checkRange("detect.verdicts", d.Verdicts, 1, maxVerdicts); err != nil {
+		return err
+	}
+	return l.checkPolicies()
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"offpath/detect/policy"
 )
 
 // Print writes c as a configuration file that gives the same settings again,
@@ -41,6 +43,8 @@ func flow(field reflect.Value) string {
 		return list(value, func(t Target) string {
 			return fmt.Sprintf("{name: %q, type: %q, address: %q, map_dir: %q}", t.Name, t.Type, t.Address, t.MapDir)
 		})
+	case []policy.Statement:
+		return list(value, policyFlow)
 	case string:
 		return strconv.Quote(value)
 	default:

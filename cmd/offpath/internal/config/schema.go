@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"offpath/detect/policy"
 )
 
 // setting is one leaf of a Config: its full name and the field that holds it.
@@ -45,6 +47,7 @@ var (
 	typeStrings  = reflect.TypeFor[[]string]()
 	typePrefixes = reflect.TypeFor[[]netip.Prefix]()
 	typeTargets  = reflect.TypeFor[[]Target]()
+	typePolicies = reflect.TypeFor[[]policy.Statement]()
 	typeSecret   = reflect.TypeFor[Secret]()
 )
 

@@ -92,16 +92,7 @@ func (l *loader) checkTargets() error {
 	seen := map[string]bool{}
 	for i, t := range l.config.Mitigate.Targets {
 		path := "mitigate.targets[" + strconv.Itoa(i) + "]"
-		at := func(key string) string {
-			if full := path + "." + key; l.where[full] != "" {
-				return full
-			}
-			l.where[path+"."+key] = l.where[path]
-			if l.where[path] == "" {
-				l.where[path+"."+key] = l.where["mitigate.targets"]
-			}
-			return path + "." + key
-		}
+		at := func(key string) string { return l.within(path, "mitigate.targets", key) }
 		if !targetName.MatchString(t.Name) {
 			return l.mistake(at("name"), "%q is no name of a target; write letters, digits, '.', '_' and '-', such as lb1", t.Name)
 		}
@@ -120,6 +111,19 @@ func (l *loader) checkTargets() error {
 		}
 	}
 	return nil
+}
+
+// within is the full name of a key of an item of a list. One that was not given is
+// where the item is, or else the list.
+func (l *loader) within(item, list, key string) string {
+	full := item + "." + key
+	for _, place := range [...]string{full, item, list} {
+		if where := l.where[place]; where != "" {
+			l.where[full] = where
+			break
+		}
+	}
+	return full
 }
 
 // addressProblem says what is wrong with unix:PATH or tcp:HOST:PORT.

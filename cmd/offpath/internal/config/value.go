@@ -12,7 +12,7 @@ import (
 )
 
 // setFromText sets a field from an environment variable: lists are separated
-// by commas, targets are a YAML list.
+// by commas, targets and policies are YAML lists.
 func setFromText(field reflect.Value, text string) error {
 	switch field.Type() {
 	case typeTargets:
@@ -21,6 +21,13 @@ func setFromText(field reflect.Value, text string) error {
 			return err
 		}
 		field.Set(reflect.ValueOf(targets))
+		return nil
+	case typePolicies:
+		policies, err := policiesFromText(text)
+		if err != nil {
+			return err
+		}
+		field.Set(reflect.ValueOf(policies))
 		return nil
 	case typeStrings, typePrefixes:
 		list := reflect.MakeSlice(field.Type(), 0, 0)

@@ -122,6 +122,13 @@ func (l *loader) setFromNode(s setting, n *yaml.Node) error {
 		}
 		setList(s.field, reflect.ValueOf(targets))
 		return nil
+	case typePolicies:
+		policies, err := l.policies(s.path(), n)
+		if err != nil {
+			return err
+		}
+		setList(s.field, reflect.ValueOf(policies))
+		return nil
 	case typeStrings, typePrefixes:
 		if n.Kind != yaml.SequenceNode {
 			return fail(n, fmt.Errorf("%s is not a list; write it as [%s]", describe(n), n.Value))

@@ -313,6 +313,7 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoOutage, "reason", "outage")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoUnanchored, "reason", "unanchored")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoAllowed, "reason", "allow_list")
+	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoPolicy, "reason", "policy")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoCapacity, "reason", "capacity")
 	const unstopped = "Wrong logins of a campaign against which there is no verdict, by reason."
 	w.counter("offpath_detect_unstopped_total", unstopped, s.VetoBudget, "reason", "budget")

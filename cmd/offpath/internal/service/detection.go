@@ -116,8 +116,15 @@ func (d *detectionPart) reload(c *config.Config) {
 	if err != nil {
 		d.log.Error().Err(err).Msg("a database of networks could not be read again; the old ones stay in use")
 	}
+	policies, wrong := c.PolicySet()
+	if wrong != nil {
+		d.log.Error().Err(wrong).Msg("policies could not be read again; the old ones stay in force")
+	}
 	d.stage.Post(func(e *engine.Engine) {
 		e.SetMode(detect.Mode(c.Mitigate.Mode))
+		if wrong == nil {
+			e.SetPolicies(policies)
+		}
 		e.SetAllow(c.Client.Allow)
 		if err == nil {
 			e.SetNetworks(networks)

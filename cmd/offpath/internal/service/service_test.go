@@ -19,6 +19,7 @@ import (
 	"offpath/cmd/offpath/internal/logging"
 	"offpath/detect"
 	"offpath/detect/engine"
+	"offpath/detect/policy"
 	"offpath/mitigate/controller"
 )
 
@@ -158,6 +159,14 @@ func TestVerdictsOfAnEarlierRunAreKnownToDetection(t *testing.T) {
 		assert.Equal(t, detect.ModeEnforce, v.Verdict.Mode, "the mode of now")
 	}
 	assert.Equal(t, "alice", m.controller.Verdicts()[1].Who)
+
+	c.Detect.Policies = []policy.Statement{{Name: policy.Stuffing, Action: "tag", Mode: "monitor"}}
+	d.reload(c)
+	_, err = detection.Ask(t.Context(), d.stage, (*engine.Engine).Stats) // once it has been done
+	require.NoError(t, err)
+	verdicts := m.controller.Verdicts()
+	assert.Equal(t, []any{own.ID, detect.ActionTag, detect.ModeMonitor}, []any{verdicts[0].Verdict.ID, verdicts[0].Verdict.Action, verdicts[0].Verdict.Mode}, "by the policy of now")
+	assert.Equal(t, []any{detect.ActionBlock, detect.ModeEnforce}, []any{verdicts[1].Verdict.Action, verdicts[1].Verdict.Mode}, "an operator's has none")
 	require.NoError(t, d.stage.Close())
 }
 

@@ -28,7 +28,12 @@ func Engine(c *config.Config) (engine.Config, error) {
 	if err != nil {
 		return engine.Config{}, err
 	}
+	policies, err := c.PolicySet()
+	if err != nil {
+		return engine.Config{}, err
+	}
 	return engine.Config{
+		Policies:       policies,
 		Carried:        carried(targets),
 		Mode:           detect.Mode(c.Mitigate.Mode),
 		Allow:          c.Client.Allow,
@@ -45,14 +50,13 @@ func Engine(c *config.Config) (engine.Config, error) {
 	}, nil
 }
 
-// carried reports whether a block of a subject can be enforced by any of the
-// targets; nil, which means always, if there are none.
-func carried(targets []mitigate.Target) func(detect.Subject) bool {
+// carried reports whether a verdict can be enforced by any of the targets; nil, which means always, if there are none.
+func carried(targets []mitigate.Target) func(*detect.Verdict) bool {
 	if len(targets) == 0 {
 		return nil
 	}
-	return func(s detect.Subject) bool {
-		e := mitigate.Entry{ID: 1<<32 | 1, Action: detect.ActionBlock, Subject: s, Expires: 1}
+	return func(v *detect.Verdict) bool {
+		e := mitigate.Entry{ID: 1<<32 | 1, Action: v.Action, Rate: v.Rate, Subject: v.Subject, Expires: 1}
 		return slices.ContainsFunc(targets, func(t mitigate.Target) bool { return t.Carries(&e) == nil })
 	}
 }

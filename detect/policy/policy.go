@@ -1,0 +1,85 @@
+// Package policy says what is done about what is found: for each kind of thing,
+// an action, how long it lasts, and whether it is enforced or only said.
+//
+// The kinds that detection finds by itself have predefined policies, named after
+// the OWASP Automated Threats that they answer ([Predefined]). A [Statement] with
+// such a name changes what it mentions and leaves the rest.
+//
+// A [Set] is not changed once [New] has made it, and may be read by any number of
+// goroutines. Whether a verdict is enforced takes both the policy's mode and the
+// mode of the whole (mitigate.mode): the milder of the two holds.
+//
+// The package decides nothing and keeps no state; that is detect/engine's.
+package policy
+
+import (
+	"time"
+
+	"offpath/detect"
+)
+
+// ActionNone stands for a finding without a verdict.
+const ActionNone detect.Action = ""
+
+// The names of the predefined policies.
+const (
+	Stuffing = "credential-stuffing"
+	Cracking = "credential-cracking"
+	Spraying = "password-spraying"
+	Takeover = "account-takeover"
+)
+
+// The OWASP Automated Threats that are found: code and name.
+const (
+	OAT007 = "OAT-007 Credential Cracking"
+	OAT008 = "OAT-008 Credential Stuffing"
+)
+
+// Policy is what is done about one kind of thing.
+type Policy struct {
+	Name   string
+	About  string // the kind of thing, for people
+	Threat string // OWASP Automated Threat: code and name
+	// Account says that its subject is an account, which no load balancer can
+	// match: it is held, or nothing is done.
+	Account bool
+
+	Action detect.Action // ActionNone: finding only
+	Rate   detect.Rate   // with detect.ActionRateLimit
+	Mode   detect.Mode   // detect.ModeMonitor or detect.ModeEnforce
+	// TTL is how long a first verdict lasts, each further one against the same
+	// subject twice as long, up to MaxTTL. 0: what the engine has for all.
+	TTL, MaxTTL time.Duration
+}
+
+// Predefined lists the policies for what detection finds by itself, as they are
+// if nothing is stated.
+func Predefined() []*Policy {
+	return []*Policy{
+		{Name: Stuffing, Threat: OAT008, Action: detect.ActionBlock, Mode: detect.ModeEnforce,
+			About: "clients, networks and what a campaign's requests have in common, which try stolen passwords"},
+		{Name: Cracking, Threat: OAT007, Action: detect.ActionBlock, Mode: detect.ModeEnforce,
+			About: "clients that try ever new passwords at few accounts"},
+		{Name: Spraying, Threat: OAT007, Action: detect.ActionBlock, Mode: detect.ModeEnforce,
+			About: "what the requests of a campaign have in common that tries one password at account after account"},
+		{Name: Takeover, Threat: OAT008, Account: true, Action: detect.ActionHold, Mode: detect.ModeEnforce, TTL: 24 * time.Hour, MaxTTL: 24 * time.Hour,
+			About: "accounts whose password a campaign got right"},
+	}
+}
+
+// Set is the policies in force.
+type Set struct {
+	list   []*Policy
+	byName map[string]*Policy
+}
+
+// Policies lists them: the predefined ones first. They must not be changed.
+func (s *Set) Policies() []*Policy { return s.list }
+
+// Get finds a policy; nil if there is none of that name.
+func (s *Set) Get(name string) *Policy { return s.byName[name] }
+
+func (s *Set) add(p *Policy) {
+	s.list = append(s.list, p)
+	s.byName[p.Name] = p
+}
