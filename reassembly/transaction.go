@@ -133,6 +133,7 @@ type Auth struct {
 	PasswordHash     string
 	SessionPresented []string // tokens and session cookies in the request
 	SessionIssued    []string // tokens and session cookies in the response
+	TokenIssued      bool     // one of them stands in the body or in a field for tokens: it is no cookie alone
 	APIKeyHash       string
 }
 

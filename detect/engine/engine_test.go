@@ -532,7 +532,7 @@ func TestALoginWhoseCredentialsAreOpaqueIsLearnedFromWhatFollows(t *testing.T) {
 	opaque := func(when time.Duration, client string, right bool) *reassembly.Transaction {
 		b.n++
 		tx := try{at: when, client: client, right: right}.transaction(b.n)
-		tx.Auth = reassembly.Auth{SessionIssued: tx.Auth.SessionIssued}
+		tx.Auth = reassembly.Auth{SessionIssued: tx.Auth.SessionIssued, TokenIssued: tx.Auth.TokenIssued}
 		b.Observe(tx)
 		if right {
 			use := &reassembly.Transaction{Start: tx.End, End: tx.End + 1e8, ID: "use", Client: tx.Client, Source: tx.Source}

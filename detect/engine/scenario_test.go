@@ -139,7 +139,7 @@ func (y try) transaction(n int) *reassembly.Transaction {
 		tx.Request.Path, tx.Auth.Carrier = "/login", "form"
 	}
 	if y.right && y.refused == "" && y.status == 0 {
-		tx.Auth.SessionIssued = []string{hash16(fmt.Sprint("session", n))}
+		tx.Auth.SessionIssued, tx.Auth.TokenIssued = []string{hash16(fmt.Sprint("session", n))}, true
 	}
 	return tx
 }

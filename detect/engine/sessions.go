@@ -25,14 +25,13 @@ type issued struct {
 	by      *place
 	cluster uint32
 	client  netip.Addr
-	token   bool // in the body, to be sent as a bearer token
+	token   bool // no cookie alone: to be sent as a bearer token
 }
 
 func newSessions() *sessions { return &sessions{byToken: make(map[uint64]issued)} }
 
 // issue remembers the sessions that a response issued.
 func (s *sessions) issue(tx *reassembly.Transaction, by *place, cluster uint32) {
-	inBody := len(tx.Auth.SessionIssued) > len(tx.Response.Signature.Cookies)
 	for _, token := range tx.Auth.SessionIssued {
 		key := number(token)
 		before, known := s.byToken[key]
@@ -48,7 +47,7 @@ func (s *sessions) issue(tx *reassembly.Transaction, by *place, cluster uint32) 
 		if before.by == nil {
 			s.waiting.add(key)
 		}
-		s.byToken[key] = issued{by: by, cluster: cluster, client: tx.Client, token: inBody}
+		s.byToken[key] = issued{by: by, cluster: cluster, client: tx.Client, token: tx.Auth.TokenIssued}
 	}
 }
 

@@ -37,7 +37,7 @@ func ofx(codes ...string) func(*reassembly.Transaction) {
 
 func token(tx *reassembly.Transaction) {
 	tx.Response.Signature.Media, tx.Response.Signature.Keys = "json", "k"
-	tx.Auth.SessionIssued = []string{"t"}
+	tx.Auth.SessionIssued, tx.Auth.TokenIssued = []string{"t"}, true
 }
 
 func cookie(media string) func(*reassembly.Transaction) {

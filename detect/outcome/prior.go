@@ -41,7 +41,7 @@ func (p prior) class(odds float64) Class {
 //	405 406 408 411 413 414 415 431 …      0    the request was not looked at, fixed
 //	3xx back to the login, or to an error -3
 //	3xx elsewhere                         +1.5, with a session issued +3.5
-//	2xx with a session token in its body  +3
+//	2xx with a token that is no cookie    +3
 //	2xx with a session cookie             +2.5 without a body, +0.5 with a page (which may set one in any case), else +1.5
 //	2xx to Basic credentials              +3
 //	2xx without a session                 -0.5
@@ -115,13 +115,13 @@ func samePath(a, b string) bool {
 }
 
 func okOdds(tx *reassembly.Transaction) float64 {
-	issued, media := len(tx.Auth.SessionIssued), tx.Response.Signature.Media
+	media := tx.Response.Signature.Media
 	switch {
 	case tx.Auth.Carrier == "basic":
 		return 3
-	case issued == 0:
+	case len(tx.Auth.SessionIssued) == 0:
 		return -0.5
-	case issued > len(tx.Response.Signature.Cookies): // not all of them are cookies
+	case tx.Auth.TokenIssued:
 		return 3
 	case media == "html" || media == "text":
 		return 0.5

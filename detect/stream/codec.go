@@ -207,6 +207,7 @@ func auth(a *reassembly.Auth) *schema.Auth {
 		PasswordFields: int64(a.PasswordFields), GrantType: []byte(a.GrantType),
 		UserHash: []byte(a.UserHash), PasswordHash: []byte(a.PasswordHash),
 		SessionPresented: octets(a.SessionPresented), SessionIssued: octets(a.SessionIssued), ApiKeyHash: []byte(a.APIKeyHash),
+		TokenIssued: a.TokenIssued,
 	}
 }
 
@@ -216,6 +217,7 @@ func authOf(m *schema.Auth) reassembly.Auth {
 		PasswordFields: int(m.GetPasswordFields()), GrantType: string(m.GetGrantType()),
 		UserHash: string(m.GetUserHash()), PasswordHash: string(m.GetPasswordHash()),
 		SessionPresented: texts(m.GetSessionPresented()), SessionIssued: texts(m.GetSessionIssued()), APIKeyHash: string(m.GetApiKeyHash()),
+		TokenIssued: m.GetTokenIssued(),
 	}
 }
 

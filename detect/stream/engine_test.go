@@ -90,7 +90,7 @@ func attack() []*reassembly.Transaction {
 		if right {
 			tx.Response.Status = 200
 			tx.Response.Signature = reassembly.Signature{Media: "json", Keys: "t", Order: "t", Length: 7}
-			tx.Auth.SessionIssued = []string{fmt.Sprintf("%016x", len(txs)+1)}
+			tx.Auth.SessionIssued, tx.Auth.TokenIssued = []string{fmt.Sprintf("%016x", len(txs)+1)}, true
 		}
 		txs = append(txs, tx)
 	}

@@ -285,7 +285,7 @@ func full() *reassembly.Transaction {
 			Referrer: odd, UserAgent: odd, Headers: []string{"host", odd}, Signature: s, Detail: d},
 		Response: reassembly.Response{Status: 999, BodyBytes: 0, MIMEType: odd, Signature: s, Detail: d},
 		Auth: reassembly.Auth{Carrier: "form", UserField: odd, PasswordField: odd, PasswordFields: 2, GrantType: odd, UserHash: odd,
-			PasswordHash: odd, SessionPresented: []string{odd, "b"}, SessionIssued: []string{"c"}, APIKeyHash: odd},
+			PasswordHash: odd, SessionPresented: []string{odd, "b"}, SessionIssued: []string{"c"}, TokenIssued: true, APIKeyHash: odd},
 		OFX:       &reassembly.OFX{MessageSets: []string{"SIGNON"}, StatusCodes: []string{"0"}, SourceHash: "a", DestinationHash: "b", Amount: "1.00", Currency: "EUR"},
 		GRPC:      &reassembly.GRPC{Status: 0, RequestMessages: 1, ResponseMessages: reassembly.Unknown, Partial: true},
 		Operation: odd, JA4: "t13d", ServerName: odd, Fingerprint: "f", FingerprintLoose: "l", FingerprintWire: "w",

@@ -100,14 +100,21 @@ func (e *Extractor) issued(tx *reassembly.Transaction, f *fields) {
 			e.addToken(val)
 		}
 	})
+	issued := &tx.Auth.TokenIssued
+	*issued = e.answer.tokenCount > 0
 	for _, t := range e.answer.tokens[:e.answer.tokenCount] {
 		e.value = t.append(e.value[:0])
 		e.addToken(e.value)
 	}
 	if scheme, rest, ok := bytes.Cut(f.first(roleAuthorization), []byte{' '}); ok && isBearer(scheme) {
-		e.addToken(trim(rest))
+		rest = trim(rest)
+		*issued = *issued || len(rest) > 0
+		e.addToken(rest)
 	}
-	e.addToken(f.first(roleToken))
+	if token := f.first(roleToken); len(token) > 0 {
+		*issued = true
+		e.addToken(token)
+	}
 	tx.Auth.SessionIssued = e.list(e.items)
 }
 

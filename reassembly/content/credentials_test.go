@@ -139,20 +139,23 @@ func TestSessionsIssued(t *testing.T) {
 	for _, c := range []struct {
 		name, text    string
 		want, cookies []string
+		token         bool // one that is no cookie alone
 	}{
-		{"a session cookie", head + "Set-Cookie: SID=0123456789ab; Path=/; HttpOnly", hashes(e, "0123456789ab"), []string{"SID"}},
-		{"a cookie of another use is only named", head + "Set-Cookie: theme=dark", nil, []string{"theme"}},
-		{"a cookie that is removed is not set", head + "Set-Cookie: SID=; Path=/\nSet-Cookie: sess=0123456789; Max-Age=0\nSet-Cookie: auth=deleted1; expires=Thu, 01 Jan 1970 00:00:00 GMT", nil, nil},
-		{"tokens in JSON at any depth", head + "\n" + `{"data":{"access_token":"ab.c","expires":5,"session":{"refreshToken":"cd\/e"}}}`, hashes(e, "ab.c", "cd/e"), nil},
-		{"a field", head + "X-Auth-Token: abcd", hashes(e, "abcd"), nil},
-		{"bearer in the answer", head + "Authorization: Bearer abcd", hashes(e, "abcd"), nil},
-		{"text that is no token", head + "\n" + `{"token":"not set yet","jwt":null}`, nil, nil},
-		{"the same token twice is one", head + "Set-Cookie: token=0123456789\n\n" + `{"token":"0123456789"}`, hashes(e, "0123456789"), []string{"token"}},
+		{"a session cookie", head + "Set-Cookie: SID=0123456789ab; Path=/; HttpOnly", hashes(e, "0123456789ab"), []string{"SID"}, false},
+		{"a cookie of another use is only named", head + "Set-Cookie: theme=dark", nil, []string{"theme"}, false},
+		{"a cookie that is removed is not set", head + "Set-Cookie: SID=; Path=/\nSet-Cookie: sess=0123456789; Max-Age=0\nSet-Cookie: auth=deleted1; expires=Thu, 01 Jan 1970 00:00:00 GMT", nil, nil, false},
+		{"tokens in JSON at any depth", head + "\n" + `{"data":{"access_token":"ab.c","expires":5,"session":{"refreshToken":"cd\/e"}}}`, hashes(e, "ab.c", "cd/e"), nil, true},
+		{"a field", head + "X-Auth-Token: abcd", hashes(e, "abcd"), nil, true},
+		{"bearer in the answer", head + "Authorization: Bearer abcd", hashes(e, "abcd"), nil, true},
+		{"text that is no token", head + "\n" + `{"token":"not set yet","jwt":null}`, nil, nil, false},
+		{"the same token twice is one", head + "Set-Cookie: token=0123456789\n\n" + `{"token":"0123456789"}`, hashes(e, "0123456789"), []string{"token"}, true},
+		{"a token beside a cookie of another use", head + "Set-Cookie: device=0011223344; Path=/\n\n" + `{"token":"0123456789"}`, hashes(e, "0123456789"), []string{"device"}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tx := response(e, c.text)
 			assert.Equal(t, c.want, tx.Auth.SessionIssued)
 			assert.Equal(t, c.cookies, tx.Response.Signature.Cookies)
+			assert.Equal(t, c.token, tx.Auth.TokenIssued)
 		})
 	}
 	t.Run("a token presented later has the hash it was issued with", func(t *testing.T) {

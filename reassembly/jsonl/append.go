@@ -256,6 +256,9 @@ func appendAuth(b []byte, a *reassembly.Auth) []byte {
 	b = str(b, `,"password_hash":"`, a.PasswordHash)
 	b = list(b, `,"session_presented":[`, a.SessionPresented)
 	b = list(b, `,"session_issued":[`, a.SessionIssued)
+	if len(a.SessionIssued) > 0 {
+		b = strconv.AppendBool(append(b, `,"token_issued":`...), a.TokenIssued)
+	}
 	b = str(b, `,"api_key_hash":"`, a.APIKeyHash)
 	return auth.end(b)
 }

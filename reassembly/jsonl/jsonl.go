@@ -26,13 +26,14 @@
 //
 // with signature{media keys order cookies location code length},
 // auth{carrier user_field password_field password_fields grant_type
-// password_hash session_presented session_issued api_key_hash},
+// password_hash session_presented session_issued token_issued api_key_hash},
 // ofx{message_sets status_codes source_hash destination_hash amount currency} and
 // grpc{status request_messages response_messages partial}.
 //
 // An absent key means unknown; 0 and false are written. gap_bytes is absent if
 // there is no gap. event.end is the time by which lines are sorted; a line of
-// another tool may lack it, then it is @timestamp plus event.duration.
+// another tool may lack it, then it is @timestamp plus event.duration. Likewise
+// token_issued: then a token was issued if there are more sessions than cookies.
 //
 // What is no transaction ([reassembly.Event]) is a line with event.action, which
 // the Reader passes over: tls-client-hello has tls.client.ja3 and

@@ -44,7 +44,7 @@ func full() *reassembly.Transaction {
 		Auth: reassembly.Auth{
 			Carrier: "json", UserField: "user", PasswordField: "password", PasswordFields: 1, GrantType: "password",
 			UserHash: "00000000000000cc", PasswordHash: "00000000000000dd", SessionPresented: []string{"01", "02"},
-			SessionIssued: []string{"03"}, APIKeyHash: "04",
+			SessionIssued: []string{"03"}, TokenIssued: true, APIKeyHash: "04",
 		},
 		OFX: &reassembly.OFX{
 			MessageSets: []string{"SIGNONMSGSRQV1"}, StatusCodes: []string{"0"}, SourceHash: "05", DestinationHash: "06",
@@ -70,6 +70,21 @@ func TestWhatIsUnknownHasNoKey(t *testing.T) {
 		`{"@timestamp":"1970-01-01T00:00:00.000000000Z","event":{"end":"1970-01-01T00:00:00.000000000Z"},`+
 			`"network":{"protocol":"http"},"offpath":{"sequence":0,"complete":false}}`+"\n",
 		string(AppendTransaction(nil, blank())))
+}
+
+func TestWithoutTokenIssuedThereIsOneIfNotAllSessionsCanBeCookies(t *testing.T) {
+	read := func(auth, cookies string) bool {
+		line := `{"@timestamp":"2024-01-01T00:00:00Z","offpath":{"auth":{` + auth + `},"response":{"signature":{"cookies":[` + cookies + `]}}}}`
+		r := NewReader(strings.NewReader(line))
+		require.True(t, r.Next(), "%v", r.Err())
+		return r.Transaction().Auth.TokenIssued
+	}
+	assert.True(t, read(`"session_issued":["a"]`, ``))
+	assert.True(t, read(`"session_issued":["a","b"]`, `"sid"`))
+	assert.False(t, read(`"session_issued":["a"]`, `"sid"`))
+	assert.True(t, read(`"session_issued":["a"],"token_issued":true`, `"device"`), "the cookie is no session's")
+	assert.False(t, read(`"session_issued":["a"],"token_issued":false`, ``))
+	assert.False(t, read(``, ``))
 }
 
 func TestZeroAndFalseAreWritten(t *testing.T) {

@@ -386,6 +386,9 @@ func (r *Reader) auth(tx *reassembly.Transaction, key []byte) {
 		r.list(key, &a.SessionPresented)
 	case "session_issued":
 		r.list(key, &a.SessionIssued)
+	case "token_issued":
+		r.bool(key, &a.TokenIssued)
+		r.token = true
 	case "api_key_hash":
 		r.str(key, &a.APIKeyHash)
 	default:

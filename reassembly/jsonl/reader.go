@@ -47,6 +47,7 @@ type Reader struct {
 	text   text.Builder
 	fault  error
 	hasEnd bool
+	token  bool // it says whether a token was issued
 	start  bool
 	action bool
 
@@ -127,7 +128,7 @@ var (
 func (r *Reader) parse() (*reassembly.Transaction, error) {
 	tx := blank()
 	r.scan = jsonscan.New(r.line)
-	r.fault, r.hasEnd, r.start, r.action = nil, false, false, false
+	r.fault, r.hasEnd, r.token, r.start, r.action = nil, false, false, false, false
 	switch t, _ := r.scan.Next(); {
 	case t == jsonscan.End && isSpace(r.line):
 		return nil, nil
@@ -153,6 +154,9 @@ func (r *Reader) parse() (*reassembly.Transaction, error) {
 	}
 	if !r.hasEnd {
 		tx.End = tx.Start + max(tx.Duration, 0)
+	}
+	if !r.token {
+		tx.Auth.TokenIssued = len(tx.Auth.SessionIssued) > len(tx.Response.Signature.Cookies)
 	}
 	return tx, nil
 }

@@ -780,6 +780,7 @@ type Auth struct {
 	SessionPresented [][]byte               `protobuf:"bytes,8,rep,name=session_presented,json=sessionPresented,proto3" json:"session_presented,omitempty"`
 	SessionIssued    [][]byte               `protobuf:"bytes,9,rep,name=session_issued,json=sessionIssued,proto3" json:"session_issued,omitempty"`
 	ApiKeyHash       []byte                 `protobuf:"bytes,10,opt,name=api_key_hash,json=apiKeyHash,proto3" json:"api_key_hash,omitempty"`
+	TokenIssued      bool                   `protobuf:"varint,11,opt,name=token_issued,json=tokenIssued,proto3" json:"token_issued,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -882,6 +883,13 @@ func (x *Auth) GetApiKeyHash() []byte {
 		return x.ApiKeyHash
 	}
 	return nil
+}
+
+func (x *Auth) GetTokenIssued() bool {
+	if x != nil {
+		return x.TokenIssued
+	}
+	return false
 }
 
 type OFX struct {
@@ -1122,7 +1130,7 @@ const file_transaction_proto_rawDesc = "" +
 	"\x0e_decoded_bytes\"7\n" +
 	"\vHeaderField\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"\xe6\x02\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"\x89\x03\n" +
 	"\x04Auth\x12\x18\n" +
 	"\acarrier\x18\x01 \x01(\tR\acarrier\x12\x1d\n" +
 	"\n" +
@@ -1137,7 +1145,8 @@ const file_transaction_proto_rawDesc = "" +
 	"\x0esession_issued\x18\t \x03(\fR\rsessionIssued\x12 \n" +
 	"\fapi_key_hash\x18\n" +
 	" \x01(\fR\n" +
-	"apiKeyHash\"\xcb\x01\n" +
+	"apiKeyHash\x12!\n" +
+	"\ftoken_issued\x18\v \x01(\bR\vtokenIssued\"\xcb\x01\n" +
 	"\x03OFX\x12!\n" +
 	"\fmessage_sets\x18\x01 \x03(\tR\vmessageSets\x12!\n" +
 	"\fstatus_codes\x18\x02 \x03(\tR\vstatusCodes\x12\x1f\n" +

@@ -45,6 +45,7 @@ type requestPrototype struct {
 type responsePrototype struct {
 	response reassembly.Response
 	issues   bool
+	token    bool
 	codes    []string // of OFX
 	currency string
 }
@@ -94,7 +95,7 @@ func (n *sensor) response(k responseKind, r *requestPrototype) *responsePrototyp
 	tx := reassembly.Transaction{Request: reassembly.Request{Method: r.tx.Request.Method, Path: r.tx.Request.Path}}
 	head, body := n.parse(response(k.endpoint, k.call, k.answer, &example))
 	n.extractor.Response(&tx, head, body)
-	p := &responsePrototype{response: tx.Response, issues: len(tx.Auth.SessionIssued) > 0}
+	p := &responsePrototype{response: tx.Response, issues: len(tx.Auth.SessionIssued) > 0, token: tx.Auth.TokenIssued}
 	if tx.OFX != nil {
 		p.codes, p.currency = tx.OFX.StatusCodes, tx.OFX.Currency
 	}

@@ -125,7 +125,7 @@ func (s *Stream) Refuse(tx *reassembly.Transaction, verdict string) {
 	s.current.dead = true
 	p := s.sensor.response(responseKind{s.current.endpoint, s.step.call, answerRefused}, s.proto)
 	tx.RefusedBy, tx.Response = verdict, p.response
-	tx.Auth.SessionIssued = nil
+	tx.Auth.SessionIssued, tx.Auth.TokenIssued = nil, false
 }
 
 // Start is the event time at which the traffic begins, ns since the epoch.
@@ -180,7 +180,7 @@ func (s *Stream) fill(tx *reassembly.Transaction, v *visit, t *step) {
 			token++
 			v.token = token
 		}
-		tx.Auth.SessionIssued = []string{hex(mix(token, ofToken))}
+		tx.Auth.SessionIssued, tx.Auth.TokenIssued = []string{hex(mix(token, ofToken))}, response.token
 	}
 	if response.codes != nil {
 		message := *tx.OFX

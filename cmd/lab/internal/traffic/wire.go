@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strings"
 )
 
@@ -192,24 +193,68 @@ func loginResponse(e *endpoint, a answer, v *values) string {
 		}
 		return text("200 OK", "application/x-ofx", ofxHead+fmt.Sprintf(sonrs, status, severity)+rest+"</OFX>\r\n", "")
 	}
-	if a == answerOK {
-		body := fmt.Sprintf(`{"%s":"%s","token_type":"Bearer","expires_in":900}`, w.token, v.issued)
-		if e.style == StyleAlways {
-			body = fmt.Sprintf(`{"%s":"%s","data":{"%s":"%s","expires_in":900}}`, w.code, code, w.token, v.issued)
-		}
-		return text("200 OK", "application/json", body, "")
+	if e.style == StyleAlways {
+		return alwaysResponse(e, a, code, v)
 	}
-	status := "200 OK"
-	if e.style == StyleStatus {
-		status = "401 Unauthorized"
-		switch a {
-		case answerLocked:
-			status = "423 Locked"
-		case answerFactor:
-			status = "403 Forbidden"
-		}
+	if a == answerOK {
+		return text("200 OK", "application/json", fmt.Sprintf(`{"%s":"%s","token_type":"Bearer","expires_in":900}`, w.token, v.issued), "")
+	}
+	status := "401 Unauthorized"
+	switch a {
+	case answerLocked:
+		status = "423 Locked"
+	case answerFactor:
+		status = "403 Forbidden"
 	}
 	return text(status, "application/json", fmt.Sprintf(`{"%s":"%s","message":"Log-in is not possible."}`, w.code, code), "")
+}
+
+// alwaysResponse says in a body how a login ended, as one of these do it: a code
+// beside data that only success has; a truth value, and a token that is null
+// without success; a code within an object; a code, and a cookie of the device
+// whatever the outcome.
+func alwaysResponse(e *endpoint, a answer, code string, v *values) string {
+	w := &e.words
+	body, fields := "", ""
+	switch ok := a == answerOK; e.always() {
+	case alwaysTruth:
+		token, message := "null", `"Log-in is not possible."`
+		if ok {
+			token, message = `"`+v.issued+`"`, "null"
+		}
+		body = fmt.Sprintf(`{"success":%t,"%s":%s,"message":%s,"user":null}`, ok, w.token, token, message)
+		if a == answerFactor {
+			body = fmt.Sprintf(`{"success":false,"%s":null,"message":"Confirm.","%s":"%s"}`, w.token, w.code, code)
+		}
+	case alwaysNested:
+		body = fmt.Sprintf(`{"status":{"%s":"%s","text":"Log-in is not possible."},"session":{}}`, w.code, code)
+		if ok {
+			body = fmt.Sprintf(`{"status":{"%s":"%s","text":""},"session":{"%s":"%s"}}`, w.code, code, w.token, v.issued)
+		}
+	default:
+		if e.always() == alwaysDevice {
+			fields = "Set-Cookie: device=" + v.id + "; Path=/; Secure\r\n"
+		}
+		body = fmt.Sprintf(`{"%s":"%s","message":"Log-in is not possible."}`, w.code, code)
+		if ok {
+			body = fmt.Sprintf(`{"%s":"%s","data":{"%s":"%s","expires_in":900}}`, w.code, code, w.token, v.issued)
+		}
+	}
+	return text("200 OK", "application/json", body, fields)
+}
+
+// How an endpoint that always answers 200 says in its body how a login ended.
+const (
+	alwaysCode = iota
+	alwaysTruth
+	alwaysNested
+	alwaysDevice
+)
+
+func (e *endpoint) always() int {
+	h := fnv.New32a()
+	h.Write([]byte(e.host + e.login + e.words.code))
+	return int(h.Sum32() % 4)
 }
 
 func text(status, kind, body, fields string) string {

@@ -99,6 +99,9 @@ var leaves = []leaf{
 	text("offpath.auth.password_hash", func(tx *reassembly.Transaction) string { return tx.Auth.PasswordHash }),
 	list("offpath.auth.session_presented", func(tx *reassembly.Transaction) []string { return tx.Auth.SessionPresented }),
 	list("offpath.auth.session_issued", func(tx *reassembly.Transaction) []string { return tx.Auth.SessionIssued }),
+	{"offpath.auth.token_issued", cel.BoolType, func(tx *reassembly.Transaction) (any, bool) {
+		return tx.Auth.TokenIssued, len(tx.Auth.SessionIssued) > 0
+	}},
 	text("offpath.auth.api_key_hash", func(tx *reassembly.Transaction) string { return tx.Auth.APIKeyHash }),
 	ofxList("offpath.ofx.message_sets", func(o *reassembly.OFX) []string { return o.MessageSets }),
 	ofxList("offpath.ofx.status_codes", func(o *reassembly.OFX) []string { return o.StatusCodes }),

@@ -36,7 +36,7 @@ func full() *reassembly.Transaction {
 		},
 		Auth: reassembly.Auth{
 			Carrier: "json", UserField: "user", PasswordField: "pass", PasswordFields: 1, GrantType: "password", UserHash: "u", PasswordHash: "p",
-			SessionPresented: []string{"s1"}, SessionIssued: []string{"s2", "s3"}, APIKeyHash: "a",
+			SessionPresented: []string{"s1"}, SessionIssued: []string{"s2", "s3"}, TokenIssued: true, APIKeyHash: "a",
 		},
 		OFX:       &reassembly.OFX{MessageSets: []string{"BANKMSGSRQV1"}, StatusCodes: []string{"0"}, SourceHash: "f", DestinationHash: "t", Amount: "1.00", Currency: "EUR"},
 		GRPC:      &reassembly.GRPC{Status: 0, RequestMessages: 1, ResponseMessages: 2, Partial: true},
