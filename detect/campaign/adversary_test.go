@@ -28,7 +28,7 @@ func TestCustomersWhoTakeUpWhatAnAttackerHadFirstAreNoHits(t *testing.T) {
 	assert.Empty(t, w.named, "accounts of customers")
 	assert.Empty(t, w.subjects, "predicates after the attack")
 	closed := 0
-	w.Close(w.now, func(*Campaign, int64) { closed++ })
+	w.Close(w.now, func(*Campaign) { closed++ })
 	assert.NotZero(t, closed)
 }
 

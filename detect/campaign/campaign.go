@@ -176,52 +176,68 @@ func (d *Detector) begin(s detect.Subject, time int64) *Campaign {
 	return c
 }
 
-// rise says that a chart is up: it belongs to the campaign that is under way
-// there, or opens one, whose hits are looked for since the chart began to rise.
-func (d *Detector) rise(a *Attempt, at *Endpoint, r *Result) {
-	c := at.campaign
+// rise says which charts are up: they belong to the campaign that is under way
+// there, or open one, whose hits are looked for since the charts began to rise.
+func (d *Detector) rise(risen []*Endpoint, time int64, r *Result) {
+	c := d.under(risen)
 	if c == nil {
-		for _, o := range d.open {
-			if o.endpoints[a.Name] || at == &d.all {
-				c = o
-			}
+		var subject detect.Subject
+		if len(risen) == 1 || len(risen) == 2 && risen[1] == &d.all {
+			subject.Endpoint = risen[0].name // of all endpoints: none
 		}
-		since := int64(at.chart.began) * span * 1e9
-		if c == nil {
-			var subject detect.Subject
-			if at != &d.all {
-				subject.Endpoint = a.Name
-			}
-			if c = d.begin(subject, a.Time); c == nil {
-				return
-			}
-			c.First, c.Why = since, at.chart.why()
+		if c = d.begin(subject, time); c == nil {
+			return
 		}
-		at.campaign = c
-		c.charts = append(c.charts, at)
+		c.First, c.Why = risen[0].chart.since(), risen[0].chart.why()
+	}
+	for _, at := range risen {
+		if at.campaign != c {
+			at.campaign = c
+			c.charts = append(c.charts, at)
+			d.lookBack(at, time, r)
+		}
 		if at != &d.all {
-			c.attacks(a.Name)
+			c.attacks(at.name)
 		}
-		for l := range d.recent.since(since) {
-			if at != &d.all && l.at != at {
-				continue
-			}
-			if odds := d.odds(at, &l.marks); odds >= minOdds && d.afford(seconds(a.Time)) {
-				r.Hits = append(r.Hits, d.hit(c, l.account, l.user, l.time, odds))
-			}
+		for _, account := range slices.Sorted(maps.Keys(at.chart.failing)) {
+			f := at.chart.failing[account]
+			c.accounts.Add(account)
+			c.addresses.Add(f.address)
+			c.touched.add(c, account, f.user, f.at, false)
+		}
+		if at != &d.all || len(risen) == 1 {
+			c.Attempts += int(at.chart.beyond) // what endpoints' own charts show is in that of all too
 		}
 	}
-	for _, account := range slices.Sorted(maps.Keys(at.chart.failing)) {
-		f := at.chart.failing[account]
-		c.accounts.Add(account)
-		c.addresses.Add(f.address)
-		c.touched.add(c, account, f.user, f.at, false)
-	}
-	if at != &d.all || !slices.ContainsFunc(c.charts, func(o *Endpoint) bool { return o != at && o.chart.up }) {
-		c.Attempts += int(at.chart.beyond) // what an endpoint's own chart shows is in it already
-	}
-	c.Last = a.Time
+	c.Last = time
 	r.Campaign, r.Rising = c, c
+}
+
+// under finds the open campaign that charts belong to: of a chart, or one that
+// is acted against at an endpoint.
+func (d *Detector) under(risen []*Endpoint) *Campaign {
+	var found *Campaign
+	for _, c := range d.open {
+		if len(c.charts) > 0 {
+			return c
+		}
+		if slices.ContainsFunc(risen, func(at *Endpoint) bool { return at == &d.all || c.endpoints[at.name] }) {
+			found = c
+		}
+	}
+	return found
+}
+
+// lookBack looks for hits among the right logins since a chart began to rise.
+func (d *Detector) lookBack(at *Endpoint, time int64, r *Result) {
+	for l := range d.recent.since(at.chart.since()) {
+		if at != &d.all && l.at != at {
+			continue
+		}
+		if odds := d.odds(at, &l.marks); odds >= minOdds && d.afford(seconds(time)) {
+			r.Hits = append(r.Hits, d.hit(at.campaign, l.account, l.user, l.time, odds))
+		}
+	}
 }
 
 // sprayed says that an attempt is one of a sprayed password.
@@ -265,8 +281,8 @@ func (d *Detector) related(cell *cell, a *Attempt) *Campaign {
 func (c *Campaign) Refused(time int64) { c.Last = max(c.Last, time) }
 
 // Close ends the campaigns that have been quiet at an event time, in the order
-// in which they became so, and says when that was.
-func (d *Detector) Close(now int64, closed func(c *Campaign, at int64)) {
+// in which they became so.
+func (d *Detector) Close(now int64, closed func(*Campaign)) {
 	for {
 		var first *Campaign
 		for _, c := range d.open {
@@ -289,6 +305,6 @@ func (d *Detector) Close(now int64, closed func(c *Campaign, at int64)) {
 		if d.spray == first {
 			d.spray = nil
 		}
-		closed(first, first.Last+quiet)
+		closed(first)
 	}
 }

@@ -11,19 +11,15 @@ import (
 // windows feeds a chart with windows of Poisson counts, and returns how many of
 // them said what.
 func windows(c *chart, rng *rand.Rand, n int, right, strangers float64) (said [4]int) {
-	for range n {
-		if c.failing == nil {
-			c.turn(1e6 * span)
-		}
+	for i := range n {
 		for range poisson(rng, right) {
-			c.add(&Attempt{Account: rng.Uint64(), Right: true}, 0, false)
+			c.add(&Attempt{Account: rng.Uint64(), Right: true}, 0, false, 1)
 		}
 		for range poisson(rng, strangers) {
-			c.add(&Attempt{Account: rng.Uint64()}, 0, true)
+			c.add(&Attempt{Account: rng.Uint64()}, 0, true, 1)
 		}
-		next := (c.window + 1) * span
-		said[c.turn(next)]++
-		c.begin(next)
+		said[c.close(uint32(i))]++
+		c.begin()
 	}
 	return said
 }
@@ -50,6 +46,83 @@ func TestAChartIsQuietForAYearAndSeesAFewStrangersMore(t *testing.T) {
 	}
 }
 
+// weather is traffic whose share of strangers wanders: by a share of itself, for
+// hours (autoregressive, correlated by 0.97 from one window to the next), while
+// logins follow the time of the day.
+type weather struct {
+	rng   *rand.Rand
+	sigma float64
+	value float64
+	at    int
+}
+
+func (w *weather) windows(c *chart, n int, right, strangers, attack float64) (said [4]int) {
+	for range n {
+		w.at++
+		w.value = 0.97*w.value + w.sigma*math.Sqrt(1-0.97*0.97)*w.rng.NormFloat64()
+		hour := 1 + 0.9*math.Sin(2*math.Pi*float64(w.at)/288)
+		c.right = poisson(w.rng, right*hour)
+		c.unnamed = poisson(w.rng, strangers*hour*math.Exp(w.value)+attack)
+		said[c.close(uint32(w.at))]++
+		c.begin()
+	}
+	return said
+}
+
+func TestWhatWandersForHoursIsNoAttack(t *testing.T) {
+	for _, sigma := range []float64{0.05, 0.15, 0.3} {
+		alarms, missed := 0, 0
+		for seed := range uint64(4) {
+			w := &weather{rng: rand.New(rand.NewPCG(seed, 7)), sigma: sigma}
+			c := new(chart)
+			for range 365 {
+				if w.windows(c, 288, 300, 9, 0)[rising] > 0 {
+					alarms++
+				}
+			}
+			w.windows(c, 100, 300, 9, 0)
+			if w.windows(c, 12, 300, 9, 60)[rising] == 0 {
+				missed++
+			}
+		}
+		assert.LessOrEqual(t, alarms, 1, "days with an alarm in four years, where strangers wander by %v", sigma)
+		assert.Zero(t, missed, "attacks of a fifth of the logins not seen in an hour, where strangers wander by %v", sigma)
+	}
+}
+
+func TestWanderIsMeasuredAtEveryReach(t *testing.T) {
+	w := &weather{rng: rand.New(rand.NewPCG(8, 8)), sigma: 0.2}
+	var seen wander
+	for range 200_000 {
+		w.value = 0.97*w.value + w.sigma*math.Sqrt(1-0.97*0.97)*w.rng.NormFloat64()
+		seen.learn(w.rng.NormFloat64()+math.Sqrt(30)*w.value, 30)
+	}
+	for i, reach := range reaches {
+		covered := 0.0 // sum of the correlations of all pairs
+		for lag := range reach {
+			pairs := float64(2 * (reach - lag))
+			if lag == 0 {
+				pairs = float64(reach)
+			}
+			covered += pairs * math.Pow(0.97, float64(lag))
+		}
+		want := 1 + 30*0.04*covered/float64(reach)
+		measured := seen.variance(i, 30, 30)
+		assert.True(t, measured > 0.9*want && measured < 1.8*want, "over %d windows: %v, in doubt too much, where it is %v", reach, measured, want)
+	}
+}
+
+func TestWhereNothingWandersLimitsAreThoseOfIndependentSteps(t *testing.T) {
+	p := profile{scale: 1, variances: [len(reaches)]float64{1, 1, 1, 1, 1}}
+	for i, slack := range slacks {
+		want := cusumThreshold(slack, year*charts*float64(len(slacks))/alarms)
+		assert.InDelta(t, want, p.limit(i), 0.1*want, "slack %v", slack)
+	}
+	wide := p
+	wide.variances = [len(reaches)]float64{1.1, 1.3, 1.9, 3.2, 5}
+	assert.Greater(t, wide.limit(0), 2*p.limit(0))
+}
+
 func TestAChartSaysNothingInItsFirstDay(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	c := new(chart)
@@ -65,6 +138,35 @@ func TestAnEndpointWhereNobodyGetsInIsBroken(t *testing.T) {
 	assert.Equal(t, 3, said[broken])
 	assert.Zero(t, said[rising])
 	assert.Zero(t, windows(c, rng, 20, 300, 9)[broken])
+}
+
+func TestAFewLoginsLessAreNoOutage(t *testing.T) {
+	for _, right := range []float64{5, 12, 25} {
+		w := &weather{rng: rand.New(rand.NewPCG(9, 9))}
+		c := new(chart)
+		for range 365 {
+			for range 288 {
+				c.wrong = poisson(w.rng, 2*right) // more fail than not
+				assert.Zero(t, w.windows(c, 1, right, 1, 0)[broken], "%v right logins in a window", right)
+			}
+		}
+	}
+	c := new(chart)
+	rng := rand.New(rand.NewPCG(9, 9))
+	windows(c, rng, 100, 30, 1)
+	assert.Equal(t, 1, windows(c, rng, 1, 0, 30)[broken], "thirty are missing, all of them")
+}
+
+func TestStrangersAreCountedWhenThereIsNoRoomToRememberThem(t *testing.T) {
+	var c chart
+	for account := uint64(1); account <= 10; account++ {
+		lost := c.add(&Attempt{Account: account}, 0, true, 4-len(c.failing))
+		assert.Equal(t, account > 4, lost)
+	}
+	assert.Len(t, c.failing, 4)
+	assert.Equal(t, 6, c.unnamed)
+	c.begin()
+	assert.Zero(t, len(c.failing)+c.unnamed)
 }
 
 func TestThresholdsAreThoseOfTheRunLength(t *testing.T) {

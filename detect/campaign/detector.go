@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -53,16 +54,19 @@ type Result struct {
 	// PerMinute is how many attempts it would have stopped lately.
 	PerMinute float64
 
-	// Rising is a campaign that an endpoint's chart shows although no predicate
-	// tells it from customers; nil: none, or not news.
+	// Rising is a campaign that charts show although no predicate tells it from
+	// customers; nil: none, or not news.
 	Rising *Campaign
-	// Broken says that the endpoint has gone out of order: hardly anybody's
-	// login is right. Right is how many were in the last window, Usual how many
-	// usually are, and Least how many would still be in order.
-	Broken              bool
-	Right, Usual, Least float64
+	// Broken is the endpoints that have gone out of order.
+	Broken []Outage
 	// Hits are accounts whose password a campaign has got right.
 	Hits []Hit
+}
+
+// Outage is an endpoint where hardly anybody's login is right.
+type Outage struct {
+	Name                string
+	Right, Usual, Least float64 // in the last window; usually; and that would still be in order
 }
 
 // Detector holds the detector's state.
@@ -87,7 +91,10 @@ type Detector struct {
 	spentAt    uint32
 	everywhere reference // of all endpoints together
 	touched    touched
-	serial     int // of the last campaign
+	serial     int         // of the last campaign
+	window     uint32      // number of the present one of charts
+	active     []*Endpoint // where something was tried in it
+	failing    int         // strangers that charts remember of it, at most maxFailing
 	open       []*Campaign
 	stats      Stats
 
@@ -171,8 +178,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 		a.UserAgent = ""
 	}
 	var r Result
-	d.turn(a, a.At, now, &r)
-	d.turn(a, &d.all, now, &r)
+	d.turn(a, now, &r)
 	if !a.Right && d.repeated(a, now) {
 		d.stats.Repeated++
 		return r
@@ -199,8 +205,8 @@ func (d *Detector) Observe(a *Attempt) Result {
 	keys := d.find(a, &n)
 	r.Campaign = d.count(a, &n, &m, now)
 	if r.Campaign == nil {
-		a.At.chart.add(a, n.client, m.stranger)
-		d.all.chart.add(a, n.client, m.stranger)
+		d.chart(a, a.At, &n, m.stranger)
+		d.chart(a, &d.all, &n, m.stranger)
 	}
 	if a.Right {
 		d.recent.add(a, keys, &m)
@@ -263,29 +269,58 @@ func (d *Detector) right(a *Attempt, m *marks, now uint32, r *Result) {
 // time and endpoint matter.
 func (d *Detector) Down(a *Attempt) (r Result) {
 	now := seconds(a.Time)
-	d.turn(a, a.At, now, &r)
-	d.turn(a, &d.all, now, &r)
+	d.turn(a, now, &r)
 	a.At.chart.down++
 	d.all.chart.down++
 	return r
 }
 
-// turn ends the window of a chart, if it is over.
-func (d *Detector) turn(a *Attempt, at *Endpoint, now uint32, r *Result) {
+// chart takes an attempt into the chart of an endpoint, or of all.
+func (d *Detector) chart(a *Attempt, at *Endpoint, n *numbers, stranger bool) {
 	c := &at.chart
-	e := c.turn(now)
-	if e == going {
-		return
+	before := len(c.failing)
+	if c.add(a, n.client, stranger, maxFailing-d.failing) {
+		d.stats.Unnamed++
 	}
-	if at != &d.all {
-		r.Broken = e == broken && !at.broken
-		at.broken = e == broken
-		r.Right, r.Usual, r.Least = float64(c.right), c.usual, collapsed*c.usual
+	d.failing += len(c.failing) - before
+}
+
+// turn ends the window of all charts, if it is over, and has the endpoint of an
+// attempt take part in the next.
+func (d *Detector) turn(a *Attempt, now uint32, r *Result) {
+	if number := now / span; number != d.window {
+		d.endWindow(a.Time, r)
+		d.window, d.failing = number, 0
 	}
-	if e == rising {
-		d.rise(a, at, r)
+	if a.At.active != d.window+1 {
+		a.At.active, a.At.name = d.window+1, strings.Clone(a.Name)
+		d.active = append(d.active, a.At)
 	}
-	c.begin(now)
+}
+
+// endWindow judges a window at all endpoints where something was tried, then at
+// all together. What charts show at the same time is one campaign.
+func (d *Detector) endWindow(time int64, r *Result) {
+	var risen []*Endpoint
+	for _, at := range append(d.active, &d.all) {
+		e := at.chart.close(d.window)
+		switch {
+		case e == rising:
+			risen = append(risen, at)
+		case e == broken && !at.broken && at != &d.all:
+			c := &at.chart
+			r.Broken = append(r.Broken, Outage{at.name, float64(c.right), c.usual, c.least()})
+		}
+		at.broken = e == broken || at.broken && e == disorder
+	}
+	if len(risen) > 0 {
+		d.rise(risen, time, r)
+	}
+	for _, at := range append(d.active, &d.all) {
+		at.chart.begin()
+	}
+	clear(d.active)
+	d.active = d.active[:0]
 }
 
 // repeated reports whether a wrong attempt was made before within a day: a
@@ -499,6 +534,7 @@ type Stats struct {
 	OverFriction uint64 // right logins that may be a campaign's, beyond what may be said
 	Evictions    uint64 // cells forgotten for want of room
 
+	Unnamed      uint64 // strangers that charts counted without remembering who, for want of room
 	AccountsLost uint64 // attempts at accounts that were not listed for want of room
 
 	Open, Cells int // gauges

@@ -10,7 +10,9 @@ type Endpoint struct {
 	reference reference
 	chart     chart
 	campaign  *Campaign // that its chart belongs to
-	broken    bool      // its last window says that it is out of order
+	broken    bool      // its last windows say that it is out of order
+	active    uint32    // number of the last window in which something was tried, plus 1
+	name      string    // as it was called then
 }
 
 // reference is how often logins fail where nobody attacks.

@@ -22,7 +22,7 @@ const OutageRule = "login_outage"
 // enforced.
 func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 	r := e.campaigns.Observe(a)
-	e.chartsSay(a, &r)
+	e.chartsSay(&r)
 	if r.Guilty {
 		if held := e.verdicts.bySubject[r.Subject]; held != nil {
 			e.campaignEvidence(held, &r)
@@ -45,16 +45,16 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 // campaignDown is a login that the application failed to answer.
 func (e *Engine) campaignDown(a *campaign.Attempt) {
 	r := e.campaigns.Down(a)
-	e.chartsSay(a, &r)
+	e.chartsSay(&r)
 	for i := range r.Hits {
 		e.hold(&r.Hits[i])
 	}
 }
 
 // chartsSay writes what the windows that have ended say.
-func (e *Engine) chartsSay(a *campaign.Attempt, r *campaign.Result) {
-	if r.Broken {
-		e.outage(a, r)
+func (e *Engine) chartsSay(r *campaign.Result) {
+	for i := range r.Broken {
+		e.outage(&r.Broken[i])
 	}
 	if r.Rising != nil {
 		e.campaignLine(r.Rising)
@@ -77,15 +77,15 @@ func (e *Engine) campaignEvidence(held *active, r *campaign.Result) {
 }
 
 // outage says that a login endpoint has gone out of order: that is no attack.
-func (e *Engine) outage(a *campaign.Attempt, r *campaign.Result) {
-	subject := detect.Subject{Endpoint: a.Name}
+func (e *Engine) outage(o *campaign.Outage) {
+	subject := detect.Subject{Endpoint: o.Name}
 	e.stats.Outages++
 	e.sink.Finding(&detect.Finding{
 		Time: e.clock, ID: detect.NewID(OutageRule, subject, e.clock), Kind: "alert", Rule: OutageRule, Severity: 40,
 		Subject: subject, WindowStart: e.clock - campaign.Window, WindowEnd: e.clock,
-		Evidence: detect.Evidence{Statistic: r.Right, Baseline: round(r.Usual, 2), Threshold: round(r.Least, 2)},
+		Evidence: detect.Evidence{Statistic: o.Right, Baseline: round(o.Usual, 2), Threshold: round(o.Least, 2)},
 		Message: fmt.Sprintf("Far fewer logins succeed at %s than usual: %.0f within %s, where about %.0f usually do, and many fail. It looks out of order, not attacked; nobody is acted against for it.",
-			plain.Printable(a.Name), r.Right, plain.Span(campaign.Window), r.Usual),
+			plain.Printable(o.Name), o.Right, plain.Span(campaign.Window), o.Usual),
 	})
 }
 
@@ -158,10 +158,10 @@ func (e *Engine) convictPredicate(r *campaign.Result) {
 }
 
 // campaignClosed writes the last line of a campaign.
-func (e *Engine) campaignClosed(c *campaign.Campaign, at int64) {
-	f := detect.Finding{ID: campaignID(c)}
+func (e *Engine) campaignClosed(c *campaign.Campaign) {
+	f := detect.Finding{ID: campaignID(c), Time: e.clock}
 	e.describeCampaign(&f, c)
-	f.Time, f.Campaign.State = at, "closed"
+	f.Campaign.State = "closed"
 	e.sink.Finding(&f)
 }
 

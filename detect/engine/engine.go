@@ -96,6 +96,10 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 func (e *Engine) Observe(tx *reassembly.Transaction) {
 	e.Advance(tx.End)
 	e.stats.Transactions++
+	// Not by a clock that runs on between transactions: a capture that was cut
+	// there would lack the line, and one read in other batches have it at another
+	// time.
+	e.campaigns.Close(e.clock, e.campaignClosed)
 	if annotation, second := e.legs.Second(tx); second {
 		tx.Annotation = annotation
 		e.stats.SecondLegs++
@@ -261,7 +265,6 @@ func (e *Engine) Advance(clock int64) {
 		return
 	}
 	e.clock = clock
-	e.campaigns.Close(clock, e.campaignClosed)
 	e.expire()
 }
 
