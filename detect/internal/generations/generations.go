@@ -73,11 +73,17 @@ type generation[V any] struct {
 	count int
 }
 
-// slot is a key, 0 if it is free, and its value beside it: a look costs one
-// cache line.
+// slot is a key, 0 if it is free, and its value beside it: a look seldom costs
+// more than one cache line.
 type slot[V any] struct {
-	key   uint64
+	half  [2]uint32 // of the key; as one number it would be padded
 	value V
+}
+
+func (s *slot[V]) key() uint64 { return uint64(s.half[0])<<32 | uint64(s.half[1]) }
+
+func (s *slot[V]) set(key uint64, v V) {
+	s.half, s.value = [2]uint32{uint32(key >> 32), uint32(key)}, v
 }
 
 // firstKeys is how many keys a generation has room for at first.
@@ -87,7 +93,8 @@ const firstKeys = 64
 func (g *generation[V]) slot(key uint64) *slot[V] {
 	home, _ := bits.Mul64(Mix(g.seed, key), uint64(len(g.slots)))
 	for i := int(home); ; {
-		if s := &g.slots[i]; s.key == 0 || s.key == key {
+		s := &g.slots[i]
+		if k := s.key(); k == 0 || k == key {
 			return s
 		}
 		if i++; i == len(g.slots) {
@@ -100,7 +107,7 @@ func (g *generation[V]) find(key uint64) *V {
 	if g.count == 0 {
 		return nil
 	}
-	if s := g.slot(max(key, 1)); s.key != 0 {
+	if s := g.slot(max(key, 1)); s.key() != 0 {
 		return &s.value
 	}
 	return nil
@@ -112,7 +119,7 @@ func (g *generation[V]) add(key uint64, v V, limit int) *V {
 		g.grow(min(max(2*g.count, firstKeys), limit))
 	}
 	s := g.slot(max(key, 1))
-	s.key, s.value = max(key, 1), v
+	s.set(max(key, 1), v)
 	g.count++
 	return &s.value
 }
@@ -122,8 +129,8 @@ func (g *generation[V]) grow(n int) {
 	slots := g.slots
 	g.slots = make([]slot[V], (n+1)/2*3)
 	for i := range slots {
-		if slots[i].key != 0 {
-			*g.slot(slots[i].key) = slots[i]
+		if key := slots[i].key(); key != 0 {
+			*g.slot(key) = slots[i]
 		}
 	}
 }
