@@ -434,6 +434,11 @@ func (c *Controller) Targets() []Target {
 // audit.jsonl in StateDir has it all.
 func (c *Controller) Audit() []AuditEntry { return c.audit.entries() }
 
+// AuditOf lists what was done about one verdict, the latest [maxAuditOf]
+// entries, oldest first: also of earlier runs, as far back as audit logs are
+// kept. It reads these, which takes a moment.
+func (c *Controller) AuditOf(verdict string) ([]AuditEntry, error) { return c.audit.of(verdict) }
+
 // Stats counts.
 func (c *Controller) Stats() Stats {
 	c.mu.Lock()

@@ -469,6 +469,35 @@ func TestAuditIsARingInMemoryAndAppendOnlyOnDisk(t *testing.T) {
 	assert.Equal(t, total, ordered)
 }
 
+func TestWhatWasDoneAboutAVerdictIsKnownAfterARestart(t *testing.T) {
+	v := block(1, "198.51.100.1")
+	run := func(config controller.Config) (done []string) {
+		c, stop := running(t, config)
+		defer stop()
+		require.NoError(t, c.Apply(v))
+		for id := range uint32(20) {
+			require.NoError(t, c.Apply(block(id+2, "198.51.100.1")))
+		}
+		require.NoError(t, c.Lift(v.ID, "alice"))
+		list, err := c.AuditOf(v.ID)
+		require.NoError(t, err)
+		for i, e := range list {
+			assert.Equal(t, v.ID, e.Verdict)
+			assert.False(t, i > 0 && e.Time.Before(list[i-1].Time), "oldest first")
+			if e.What == "accepted" || e.What == "lifted" {
+				done = append(done, e.What)
+			}
+		}
+		return done
+	}
+	assert.Equal(t, []string{"accepted", "lifted"}, run(controller.Config{}), "from memory")
+	folder := t.TempDir()
+	for times := 1; times <= 3; times++ { // each puts an audit log aside
+		assert.Equal(t, slices.Repeat([]string{"accepted", "lifted"}, times), run(controller.Config{StateDir: folder, AuditFileBytes: 2000}))
+		require.NoError(t, os.Remove(filepath.Join(folder, "verdicts.jsonl")), "or the lifted verdict would be remembered")
+	}
+}
+
 func TestConfigQuotesWhatIsWrong(t *testing.T) {
 	same := newFake("lb1")
 	tests := []struct {
