@@ -85,6 +85,13 @@ type Verdict struct {
 	Message  string
 }
 
+// The rules: names of the detectors behind findings.
+const (
+	RuleLoginFailures = "sequential_login_failures" // a client whose logins fail
+	RuleCampaign      = "campaign_excess"           // logins that fail together, whatever their addresses
+	RuleOutage        = "login_outage"              // a login endpoint that is out of order
+)
+
 // Finding is what a detector found. A later finding with the same ID replaces
 // it.
 type Finding struct {

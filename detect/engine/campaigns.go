@@ -11,11 +11,11 @@ import (
 )
 
 // CampaignRule is the name of the detector behind campaign findings.
-const CampaignRule = "campaign_excess"
+const CampaignRule = detect.RuleCampaign
 
 // OutageRule is the name behind the finding that a login endpoint is out of
 // order.
-const OutageRule = "login_outage"
+const OutageRule = detect.RuleOutage
 
 // judgeCampaign feeds an attempt to the detector of campaigns and does what it
 // asks for. It reports whether the attempt is under a predicate that can be

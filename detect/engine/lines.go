@@ -11,7 +11,7 @@ import (
 )
 
 // Rule is the name of the detector behind this engine's findings.
-const Rule = "sequential_login_failures"
+const Rule = detect.RuleLoginFailures
 
 // The techniques, by OWASP Automated Threats.
 const (

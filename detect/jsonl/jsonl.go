@@ -1,5 +1,6 @@
 // Package jsonl writes findings and verdicts as the contract's JSON Lines, and
-// reads verdicts back: [AppendVerdict] and [Reader] are inverses.
+// reads them back: [AppendVerdict] and [Reader] are inverses, and so are
+// [AppendFinding] and [ParseFinding].
 //
 // A line is one object of nested objects. Keys stand in one fixed order, that
 // of their first appearance in the contract, grouped by object:

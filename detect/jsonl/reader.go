@@ -125,6 +125,23 @@ type subject struct {
 	} `json:"user"`
 }
 
+// parse takes the predicate out of a line.
+func (s *subject) parse() (detect.Subject, error) {
+	parsed := detect.Subject{
+		Fingerprint: wire(s.Offpath.Fingerprint), UserAgent: wire(s.UserAgent.Original),
+		JA4: wire(s.TLS.Client.JA4), Endpoint: wire(s.Offpath.Endpoint), Domain: wire(s.URL.Domain),
+		Session: wire(s.Offpath.Session), UserHash: wire(s.User.Hash),
+	}
+	if s.Client.IP == "" {
+		return parsed, nil
+	}
+	var err error
+	if parsed.Client, err = parsePrefix(s.Client.IP); err != nil {
+		return parsed, fmt.Errorf("offpath.subject.client.ip: %w", err)
+	}
+	return parsed, nil
+}
+
 // ParseVerdict reads one line, with or without its line feed.
 func ParseVerdict(line []byte) (*detect.Verdict, error) {
 	var in record
@@ -138,11 +155,6 @@ func ParseVerdict(line []byte) (*detect.Verdict, error) {
 	v := &detect.Verdict{
 		ID: wire(in.Event.ID), Action: detect.Action(wire(o.Action)), Mode: detect.Mode(wire(o.Mode)), Message: wire(in.Message), Policy: wire(o.Policy),
 		Expected: detect.Expected{AttackRequestsPerMinute: o.Expected.Attack, LegitimateRequestsPerMillion: o.Expected.Legitimate},
-		Subject: detect.Subject{
-			Fingerprint: wire(o.Subject.Offpath.Fingerprint), UserAgent: wire(o.Subject.UserAgent.Original),
-			JA4: wire(o.Subject.TLS.Client.JA4), Endpoint: wire(o.Subject.Offpath.Endpoint), Domain: wire(o.Subject.URL.Domain),
-			Session: wire(o.Subject.Offpath.Session), UserHash: wire(o.Subject.User.Hash),
-		},
 	}
 	for _, id := range o.Finding {
 		v.Findings = append(v.Findings, wire(id))
@@ -154,10 +166,8 @@ func ParseVerdict(line []byte) (*detect.Verdict, error) {
 	if v.Expires, err = parseTime("offpath.expires", o.Expires); err != nil {
 		return nil, err
 	}
-	if text := o.Subject.Client.IP; text != "" {
-		if v.Subject.Client, err = parsePrefix(text); err != nil {
-			return nil, fmt.Errorf("offpath.subject.client.ip: %w", err)
-		}
+	if v.Subject, err = o.Subject.parse(); err != nil {
+		return nil, err
 	}
 	if o.Rate != nil {
 		per, err := time.ParseDuration(o.Rate.Per)
