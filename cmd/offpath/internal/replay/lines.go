@@ -1,8 +1,6 @@
 package replay
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,22 +9,15 @@ import (
 	"os"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-
 	"offpath/capture"
+	"offpath/cmd/offpath/internal/compressed"
 	"offpath/cmd/offpath/internal/wiring"
 	"offpath/reassembly"
 	"offpath/reassembly/jsonl"
 )
 
-const (
-	// lineBatch is how many transactions are fed at once.
-	lineBatch = 512
-	// maxWindow bounds the memory that a Zstandard frame may ask for, octets;
-	// the zstd command accepts as much by default.
-	maxWindow = 128 << 20
-)
+// lineBatch is how many transactions are fed at once.
+const lineBatch = 512
 
 // lines is input of files of transactions, merged into one order.
 type lines struct {
@@ -90,7 +81,7 @@ func (l *lines) open(path string) (*lineFile, error) {
 		return nil, err
 	}
 	l.total += info.Size()
-	content, release, err := decompress(counted{f, &l.done})
+	content, release, err := compressed.NewReader(counted{f, &l.done})
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -98,27 +89,6 @@ func (l *lines) open(path string) (*lineFile, error) {
 	file := &lineFile{path: path, offset: new(atomic.Int64), close: func() { release(); f.Close() }}
 	file.reader = jsonl.NewReader(counted{content, file.offset})
 	return file, nil
-}
-
-// decompress unpacks gzip and Zstandard, known by their first octets.
-func decompress(r io.Reader) (content io.Reader, release func(), err error) {
-	b := bufio.NewReaderSize(r, 256<<10)
-	magic, err := b.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, err
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}): // RFC 1952 section 2.3.1
-		z, err := gzip.NewReader(b)
-		return z, func() {}, err
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878 section 3.1.1
-		z, err := zstd.NewReader(b, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, nil, err
-		}
-		return z, z.Close, nil
-	}
-	return b, func() {}, nil
 }
 
 func (l *lines) closeAll() {
