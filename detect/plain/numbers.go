@@ -19,7 +19,7 @@ func Numbers(f *detect.Finding) []string {
 	case f.Rule == detect.RuleLoginFailures:
 		return []string{
 			fmt.Sprintf("Of honest logins there about %s fail, of an attacker's nearly all.", Percent(e.Baseline)),
-			fmt.Sprintf("What was seen is about %s times as likely of an attacker as of honest clients; %s times is needed to act.", ratio(e.Statistic), ratio(e.Threshold)),
+			fmt.Sprintf("What was seen is about %s times as likely of an attacker as of honest clients; %s times is needed to act.", Ratio(e.Statistic), Ratio(e.Threshold)),
 		}
 	case f.Rule == detect.RuleCampaign && strings.HasPrefix(f.Technique, "OAT-007"):
 		lines := []string{fmt.Sprintf("One wrong password was tried at about %.0f accounts within six hours; from %.0f on it is held for an attack.", e.Statistic, e.Threshold)}
@@ -30,7 +30,7 @@ func Numbers(f *detect.Finding) []string {
 	case f.Rule == detect.RuleCampaign && len(e.Terms) > 0:
 		return []string{
 			fmt.Sprintf("Of honest logins there at most %s fail, of logins with stolen passwords nearly all.", Percent(e.Baseline)),
-			fmt.Sprintf("When it was noticed, what had been seen was about %s times as likely of stolen passwords as of customers; %s times is needed to act.", ratio(e.Statistic), ratio(e.Threshold)),
+			fmt.Sprintf("When it was noticed, what had been seen was about %s times as likely of stolen passwords as of customers; %s times is needed to act.", Ratio(e.Statistic), Ratio(e.Threshold)),
 		}
 	case f.Rule == detect.RuleCampaign:
 		return []string{
@@ -43,8 +43,8 @@ func Numbers(f *detect.Finding) []string {
 	return []string{fmt.Sprintf("The statistic came to %s, where the threshold is %s and the baseline %s.", decimal(e.Statistic), decimal(e.Threshold), decimal(e.Baseline))}
 }
 
-// ratio is a number of which the natural logarithm is given.
-func ratio(log float64) string { return Round(math.Exp(log)) }
+// Ratio is a number of which the natural logarithm is given.
+func Ratio(log float64) string { return Round(math.Exp(log)) }
 
 func decimal(v float64) string { return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64) }
 

@@ -101,6 +101,10 @@ func Times(n int) string {
 // Span is a duration, ns, in one unit.
 func Span(ns int64) string {
 	switch d := time.Duration(ns); {
+	case d < time.Millisecond:
+		return "a moment"
+	case d < 100*time.Millisecond:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 2*time.Second:
 		return fmt.Sprintf("%.1f s", d.Seconds())
 	case d < 2*time.Minute:
@@ -126,18 +130,6 @@ func Percent(share float64) string {
 		return "more than 99 %"
 	}
 	return fmt.Sprintf("%.0f %%", 100*share)
-}
-
-// Odds is odds of so much to one, of their natural logarithm.
-func Odds(log float64) string {
-	switch n := math.Exp(math.Abs(log)); {
-	case n < 1.05:
-		return "even"
-	case log < 0:
-		return "1 to " + Round(n)
-	default:
-		return Round(n) + " to 1"
-	}
 }
 
 // Round is a number of two significant digits, in words where it is large.

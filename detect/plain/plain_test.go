@@ -1,9 +1,9 @@
 package plain
 
 import (
-	"math"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -40,10 +40,10 @@ func TestNumbersAreSaidAsPeopleSayThem(t *testing.T) {
 	} {
 		assert.Equal(t, want, Round(n), n)
 	}
+	for length, want := range map[time.Duration]string{0: "a moment", 47 * time.Millisecond: "47 ms", 500 * time.Millisecond: "0.5 s", 90 * time.Second: "90 s", 90 * time.Minute: "90 minutes", 3 * time.Hour: "3 hours"} {
+		assert.Equal(t, want, Span(length.Nanoseconds()), length)
+	}
 	for share, want := range map[float64]string{0: "none", 1: "all", 0.0001: "less than 0.1 %", 0.023: "2.3 %", 0.44: "44 %", 0.999: "more than 99 %"} {
 		assert.Equal(t, want, Percent(share), share)
-	}
-	for log, want := range map[float64]string{0: "even", math.Log(19): "19 to 1", -math.Log(19): "1 to 19", 26.8: "440 billion to 1"} {
-		assert.Equal(t, want, Odds(log), log)
 	}
 }

@@ -172,6 +172,7 @@ func Handler(node Node, metrics http.Handler) http.Handler {
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("GET /api/v1/openapi.yaml", a.openAPI)
 	mux.HandleFunc("GET /api/v1/findings", a.findings)
+	mux.HandleFunc("GET /api/v1/explain/{id}", a.explain)
 	mux.HandleFunc("GET /api/v1/verdicts", a.verdicts)
 	mux.HandleFunc("POST /api/v1/verdicts", a.decide)
 	mux.HandleFunc("POST /api/v1/verdicts/{id}/lift", a.lift)

@@ -51,6 +51,17 @@ func (n *fakeNode) tell(what string) error {
 func (n *fakeNode) Ready() []string                      { return n.reasons }
 func (n *fakeNode) Findings(limit int) []json.RawMessage { return n.history.Latest(limit) }
 
+func (n *fakeNode) Explain(id string) (Explanation, error) {
+	if n.sensor {
+		return Explanation{}, ErrNoMitigation
+	}
+	if id != verdictID {
+		return Explanation{}, ErrUnknownID
+	}
+	v := n.Verdicts()[0]
+	return Explanation{ID: id, Kind: "verdict", Verdict: v.Verdict, Findings: []json.RawMessage{}, Live: true, Active: &v}, nil
+}
+
 func (n *fakeNode) Verdicts() []Verdict {
 	refused := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return []Verdict{{
@@ -129,7 +140,7 @@ func TestEveryDocumentedEndpointAnswersAsDocumented(t *testing.T) {
 			})
 		}
 	}
-	assert.Equal(t, 12, operations)
+	assert.Equal(t, 13, operations)
 }
 
 func TestEveryReferenceInTheDocumentLeadsSomewhere(t *testing.T) {
@@ -177,6 +188,8 @@ func TestErrorsAreProblemDocuments(t *testing.T) {
 		{"an order with an unknown member", "POST", "/api/v1/verdicts", `{"actoin":"block"}`, 400, `the body is not the JSON object expected: json: unknown field "actoin"`},
 		{"two orders at once", "POST", "/api/v1/verdicts", `{"action":"block"} {}`, 400, "the body holds more than one JSON object"},
 		{"an order that makes no sense", "POST", "/api/v1/verdicts", `{"action":"explode"}`, 422, `action "explode" is unknown`},
+		{"an id that is none", "GET", "/api/v1/explain/x", "", 400, `verdict id "x" is not 16 hex digits`},
+		{"an id that is not known", "GET", "/api/v1/explain/0000000100000002", "", 404, "no finding or verdict that is kept has this id"},
 		{"a lift of an unknown verdict", "POST", "/api/v1/verdicts/0000000100000002/lift", "", 404, "no active verdict has this id"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -49,28 +49,49 @@ func (c *Client) Off(ctx context.Context) error { return c.post(ctx, "/api/v1/of
 // On resumes it.
 func (c *Client) On(ctx context.Context) error { return c.post(ctx, "/api/v1/on") }
 
-func (c *Client) post(ctx context.Context, path string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://offpath"+path, nil)
+// Explain asks what there is about a finding or verdict.
+func (c *Client) Explain(ctx context.Context, id string) (*Explanation, error) {
+	body, err := c.do(ctx, http.MethodGet, "/api/v1/explain/"+url.PathEscape(id))
 	if err != nil {
-		return fmt.Errorf("make request: %w", err)
+		return nil, err
+	}
+	e := &Explanation{}
+	if err := json.Unmarshal(body, e); err != nil {
+		return nil, fmt.Errorf("read answer of offpath at %s: %w", c.socket, err)
+	}
+	return e, nil
+}
+
+func (c *Client) post(ctx context.Context, path string) error {
+	_, err := c.do(ctx, http.MethodPost, path)
+	return err
+}
+
+// maxAnswer is how much of an answer is read, octets.
+const maxAnswer = 64 << 20
+
+func (c *Client) do(ctx context.Context, method, path string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://offpath"+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
-		return c.explain(err)
+		return nil, c.explain(err)
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody))
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("read answer of offpath at %s: %w", c.socket, err)
+		return nil, fmt.Errorf("read answer of offpath at %s: %w", c.socket, err)
 	}
 	if answer.StatusCode/100 == 2 {
-		return nil
+		return body, nil
 	}
 	problem := Problem{Title: http.StatusText(answer.StatusCode)}
 	if err := json.Unmarshal(body, &problem); err != nil {
-		return fmt.Errorf("offpath at %s answered %s", c.socket, answer.Status)
+		return nil, fmt.Errorf("offpath at %s answered %s", c.socket, answer.Status)
 	}
-	return &problem
+	return nil, &problem
 }
 
 // explain says what it means that the socket could not be reached.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+
+	"offpath/mitigate"
 )
 
 // defaultLimit and maxLimit bound how many findings one answer holds.
@@ -47,6 +49,20 @@ func (a endpoints) findings(w http.ResponseWriter, r *http.Request) {
 		limit = n
 	}
 	reply(w, http.StatusOK, map[string][]json.RawMessage{"findings": a.node.Findings(limit)})
+}
+
+func (a endpoints) explain(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if _, err := mitigate.ParseID(id); err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	e, err := a.node.Explain(id)
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	reply(w, http.StatusOK, e)
 }
 
 func (a endpoints) verdicts(w http.ResponseWriter, _ *http.Request) {
@@ -115,7 +131,7 @@ func (a endpoints) refuse(w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &order):
 		status = http.StatusUnprocessableEntity
-	case errors.Is(err, ErrUnknownVerdict):
+	case errors.Is(err, ErrUnknownVerdict), errors.Is(err, ErrUnknownID):
 		status = http.StatusNotFound
 	case errors.Is(err, ErrNoMitigation):
 		status = http.StatusConflict

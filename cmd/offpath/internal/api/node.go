@@ -13,6 +13,9 @@ type Node interface {
 	Ready() []string
 	// Findings returns up to limit findings, the newest first.
 	Findings(limit int) []json.RawMessage
+	// Explain gathers what there is about a finding or verdict, active or over; the
+	// error is ErrUnknownID if there is nothing.
+	Explain(id string) (Explanation, error)
 	// Verdicts lists the active verdicts and what became of each.
 	Verdicts() []Verdict
 	// Targets says how each load balancer is.
@@ -33,6 +36,7 @@ type Node interface {
 var (
 	ErrNoMitigation   = errors.New("this offpath makes no verdicts: it is a sensor alone")
 	ErrUnknownVerdict = errors.New("no active verdict has this id")
+	ErrUnknownID      = errors.New("no finding or verdict that is kept has this id")
 )
 
 // OrderError is an order that can't be carried out as it stands.
@@ -53,6 +57,30 @@ type Order struct {
 type Rate struct {
 	Requests int    `json:"requests"`
 	Per      string `json:"per"` // such as 60s
+}
+
+// Explanation is what there is about a finding or verdict.
+type Explanation struct {
+	ID   string `json:"id"`
+	Kind string `json:"kind"` // finding or verdict
+	// Verdict is its latest line, Decided the time of its first, and Lines how many
+	// there were: each beyond the first renewed, changed or lifted it.
+	Verdict json.RawMessage `json:"verdict,omitempty"`
+	Decided string          `json:"decided,omitempty"`
+	Lines   int             `json:"lines,omitempty"`
+	// Findings are those behind the verdict, or the finding itself.
+	Findings []json.RawMessage `json:"findings"`
+	// Verdicts are those that the finding is behind, More how many there are
+	// beyond them.
+	Verdicts []json.RawMessage `json:"verdicts,omitempty"`
+	More     int               `json:"more,omitempty"`
+	// Transactions are lines of those that findings name, where they were looked
+	// up.
+	Transactions []json.RawMessage `json:"transactions,omitempty"`
+
+	Live   bool         `json:"live"`             // a running offpath says so, not files
+	Active *Verdict     `json:"active,omitempty"` // as it is in force; absent: it is not, or not known
+	Audit  []AuditEntry `json:"audit,omitempty"`  // what was done about the verdict, oldest first
 }
 
 // Verdict is an active verdict and what became of it.

@@ -48,6 +48,7 @@ func commands() []command {
 		{"replay", "[flags] INPUT...", "run the same pipeline over recorded input, then exit", replayDetail, runReplay},
 		{"check", "[--config FILE]", "validate a configuration and reach out to what it names", checkDetail, runCheck},
 		{"target-config", "NAME [--config FILE]", "print what a load balancer needs to enforce verdicts", targetDetail, runTargetConfig},
+		{"explain", "ID [flags]", "the evidence behind a finding or verdict, for a person", explainDetail, runExplain},
 		{"lift", "ID [--config FILE]", "end one verdict", "", runLift},
 		{"off", "[--config FILE]", "stop all enforcement on every load balancer", offDetail, runOff},
 		{"on", "[--config FILE]", "resume enforcement after off", "", runOn},

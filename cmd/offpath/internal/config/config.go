@@ -115,7 +115,7 @@ type Admin struct {
 
 // State is where offpath keeps what must outlive it.
 type State struct {
-	Dir string `key:"dir" doc:"folder of the hash key, the active verdicts, the kill switch and the audit log"`
+	Dir string `key:"dir" doc:"folder of the hash key, the active verdicts, the kill switch, the audit log and the evidence (findings and verdicts, 128 MiB at most)"`
 }
 
 // Log is about the messages on stderr.

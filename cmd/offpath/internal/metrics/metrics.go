@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"offpath/capture"
+	"offpath/cmd/offpath/internal/evidence"
 	"offpath/cmd/offpath/internal/feed"
 	"offpath/detect/engine"
 	"offpath/detect/stream"
@@ -31,6 +32,7 @@ type Books struct {
 	Capture   func() capture.Stats
 	Pipeline  func() pipeline.Stats
 	Queue     func() feed.Stats
+	Evidence  func() evidence.Stats
 	Engine    func() (stats engine.Stats, ok bool) // ok is false if the engine did not answer in time
 	Mitigate  func() controller.Stats
 	Targets   func() []controller.Target
@@ -102,6 +104,11 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if b.Queue != nil {
 		w.queue(b.Queue())
+	}
+	if b.Evidence != nil {
+		s := b.Evidence()
+		w.counter("offpath_evidence_lines_total", "Lines of findings and verdicts that offpath explain is to know.", s.Lines)
+		w.counter("offpath_evidence_lost_total", "Of these, lost because they could not be written.", s.Lost)
 	}
 	if b.Engine != nil {
 		stats, ok := b.Engine()

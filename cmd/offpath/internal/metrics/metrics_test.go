@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"offpath/capture"
+	"offpath/cmd/offpath/internal/evidence"
 	"offpath/cmd/offpath/internal/feed"
 	"offpath/detect/engine"
 	"offpath/detect/stream"
@@ -23,6 +24,7 @@ func everything() Books {
 		Capture:  func() capture.Stats { return capture.Stats{Received: 7, Frames: [capture.Dispositions]uint64{5, 2}} },
 		Pipeline: reassembled,
 		Queue:    func() feed.Stats { return feed.Stats{Offered: 3, Shed: 1} },
+		Evidence: func() evidence.Stats { return evidence.Stats{Lines: 40, Lost: 3} },
 		Engine: func() (engine.Stats, bool) {
 			return engine.Stats{Logins: map[string]uint64{"accepted": 2, "rejected": 1}}, true
 		},
@@ -69,6 +71,8 @@ func TestTheBooksOfEveryStageAreShown(t *testing.T) {
 	for name, want := range map[string]float64{
 		"offpath_capture_frames_total":                         7,
 		"offpath_capture_disposition_total,disposition=tcp":    5,
+		"offpath_evidence_lines_total":                         40,
+		"offpath_evidence_lost_total":                          3,
 		"offpath_queue_shed_total":                             1,
 		"offpath_connections_total,protocol=tls":               9,
 		"offpath_connections_proxied_total":                    4,

@@ -33,6 +33,7 @@ type detectionPart struct {
 	log   logging.Log
 
 	failure atomic.Pointer[error] // of an output
+	unkept  atomic.Pointer[error] // of the evidence, as last written
 	witness *witness
 }
 
@@ -48,6 +49,9 @@ func newDetection(p *process, decided func(*detect.Verdict), written func(v *det
 	if deciding.Networks, err = wiring.Networks(c); err != nil {
 		return nil, err
 	}
+	if err := d.openEvidence(c); err != nil {
+		return nil, err
+	}
 	files, err := output.AppendAll(c.Output.Transactions, c.Output.Findings, c.Output.Verdicts)
 	if err != nil {
 		return nil, err
@@ -57,11 +61,13 @@ func newDetection(p *process, decided func(*detect.Verdict), written func(v *det
 		Queue:  detectionQueue,
 		Files:  files,
 		Finding: func(f *detect.Finding, line []byte) {
+			d.node.evidence.Add(line)
 			news := p.node.history.Add(f.ID, line)
 			p.log.WithLevel(levelOf(news)).Str("finding", f.ID).Str("rule", f.Rule).Int("severity", f.Severity).Msg(f.Message)
 		},
 		Verdict: func(v *detect.Verdict, line []byte) {
 			news := d.witness.decided(v) || v.Action == detect.ActionLift
+			d.node.evidence.Add(line)
 			if written != nil {
 				written(v, line)
 			}
@@ -79,6 +85,7 @@ func newDetection(p *process, decided func(*detect.Verdict), written func(v *det
 	p.node.stage = d.stage
 	p.books.Queue = d.stage.Queue
 	p.books.Engine = d.engineStats
+	p.books.Evidence = d.node.evidence.Stats
 	return d, nil
 }
 
@@ -98,17 +105,21 @@ func (d *detectionPart) run(ctx context.Context) error {
 		select {
 		case <-tick.C:
 			d.witness.look(d.stage)
+			d.keep()
 		case <-ctx.Done():
-			return d.stage.Close()
+			return errors.Join(d.stage.Close(), d.node.evidence.Close())
 		}
 	}
 }
 
 func (d *detectionPart) problems() []string {
-	if err := d.failure.Load(); err != nil {
-		return []string{(*err).Error()}
+	var list []string
+	for _, failure := range []*atomic.Pointer[error]{&d.failure, &d.unkept} {
+		if err := failure.Load(); err != nil {
+			list = append(list, (*err).Error())
+		}
 	}
-	return nil
+	return list
 }
 
 func (d *detectionPart) reload(c *config.Config) {

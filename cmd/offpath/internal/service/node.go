@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"offpath/cmd/offpath/internal/api"
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/detection"
+	"offpath/cmd/offpath/internal/evidence"
+	"offpath/cmd/offpath/internal/explain"
 	"offpath/detect"
 	"offpath/detect/engine"
 	"offpath/detect/jsonl"
@@ -22,6 +25,7 @@ import (
 type node struct {
 	ready      func() []string
 	history    api.History
+	evidence   *evidence.Store
 	stage      *detection.Stage
 	controller *controller.Controller
 	settings   *atomic.Pointer[config.Config]
@@ -36,6 +40,41 @@ func (n *node) Ready() []string { return n.ready() }
 // Findings implements api.Node.
 func (n *node) Findings(limit int) []json.RawMessage { return n.history.Latest(limit) }
 
+// Explain implements api.Node.
+func (n *node) Explain(id string) (api.Explanation, error) {
+	if n.controller == nil {
+		return api.Explanation{}, api.ErrNoMitigation
+	}
+	found, err := n.evidence.Find(id)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	e := explain.Of(id, found)
+	e.Live = true
+	active := n.controller.Verdicts()
+	if i := slices.IndexFunc(active, func(v controller.Verdict) bool { return v.Verdict.ID == id }); i >= 0 {
+		shown := show(&active[i])
+		if seen, ok := n.enforcements()[id]; ok {
+			shown.Enforcement = enforcement(seen)
+		}
+		e.Active = &shown
+		if e.Verdict == nil { // it is older than what is kept
+			e.Kind, e.Verdict = "verdict", shown.Verdict
+		}
+	}
+	if e.Kind == "" {
+		return api.Explanation{}, fmt.Errorf("%w: %q", api.ErrUnknownID, id)
+	}
+	done, err := n.controller.AuditOf(id)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	for _, entry := range done {
+		e.Audit = append(e.Audit, api.AuditEntry(entry))
+	}
+	return *e, nil
+}
+
 // Verdicts implements api.Node.
 func (n *node) Verdicts() []api.Verdict {
 	if n.controller == nil {
@@ -47,13 +86,17 @@ func (n *node) Verdicts() []api.Verdict {
 	for i := range active {
 		list[i] = show(&active[i])
 		if e, ok := seen[active[i].Verdict.ID]; ok {
-			list[i].Enforcement = &api.Enforcement{
-				State: string(e.State), Refused: e.Refused, Answered: e.Answered,
-				FirstRefused: eventTime(e.FirstRefused), LastRefused: eventTime(e.LastRefused), LastAnswered: eventTime(e.LastAnswered),
-			}
+			list[i].Enforcement = enforcement(e)
 		}
 	}
 	return list
+}
+
+func enforcement(e detect.Enforcement) *api.Enforcement {
+	return &api.Enforcement{
+		State: string(e.State), Refused: e.Refused, Answered: e.Answered,
+		FirstRefused: eventTime(e.FirstRefused), LastRefused: eventTime(e.LastRefused), LastAnswered: eventTime(e.LastAnswered),
+	}
 }
 
 // enforcements asks detection what became of the verdicts on the wire; without
