@@ -177,32 +177,6 @@ func TestThresholdsAreThoseOfTheRunLength(t *testing.T) {
 	}
 }
 
-func TestAPasswordIsSprayedOnceItIsWrongForManyAccounts(t *testing.T) {
-	s := newSprays()
-	for account := uint64(1); account <= 10; account++ {
-		for range 100 {
-			assert.False(t, s.wrong(7, account, 1e9), "the same accounts over and over")
-		}
-	}
-	tries := 0
-	for !s.wrong(8, uint64(1000+tries), 1e9) {
-		tries++
-	}
-	assert.Less(t, tries, 40)
-	assert.True(t, s.sprayed(8))
-	assert.False(t, s.sprayed(7))
-
-	popularOne := newSprays() // customers' favourite mistake, day after day
-	for period := range uint32(8) {
-		for account := range uint64(15) {
-			assert.False(t, popularOne.wrong(9, account+1, 1e9+period*sprayPeriod))
-		}
-	}
-	for account := range uint64(30) {
-		assert.False(t, popularOne.wrong(9, account+1, 1e9+8*sprayPeriod), "twice as many as usual")
-	}
-}
-
 func TestAFloodOfNamesLeavesTheCellsOfCustomers(t *testing.T) {
 	w := newTown(t, 0.08)
 	w.cells = newTable(1 << 10)

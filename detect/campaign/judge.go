@@ -46,7 +46,7 @@ func (c *cell) score(p0 float64) (score, wrong, right float64) {
 // can stop. Of the cells that convict it takes the one with the most wrong
 // attempts, of equals the plainest.
 func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
-	sprayed := r.Campaign == nil && d.sprays.wrong(a.Password, a.Account, now)
+	sprayed := r.Campaign == nil && d.sprays.failed(a.Password, a.Account)
 	p0 := d.baseline(&a.At.reference)
 	var best *cell
 	for _, c := range d.at {
