@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"offpath/cmd/offpath/internal/filter"
+	"offpath/detect/filter"
 )
 
 // outputs are the three files of one replay.

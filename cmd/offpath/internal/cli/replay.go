@@ -12,10 +12,10 @@ import (
 	"golang.org/x/term"
 
 	"offpath/cmd/offpath/internal/config"
-	"offpath/cmd/offpath/internal/filter"
 	"offpath/cmd/offpath/internal/logging"
 	"offpath/cmd/offpath/internal/replay"
 	"offpath/cmd/offpath/internal/wiring"
+	"offpath/detect/filter"
 )
 
 const replayDetail = `

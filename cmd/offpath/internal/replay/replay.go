@@ -22,11 +22,11 @@ import (
 	"offpath/capture/pcapfile"
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/detection"
-	"offpath/cmd/offpath/internal/filter"
 	"offpath/cmd/offpath/internal/logging"
 	"offpath/cmd/offpath/internal/output"
 	"offpath/cmd/offpath/internal/wiring"
 	"offpath/detect"
+	"offpath/detect/filter"
 	"offpath/reassembly"
 )
 

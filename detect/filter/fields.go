@@ -3,6 +3,7 @@ package filter
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -24,8 +25,12 @@ type node struct {
 // annotated are the fields that detection adds.
 var annotated = map[string]bool{"outcome": true, "endpoint": true, "role": true}
 
-// fields is the whole of a transaction.
-var fields = tree()
+// fields is the whole of a transaction as a Filter sees it, judged that with what
+// detection adds.
+var (
+	fields = tree(typePrefix, leaves)
+	judged = tree(judgedPrefix, append(slices.Clip(leaves), annotations...))
+)
 
 // leaf is a field by its full name.
 type leaf struct {
@@ -123,6 +128,14 @@ var leaves = []leaf{
 	{"offpath.gap_bytes", cel.IntType, func(tx *reassembly.Transaction) (any, bool) { return tx.GapBytes, tx.GapBytes != 0 }},
 	{"offpath.complete", cel.BoolType, func(tx *reassembly.Transaction) (any, bool) { return tx.Complete, tx.Event == nil }},
 	list("offpath.anomalies", func(tx *reassembly.Transaction) []string { return tx.Anomalies.Names() }),
+}
+
+// annotations are the fields that detection adds.
+var annotations = []leaf{
+	text("event.outcome", func(tx *reassembly.Transaction) string { return tx.Annotation.EventOutcome }),
+	text("offpath.outcome", func(tx *reassembly.Transaction) string { return tx.Annotation.Outcome }),
+	text("offpath.endpoint", func(tx *reassembly.Transaction) string { return tx.Annotation.Endpoint }),
+	text("offpath.role", func(tx *reassembly.Transaction) string { return tx.Annotation.Role }),
 }
 
 // signatures are the fields of the two signatures.
@@ -267,13 +280,14 @@ func readable(s string) string {
 	return b.String()
 }
 
-// tree makes objects of the leaves.
-func tree() *node {
-	all := append(leaves,
+// tree makes objects, whose types begin with a prefix, of the leaves.
+func tree(prefix string, leaves []leaf) *node {
+	all := append(slices.Clip(leaves),
 		signatures("offpath.request.signature", func(tx *reassembly.Transaction) *reassembly.Signature { return &tx.Request.Signature })...)
 	all = append(all,
 		signatures("offpath.response.signature", func(tx *reassembly.Transaction) *reassembly.Signature { return &tx.Response.Signature })...)
-	root := object("")
+	root := object(prefix, "")
+	root.value = func(tx *reassembly.Transaction) (any, bool) { return tx, true }
 	for _, l := range all {
 		at, rest, path := root, l.path, ""
 		for {
@@ -283,7 +297,7 @@ func tree() *node {
 			if next == nil {
 				next = &node{kind: l.kind, value: l.value}
 				if deeper {
-					next = object(path)
+					next = object(prefix, path)
 				}
 				at.members[name] = next
 				at.order = append(at.order, name)
@@ -305,12 +319,25 @@ func tree() *node {
 	return root
 }
 
-// typePrefix is what the types of objects have before their path: no field's name
-// begins with it.
-const typePrefix = "transaction."
+// What the types of objects have before their path: no field's name begins so.
+const (
+	typePrefix   = "transaction."
+	judgedPrefix = "transaction!"
+)
 
-func object(path string) *node {
-	return &node{kind: cel.ObjectType(typePrefix + path), members: make(map[string]*node)}
+func object(prefix, path string) *node {
+	return &node{kind: cel.ObjectType(prefix + path), members: make(map[string]*node)}
+}
+
+// paths are the full names of the fields that end in a name, those of their objects
+// included.
+func (n *node) paths(name string) (list []string) {
+	n.walk("", func(path string, _ *node) {
+		if path == name || strings.HasSuffix(path, "."+name) {
+			list = append(list, path)
+		}
+	})
+	return list
 }
 
 // any reports whether a member of an object is there.

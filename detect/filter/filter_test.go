@@ -193,7 +193,7 @@ func TestMistakesAreNamedWithTheirPlaceAndTheMend(t *testing.T) {
 
 func TestMembersStandInTheOrderOfTheContract(t *testing.T) {
 	assert.Equal(t, []string{"timestamp", "event", "source", "destination", "client", "network", "http", "url", "user_agent", "tls", "user", "offpath"}, fields.order)
-	names, ok := provider{}.FindStructFieldNames("transaction.http")
+	names, ok := provider{root: fields, prefix: typePrefix}.FindStructFieldNames("transaction.http")
 	require.True(t, ok)
 	assert.True(t, slices.Contains(names, "version"))
 }

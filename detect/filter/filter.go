@@ -18,6 +18,8 @@
 // The strings library and the network library (ip, cidr) of CEL are there. A Filter
 // keeps no state but a buffer and belongs to one goroutine. It bounds nothing: who
 // writes the expression waits for it.
+//
+// For expressions over more than a transaction, [Variable] declares it whole.
 package filter
 
 import (
@@ -64,14 +66,32 @@ func Compile(text string) (*Filter, error) {
 	return &Filter{program: program}, nil
 }
 
+// Libraries are the functions that expressions have beyond CEL's own.
+func Libraries() []cel.EnvOption { return []cel.EnvOption{ext.Strings(), ext.Network()} }
+
+// Variable declares a whole transaction, with what detection adds to it, as one
+// variable of an environment that has the [Libraries] already; its value is a
+// *reassembly.Transaction. An evaluation that needs a field that is not there fails
+// with [ErrAbsent].
+func Variable(name string) cel.EnvOption {
+	return func(e *cel.Env) (*cel.Env, error) {
+		e, err := cel.CustomTypeProvider(provider{e.CELTypeProvider(), judged, judgedPrefix})(e)
+		if err != nil {
+			return nil, err
+		}
+		return cel.Variable(name, judged.kind)(e)
+	}
+}
+
+// Paths are the full names of the fields of a [Variable] that end in a name.
+func Paths(name string) []string { return judged.paths(name) }
+
 // environment is CEL with the fields of a transaction.
 func environment() (*cel.Env, error) {
-	options := []cel.EnvOption{
-		ext.Strings(), ext.Network(),
+	options := append(Libraries(),
 		func(e *cel.Env) (*cel.Env, error) { // the libraries have made their types known
-			return cel.CustomTypeProvider(provider{e.CELTypeProvider()})(e)
-		},
-	}
+			return cel.CustomTypeProvider(provider{e.CELTypeProvider(), fields, typePrefix})(e)
+		})
 	for _, name := range fields.order {
 		options = append(options, cel.Variable(name, fields.members[name].kind))
 	}
@@ -108,10 +128,6 @@ func explain(issues *cel.Issues) error {
 		return nil
 	}
 	first := issues.Errors()[0]
-	where := fmt.Sprintf("character %d", first.Location.Column()+1)
-	if first.Location.Line() > 1 {
-		where = fmt.Sprintf("line %d, %s", first.Location.Line(), where)
-	}
 	message, mend := first.Message, ""
 	if name, ok := strings.CutPrefix(message, "undefined field '"); ok {
 		name, _, _ = strings.Cut(name, "'")
@@ -122,7 +138,16 @@ func explain(issues *cel.Issues) error {
 		message = fmt.Sprintf("%q is no field and no function", name)
 		mend = "; fields begin with one of " + strings.Join(fields.order, ", ") + ", and text stands in quotes"
 	}
-	return oneLine("at " + where + ": " + message + mend)
+	return oneLine("at " + Where(first) + ": " + message + mend)
+}
+
+// Where says where in an expression a mistake is.
+func Where(e *cel.Error) string {
+	where := fmt.Sprintf("character %d", e.Location.Column()+1)
+	if e.Location.Line() > 1 {
+		where = fmt.Sprintf("line %d, %s", e.Location.Line(), where)
+	}
+	return where
 }
 
 // whatIsThere says where the name of a field that is not there occurs.
@@ -130,12 +155,7 @@ func whatIsThere(name string) string {
 	if annotated[name] {
 		return "; what detection adds is not known yet where the filter stands"
 	}
-	var places []string
-	fields.walk("", func(path string, _ *node) {
-		if path == name || strings.HasSuffix(path, "."+name) {
-			places = append(places, path)
-		}
-	})
+	places := fields.paths(name)
 	if len(places) == 0 {
 		return "; `offpath replay --transactions -` shows which there are"
 	}

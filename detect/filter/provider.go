@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -10,16 +11,26 @@ import (
 	"offpath/reassembly"
 )
 
+// ErrAbsent says that an expression needs a field that is not there.
+var ErrAbsent = errors.New("is not there")
+
 // provider tells CEL of the objects.
-type provider struct{ types.Provider }
+type provider struct {
+	types.Provider
+	root   *node
+	prefix string // of its types
+}
 
 // find returns the object of a type.
-func (provider) find(structType string) *node {
-	path, ok := strings.CutPrefix(structType, typePrefix)
+func (p provider) find(structType string) *node {
+	path, ok := strings.CutPrefix(structType, p.prefix)
 	if !ok {
 		return nil
 	}
-	n := fields
+	n := p.root
+	if path == "" {
+		return n
+	}
 	for name := range strings.SplitSeq(path, ".") {
 		if n = n.members[name]; n == nil || n.members == nil {
 			return nil
@@ -70,7 +81,7 @@ func (p provider) FindStructFieldType(structType, name string) (*types.FieldType
 			}
 			value, ok := m.value(tx)
 			if !ok && m.members == nil {
-				return nil, fmt.Errorf("%s is not there", name)
+				return nil, fmt.Errorf("%s %w", name, ErrAbsent)
 			}
 			return value, nil
 		},
