@@ -38,8 +38,14 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 			return true
 		}
 	}
-	p := e.verdicts.predicate(a)
-	return p != nil && e.stopped(p)
+	return slices.ContainsFunc(e.verdicts.predicates[a.Name], func(p *active) bool { return covers(&p.verdict.Subject, a) && e.stopped(p) })
+}
+
+// covers reports whether an attempt at its endpoint is under a predicate, whatever
+// the attempt's address.
+func covers(s *detect.Subject, a *campaign.Attempt) bool {
+	return (s.Fingerprint == "" || s.Fingerprint == a.Fingerprint) && (s.UserAgent == "" || s.UserAgent == a.UserAgent) &&
+		(s.JA4 == "" || s.JA4 == a.JA4) && s.Domain == "" && s.Session == "" && s.UserHash == ""
 }
 
 // campaignDown is a login that the application failed to answer.

@@ -26,6 +26,7 @@ type place struct {
 	campaign campaign.Endpoint
 	into     *place // what it turned out to be
 	index    int    // in places.list
+	policed  *policed
 }
 
 // now is the place that a place has turned out to be.
@@ -125,6 +126,7 @@ func (p *places) merge(from, into string) {
 	}
 	old.last = max(old.last, other.last)
 	old.logins += other.logins
+	old.policed = old.policed.merge(other.policed)
 	old.closed = old.closed || other.closed
 	other.into, other.name = old, ""
 	p.byName[into] = old
@@ -157,5 +159,11 @@ func kindOf(tx *reassembly.Transaction) login.Kind {
 	if kind := login.PathKind(tx.Operation); kind != login.KindNone {
 		return kind
 	}
-	return login.PathKind(tx.Request.Path)
+	if kind := login.PathKind(tx.Request.Path); kind != login.KindNone {
+		return kind
+	}
+	if login.MovesMoney(tx.Operation) || login.MovesMoney(tx.Request.Path) {
+		return login.KindTransfer
+	}
+	return login.KindNone
 }

@@ -50,6 +50,7 @@ type Engine struct {
 	campaigns  *campaign.Detector
 	verdicts   *verdicts
 	policies   *policy.Set
+	own        *own // policies of the operator's own at work; nil: there are none
 	witness    *witness.Book
 	outcomes   [outcome.Classes]uint64 // logins by class
 	stats      Stats
@@ -87,7 +88,7 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 			Cells: cfg.Cells, Pairs: cfg.Entities, Repeats: maxRepeats,
 			Baseline: cfg.Baseline, FalseAlarm: cfg.FalseAlarm, Budget: cfg.Budget, Accounts: cfg.Accounts,
 		}),
-		verdicts: newVerdicts(), policies: policies, witness: witness.NewBook(),
+		verdicts: newVerdicts(), policies: policies, own: (*own)(nil).with(policies), witness: witness.NewBook(),
 	}, nil
 }
 
@@ -123,6 +124,9 @@ func (e *Engine) Observe(tx *reassembly.Transaction) {
 		at.closed = at.closed || turnsAway(tx)
 		e.sessions.use(tx, at)
 		e.login(tx, at)
+		if e.own != nil {
+			e.ownPolicies(tx, at)
+		}
 		e.witness.Observe(tx)
 		if e.cfg.Map != nil {
 			e.cfg.Map.Observe(tx)
@@ -343,6 +347,7 @@ func (e *Engine) Stats() Stats {
 	c := e.campaigns.Stats()
 	s.Campaigns, s.VetoBudget, s.VetoCampaigns = c.Campaigns, c.OverBudget, c.NoRoom
 	s.CellEvictions, s.Cells, s.OpenCampaigns = c.Evictions, c.Cells, c.Open
+	s.PolicyEntities, s.PolicyEvictions = e.own.held()
 	d := e.sequential.Stats()
 	s.Entities, s.EntityEvictions, s.DossierEvictions = d.Entities, d.EntityEvictions, d.DossierEvictions
 	s.Endpoints, s.EndpointEvictions = len(e.places.list), e.places.evictions

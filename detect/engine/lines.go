@@ -70,14 +70,19 @@ func verdictMessage(a *active, technique string, strikes int) string {
 		text = fmt.Sprintf("Deceive %s for %s", who, long)
 	case detect.ActionTag:
 		text = fmt.Sprintf("Tag %s for %s", who, long)
+	case detect.ActionHold:
+		text = fmt.Sprintf("Hold %s for %s", who, long)
 	default:
 		text, before = fmt.Sprintf("Block %s for %s", who, long), "blocked"
 	}
-	what := "stolen passwords are tried out from there"
-	if technique == cracking {
-		what = "passwords are guessed from there"
+	what := "stolen passwords are tried out from there (" + technique + ")"
+	switch {
+	case a.policy.Condition != nil:
+		what = "it meets the policy " + a.policy.Name
+	case technique == cracking:
+		what = "passwords are guessed from there (" + technique + ")"
 	}
-	text += fmt.Sprintf(": %s (%s).", what, technique)
+	text += ": " + what + "."
 	if strikes > 0 {
 		text += fmt.Sprintf(" It has been %s %s before.", before, plain.Times(strikes))
 	}

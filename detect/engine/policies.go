@@ -12,11 +12,18 @@ import (
 func (e *Engine) SetPolicies(policies *policy.Set) {
 	e.policies = policies
 	for _, a := range e.verdicts.inOrder() {
-		if a.policy != nil {
-			a.policy = policies.Get(a.policy.Name)
-			e.reorder(a)
+		if a.policy == nil {
+			continue
 		}
+		before := a.policy
+		a.policy = policies.Get(before.Name)
+		if a.policy != nil && a.entity != nil && !before.SameMatter(a.policy) {
+			e.lift(a, "was what its policy was about before")
+			continue
+		}
+		e.reorder(a)
 	}
+	e.own = e.own.with(policies)
 }
 
 // reorder brings a verdict that is not an operator's to what its policy says.
@@ -29,7 +36,7 @@ func (e *Engine) reorder(a *active) {
 		e.lift(a, "is only reported now") // of one that was not written: found anew, if it goes on
 	case !a.noted:
 		e.orders(a)
-		if a.silent || a.verdict.Expires <= e.clock {
+		if a.unwritten() || a.verdict.Expires <= e.clock {
 			return
 		}
 		if a.verdict.Action != before.Action || a.verdict.Rate != before.Rate {

@@ -25,12 +25,13 @@ type Stats struct {
 	Lifted    uint64 // verdicts that an operator, or a change of the allow-list, ended
 
 	// Failures that would have convicted but did not, by reason; of allow-list,
-	// policy and capacity the new convictions.
+	// policy, price and capacity the new convictions.
 	VetoKnownGood  uint64 // the client's logins mostly succeed
 	VetoOutage     uint64 // the application fails for everybody
 	VetoUnanchored uint64 // no login has ever succeeded there, for several clients
 	VetoAllowed    uint64 // on the allow-list: finding only
 	VetoPolicy     uint64 // its policy asks for nothing more: finding only
+	VetoPrice      uint64 // an operator's own policy would hit too many customers, or none can carry it: finding only
 	VetoCapacity   uint64 // too many active verdicts: finding only
 	VetoBudget     uint64 // the predicate would hit too many customers (counts attempts)
 	VetoCampaigns  uint64 // too many campaigns, or predicates of one (counts attempts)
@@ -39,9 +40,12 @@ type Stats struct {
 	EndpointEvictions uint64         // endpoints forgotten for want of room
 	Names             endpoint.Stats // of the learner of their names
 	DossierEvictions  uint64         // evidence lists forgotten for want of room
+	PolicyEvictions   uint64         // entities of policies forgotten for want of room
 	CellEvictions     uint64         // combinations of values forgotten for want of room
 	NetworkEvictions  uint64         // answers of the databases of networks forgotten for want of room
 	NetworksDamaged   uint64         // records of these databases that could not be read
 
-	Entities, Endpoints, LoginEndpoints, ActiveVerdicts, Cells, OpenCampaigns int // gauges
+	PolicyErrors uint64 // evaluations of policies' conditions that failed: nobody was convicted
+
+	PolicyEntities, Entities, Endpoints, LoginEndpoints, ActiveVerdicts, Cells, OpenCampaigns int // gauges
 }

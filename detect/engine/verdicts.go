@@ -27,6 +27,8 @@ type active struct {
 	policy   *policy.Policy     // by which it acts; nil: an operator's
 	silent   bool               // on the allow-list: never written
 	noted    bool               // its policy asks for nothing but the finding: never written
+	dear     bool               // it would hit too many customers, or nobody can carry it: never written
+	entity   *entity            // that meets an operator's own policy; nil: found by a detector
 	foreign  bool               // made by an operator: followed, not renewed
 	marked   int64              // event time at which its marker was last seen; 0: never
 	written  int64              // event time of its last line
@@ -35,7 +37,11 @@ type active struct {
 }
 
 // unwritten reports whether it only keeps its subject from being found again.
-func (a *active) unwritten() bool { return a.silent || a.noted }
+func (a *active) unwritten() bool { return a.silent || a.noted || a.dear }
+
+// detectors reports whether it is of a detector: neither an operator's nor by an
+// operator's own policy.
+func (a *active) detectors() bool { return !a.foreign && a.entity == nil }
 
 // lapse is how long refusals alone keep a predicate alive, ns.
 const lapse = 3600e9
@@ -48,19 +54,23 @@ const renewAfter = 0.25
 // verdicts are the verdicts in force, by id, by subject and by expiry.
 type verdicts struct {
 	byID      map[string]*active
-	bySubject map[detect.Subject]*active
+	bySubject map[detect.Subject]*active // those of detectors
+	byEntity  map[entity]*active         // those by an operator's own policies
 	// predicates are those about an endpoint and no client, by endpoint.
 	predicates map[string][]*active
 	expiries   expiries
 }
 
 func newVerdicts() *verdicts {
-	return &verdicts{byID: make(map[string]*active), bySubject: make(map[detect.Subject]*active), predicates: make(map[string][]*active)}
+	return &verdicts{byID: make(map[string]*active), bySubject: make(map[detect.Subject]*active), byEntity: make(map[entity]*active), predicates: make(map[string][]*active)}
 }
 
 func (v *verdicts) add(a *active) {
 	v.byID[a.verdict.ID] = a
-	if !a.foreign {
+	switch {
+	case a.entity != nil:
+		v.byEntity[*a.entity] = a
+	case !a.foreign:
 		v.bySubject[a.verdict.Subject] = a
 	}
 	if s := &a.verdict.Subject; !s.Client.IsValid() && s.Endpoint != "" {
@@ -72,7 +82,10 @@ func (v *verdicts) add(a *active) {
 func (v *verdicts) remove(a *active) {
 	heap.Remove(&v.expiries, a.place)
 	delete(v.byID, a.verdict.ID)
-	if !a.foreign {
+	switch {
+	case a.entity != nil:
+		delete(v.byEntity, *a.entity)
+	case !a.foreign:
 		delete(v.bySubject, a.verdict.Subject)
 	}
 	if s := &a.verdict.Subject; !s.Client.IsValid() && s.Endpoint != "" {
@@ -83,19 +96,6 @@ func (v *verdicts) remove(a *active) {
 			v.predicates[s.Endpoint] = rest
 		}
 	}
-}
-
-// predicate finds a verdict that a campaign's attempt is under whatever its
-// address.
-func (v *verdicts) predicate(a *campaign.Attempt) *active {
-	for _, p := range v.predicates[a.Name] {
-		s := &p.verdict.Subject
-		if (s.Fingerprint == "" || s.Fingerprint == a.Fingerprint) && (s.UserAgent == "" || s.UserAgent == a.UserAgent) &&
-			(s.JA4 == "" || s.JA4 == a.JA4) && s.Domain == "" && s.Session == "" && s.UserHash == "" {
-			return p
-		}
-	}
-	return nil
 }
 
 func (v *verdicts) ofClient(p netip.Prefix) *active { return v.bySubject[detect.Subject{Client: p}] }
@@ -195,8 +195,15 @@ func (e *Engine) pronounce(a *active) {
 	case a.noted:
 		e.stats.VetoPolicy++
 		return
+	case a.dear:
+		e.stats.VetoPrice++
+		return
 	}
-	e.stats.Verdicts++
+	if a.policy.Account {
+		e.stats.Holds++
+	} else {
+		e.stats.Verdicts++
+	}
 	e.writeVerdict(a)
 	e.witness.Add(&a.verdict)
 }
@@ -221,13 +228,15 @@ func (e *Engine) refusals(a *active, count uint64) {
 	if a.foreign {
 		return
 	}
-	if a.campaign != nil {
+	if a.campaign != nil || a.entity != nil && !a.verdict.Subject.Client.IsValid() {
 		// Who is refused by a predicate may be a customer by now. It lapses now and
 		// then, and what comes through says whether it is still right.
 		if e.clock-a.proved > lapse {
 			return
 		}
-		a.campaign.Refused(e.clock)
+		if a.campaign != nil {
+			a.campaign.Refused(e.clock)
+		}
 	}
 	a.since += count
 	if e.due(a) {
@@ -295,7 +304,7 @@ func (e *Engine) expire() {
 
 // ended tells the sequential test that a verdict of its own is over.
 func (e *Engine) ended(a *active, at int64) {
-	if !a.foreign && addressAlone(a.verdict.Subject) {
+	if a.detectors() && addressAlone(a.verdict.Subject) {
 		e.sequential.End(a.verdict.Subject.Client, at)
 	}
 }
@@ -359,7 +368,9 @@ func (e *Engine) Lifted(id string) {
 	e.drop(a)
 	if !a.foreign {
 		e.stats.Lifted++
-		if a.campaign == nil && addressAlone(a.verdict.Subject) {
+		if a.entity != nil {
+			e.own.pardon(a.entity)
+		} else if a.campaign == nil && addressAlone(a.verdict.Subject) {
 			e.sequential.Pardon(a.verdict.Subject.Client, e.clock)
 		} else {
 			e.campaigns.Pardon(a.verdict.Subject)
@@ -394,19 +405,27 @@ func (e *Engine) Watch(v *detect.Verdict) {
 // itself. One that is not as its policy has it now is written anew, or lifted.
 func (e *Engine) Restore(v *detect.Verdict) {
 	client := v.Subject.Client
+	by := e.policies.Get(policyOf(v))
 	switch {
 	case e.verdicts.byID[v.ID] != nil, v.Expires <= e.clock, len(e.verdicts.byID) >= e.cfg.Verdicts:
 		return
-	case e.verdicts.bySubject[v.Subject] != nil, client.IsValid() && overlapsAny(e.cfg.Allow, client):
+	case e.verdicts.bySubject[v.Subject] != nil && !isOwn(by), client.IsValid() && overlapsAny(e.cfg.Allow, client):
 		return
 	}
-	a := &active{verdict: *v, written: v.Time, policy: e.policies.Get(policyOf(v))}
+	a := &active{verdict: *v, written: v.Time, proved: v.Time, policy: by}
+	if isOwn(by) {
+		k, ok := keyOf(by, identityOf(&v.Subject))
+		if ok && e.verdicts.byEntity[entity{by.Name, k}] != nil {
+			return
+		}
+		a.entity = &entity{by.Name, k}
+	}
 	a.lifetime = min(max(v.Expires-v.Time, e.cfg.TTL.Nanoseconds()), detect.MaxLifetime)
 	a.finding = detect.Finding{ID: detect.NewID(Rule, v.Subject, v.Time), Subject: v.Subject}
 	if len(v.Findings) > 0 {
 		a.finding.ID = v.Findings[0]
 	}
-	if addressAlone(v.Subject) {
+	if a.entity == nil && addressAlone(v.Subject) {
 		strikes := 1
 		for last := e.cfg.TTL.Nanoseconds(); last < a.lifetime; last *= 2 {
 			strikes++

@@ -173,7 +173,12 @@ const (
 	RoleChange  = "password_change"
 	RoleOneTime = "second_factor"
 	RoleLogout  = "logout"
+
+	RoleTransfer = "transfer" // moves money
 )
+
+// Roles lists them.
+var Roles = []string{RoleLogin, RoleRefresh, RoleSignUp, RoleReset, RoleChange, RoleOneTime, RoleLogout, RoleTransfer}
 
 // Role names what a request with this evidence does; "" where it is none of
 // this package's roles.
@@ -205,6 +210,8 @@ func Role(tx *reassembly.Transaction, e Evidence, kind Kind) string {
 		return RoleOneTime
 	case KindLogout:
 		return RoleLogout
+	case KindTransfer:
+		return RoleTransfer
 	}
 	return ""
 }

@@ -103,6 +103,21 @@ func TestRolesOfRequests(t *testing.T) {
 	}
 }
 
+func TestWhatMovesMoney(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/v1/transfers": true, "/v1/accounts/17/transfers/": true, "/pay;v=1": true, "/api/createPayment": true, "Bank.Transfer": true, "/wire-transfer": true,
+		"/v1/transfers/17": false, "/payments/methods": false, "/v1/accounts": false, "getPayments": false, "/transfer-history": false, "/transferred": false, "": false, "/": false,
+	} {
+		assert.Equal(t, want, MovesMoney(path), path)
+	}
+	tx := request(reassembly.Auth{SessionPresented: []string{"s"}})
+	assert.Equal(t, RoleTransfer, Role(tx, FromRequest(tx, KindTransfer), KindTransfer))
+	tx.Request.Method = "GET"
+	assert.Empty(t, Role(tx, FromRequest(tx, KindTransfer), KindTransfer), "a list of them")
+	asked := request(reassembly.Auth{Carrier: "json", UserField: "user", PasswordField: "password", PasswordFields: 1, SessionPresented: []string{"s"}})
+	assert.Equal(t, RoleTransfer, Role(asked, FromRequest(asked, KindTransfer), KindTransfer), "one that asks for the password again")
+}
+
 func TestTheLoginPageIsNoLogin(t *testing.T) {
 	tx := request(reassembly.Auth{})
 	tx.Request.Method = "GET"

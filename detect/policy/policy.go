@@ -3,16 +3,19 @@
 //
 // The kinds that detection finds by itself have predefined policies, named after
 // the OWASP Automated Threats that they answer ([Predefined]). A [Statement] with
-// such a name changes what it mentions and leaves the rest.
+// such a name changes what it mentions and leaves the rest. One with another name is
+// a policy of the operator's own: it says itself what it is about ([Condition]) and
+// of whom ([Member]), and is met by who does so within its window ([Table]).
 //
 // A [Set] is not changed once [New] has made it, and may be read by any number of
 // goroutines. Whether a verdict is enforced takes both the policy's mode and the
 // mode of the whole (mitigate.mode): the milder of the two holds.
 //
-// The package decides nothing and keeps no state; that is detect/engine's.
+// The package decides nothing: detect/engine asks, and owns the tables.
 package policy
 
 import (
+	"slices"
 	"time"
 
 	"offpath/detect"
@@ -35,6 +38,29 @@ const (
 	OAT008 = "OAT-008 Credential Stuffing"
 )
 
+// MaxOwn is how many policies of their own an operator may have.
+const MaxOwn = 64
+
+// Member is a part of what an entity is told by.
+type Member string
+
+// The members.
+const (
+	ByClient      Member = "client.ip" // of IPv6 the /64
+	ByFingerprint Member = "fingerprint"
+	ByUserAgent   Member = "user_agent"
+	ByJA4         Member = "ja4"
+	BySession     Member = "session" // the first one presented
+	ByAPIKey      Member = "api_key"
+	ByUser        Member = "user" // the account named in the request, which logins do
+	ByEndpoint    Member = "endpoint"
+)
+
+// maxMembers is how many members an entity may be told by.
+const maxMembers = 3
+
+var members = []Member{ByClient, ByFingerprint, ByUserAgent, ByJA4, BySession, ByAPIKey, ByUser, ByEndpoint}
+
 // Policy is what is done about one kind of thing.
 type Policy struct {
 	Name   string
@@ -47,6 +73,12 @@ type Policy struct {
 	Action detect.Action // ActionNone: finding only
 	Rate   detect.Rate   // with detect.ActionRateLimit
 	Mode   detect.Mode   // detect.ModeMonitor or detect.ModeEnforce
+	// Of an operator's own policy: when it is met, by whom, within how long.
+	Condition *Condition // nil: predefined
+	When      string     // the condition's text
+	Per       []Member   // what makes an entity, and the subject of its verdicts
+	Window    time.Duration
+
 	// TTL is how long a first verdict lasts, each further one against the same
 	// subject twice as long, up to MaxTTL. 0: what the engine has for all.
 	TTL, MaxTTL time.Duration
@@ -67,14 +99,28 @@ func Predefined() []*Policy {
 	}
 }
 
+// SameMatter reports whether two policies of one's own are met by the same entities.
+func (p *Policy) SameMatter(o *Policy) bool {
+	return p.When == o.When && p.Window == o.Window && slices.Equal(p.Per, o.Per)
+}
+
 // Set is the policies in force.
 type Set struct {
 	list   []*Policy
+	own    []*Policy
 	byName map[string]*Policy
 }
 
 // Policies lists them: the predefined ones first. They must not be changed.
 func (s *Set) Policies() []*Policy { return s.list }
+
+// Own lists the operator's own, at most [MaxOwn]. They must not be changed.
+func (s *Set) Own() []*Policy { return s.own }
+
+// NeedsKind reports whether a condition asks what kind of endpoint it is.
+func (s *Set) NeedsKind() bool {
+	return slices.ContainsFunc(s.own, func(p *Policy) bool { return p.Condition.kind })
+}
 
 // Get finds a policy; nil if there is none of that name.
 func (s *Set) Get(name string) *Policy { return s.byName[name] }
@@ -82,4 +128,7 @@ func (s *Set) Get(name string) *Policy { return s.byName[name] }
 func (s *Set) add(p *Policy) {
 	s.list = append(s.list, p)
 	s.byName[p.Name] = p
+	if p.Condition != nil {
+		s.own = append(s.own, p)
+	}
 }

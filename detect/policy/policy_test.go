@@ -62,7 +62,7 @@ func TestMistakesNameTheStatementTheKeyAndTheMend(t *testing.T) {
 		{"no name", Statement{}, `policy 1: name: "" is no name of a policy; write lower-case letters, digits and '-'`},
 		{"capitals", Statement{Name: "Stuffing"}, `policy 1: name: "Stuffing" is no name of a policy; write lower-case letters, digits and '-'`},
 		{"the same twice", good, `policy 1: name: "credential-stuffing" is the name of another policy already; state each once`},
-		{"no such policy", Statement{Name: "carding"}, `policy 1: name: "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover`},
+		{"no such policy", Statement{Name: "carding"}, `policy 1: when: it is missing; "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover, and one of your own needs a condition, such as 'endpoint.role == "login" && entity.failures > 30'`},
 		{"no mode", Statement{Name: Cracking, Mode: "off"}, `policy 1: mode: "off" is neither monitor nor enforce`},
 		{"no action", Statement{Name: Cracking, Action: "ban"}, `policy 1: action: "ban" is none of block, rate_limit, challenge, deceive, tag, none`},
 		{"accounts can only be held", Statement{Name: Takeover, Action: "block"}, `policy 1: action: "block" needs something that a load balancer can match, and this policy is about accounts; write hold or none`},

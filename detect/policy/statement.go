@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -16,9 +17,12 @@ import (
 // [Keys].
 type Statement struct {
 	Name        string
-	Action      string // block, rate_limit, challenge, deceive, tag, hold or none
-	Rate        Rate   // with rate_limit
-	Mode        string // monitor or enforce
+	When        string        // of one's own: the condition, in CEL
+	Per         []string      // of one's own: members of the entity
+	Window      time.Duration // of one's own: 1 s to 24 h; 0: a minute
+	Action      string        // block, rate_limit, challenge, deceive, tag, hold or none
+	Rate        Rate          // with rate_limit
+	Mode        string        // monitor or enforce
 	TTL, TTLMax time.Duration
 }
 
@@ -30,7 +34,7 @@ type Rate struct {
 }
 
 // Keys are the names of a Statement's fields in a configuration, in their order.
-var Keys = []string{"name", "action", "rate", "mode", "ttl", "ttl_max"}
+var Keys = []string{"name", "when", "per", "window", "action", "rate", "mode", "ttl", "ttl_max"}
 
 // RateKeys are the names of the fields of a Statement's Rate.
 var RateKeys = []string{"requests", "per"}
@@ -77,7 +81,16 @@ func New(statements []Statement) (*Set, error) {
 		stated[st.Name] = true
 		p := s.byName[st.Name]
 		if p == nil {
-			return nil, wrong("name", "%q is none of the predefined policies, which are %s", st.Name, strings.Join(s.names(), ", "))
+			if len(s.own) == MaxOwn {
+				return nil, wrong("name", "%q is one policy of your own too many; there may be %d", st.Name, MaxOwn)
+			}
+			var err error
+			if p, err = st.own(s, wrong); err != nil {
+				return nil, err
+			}
+			s.add(p)
+		} else if err := st.predefined(wrong); err != nil {
+			return nil, err
 		}
 		if err := st.apply(p, wrong); err != nil {
 			return nil, err
@@ -86,16 +99,95 @@ func New(statements []Statement) (*Set, error) {
 	return s, nil
 }
 
+// predefined refuses what only a policy of one's own has.
+func (st *Statement) predefined(wrong wrong) error {
+	for _, key := range []struct {
+		name  string
+		given bool
+	}{{"when", st.When != ""}, {"per", len(st.Per) > 0}, {"window", st.Window != 0}} {
+		if key.given {
+			return wrong(key.name, "%s is predefined, and what it is about can't be changed; give a policy of your own another name", st.Name)
+		}
+	}
+	return nil
+}
+
+const (
+	defaultWindow = time.Minute
+	maxWindow     = 24 * time.Hour
+)
+
+// own makes a policy of one's own, which does nothing yet.
+func (st *Statement) own(s *Set, wrong wrong) (*Policy, error) {
+	if st.When == "" {
+		return nil, wrong("when", "it is missing; %q is none of the predefined policies, which are %s, and one of your own needs a condition, such as 'endpoint.role == \"login\" && entity.failures > 30'",
+			st.Name, strings.Join(s.names(), ", "))
+	}
+	p := &Policy{Name: st.Name, Mode: detect.ModeMonitor, When: st.When, Window: cmp.Or(st.Window, defaultWindow)}
+	var err error
+	if p.Condition, err = newCondition(st.When); err != nil {
+		return nil, wrong("when", "%v", err)
+	}
+	if st.Window != 0 && (st.Window < minTTL || st.Window > maxWindow) {
+		return nil, wrong("window", "%v is out of range; write a duration from 1s to 24h", st.Window)
+	}
+	if st.Window != 0 && p.Condition.entity == nil {
+		return nil, wrong("window", "it has no effect, as the condition says nothing of the entity; remove it or count something, as in entity.requests > 30")
+	}
+	if len(st.Per) == 0 {
+		return nil, wrong("per", "it is missing; write what the policy counts by: %s", memberNames())
+	}
+	if len(st.Per) > maxMembers {
+		return nil, wrong("per", "there are %d members; write %d at most", len(st.Per), maxMembers)
+	}
+	for _, name := range st.Per {
+		m := Member(name)
+		switch {
+		case !slices.Contains(members, m):
+			return nil, wrong("per", "%q is none of %s", name, memberNames())
+		case slices.Contains(p.Per, m):
+			return nil, wrong("per", "%q stands there twice; remove one", name)
+		}
+		p.Per = append(p.Per, m)
+	}
+	p.Account = slices.Contains(p.Per, ByUser)
+	acts := st.Action != "" && st.Action != "none"
+	switch {
+	case p.Account && len(p.Per) > 1:
+		return nil, wrong("per", "an account is held by itself; write user alone")
+	case acts && slices.Equal(p.Per, []Member{ByEndpoint}):
+		return nil, wrong("per", "endpoint alone would hit everybody there; add a member such as client.ip, or write action: none")
+	}
+	p.About = "your own: " + strings.Join(strings.Fields(st.When), " ") + ", per " + strings.Join(st.Per, " and ")
+	if p.Condition.entity != nil {
+		p.About += fmt.Sprintf(" within %v", p.Window)
+	}
+	return p, nil
+}
+
+func memberNames() string {
+	var names []string
+	for _, m := range members {
+		names = append(names, string(m))
+	}
+	return strings.Join(names, ", ")
+}
+
+// wrong makes the error of a key.
+type wrong func(key, format string, args ...any) error
+
 func (s *Set) names() []string {
 	var list []string
 	for _, p := range s.list {
-		list = append(list, p.Name)
+		if p.Condition == nil {
+			list = append(list, p.Name)
+		}
 	}
 	return list
 }
 
 // apply changes a policy as stated.
-func (st *Statement) apply(p *Policy, wrong func(key, format string, args ...any) error) error {
+func (st *Statement) apply(p *Policy, wrong wrong) error {
 	switch st.Mode {
 	case "":
 	case string(detect.ModeMonitor), string(detect.ModeEnforce):
@@ -145,7 +237,7 @@ func (st *Statement) apply(p *Policy, wrong func(key, format string, args ...any
 	return nil
 }
 
-func (st *Statement) applyRate(p *Policy, wrong func(key, format string, args ...any) error) error {
+func (st *Statement) applyRate(p *Policy, wrong wrong) error {
 	switch {
 	case p.Action == detect.ActionRateLimit && st.Rate == (Rate{}):
 		return wrong("rate", "it is missing; rate_limit needs one, such as {requests: 10, per: 60s}")

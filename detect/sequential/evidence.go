@@ -50,3 +50,13 @@ func (d *Detector) Evidence(subject netip.Prefix) Evidence {
 	}
 	return v
 }
+
+// Customers is what hangs on a subject: right logins of late, with the half-life of
+// all counts, and their share of everybody's, times a million.
+func (d *Detector) Customers(subject netip.Prefix) (logins, perMillion float64) {
+	e := d.entities.find(subjectKey(subject))
+	if e == nil {
+		return 0, 0
+	}
+	return float64(e.good), d.Evidence(subject).LegitimatePerMillion
+}

@@ -115,7 +115,7 @@ func (e *Endpoint) observe(tx *reassembly.Transaction) {
 		count(&e.RequestMedia, tx.Request.MIMEType, 1)
 	}
 	e.Received.Add(tx.Request.BodyBytes)
-	if mobile(tx.Request.UserAgent) {
+	if Mobile(tx.Request.UserAgent) {
 		e.Calls++
 	}
 	if tx.Response.Status == 0 {
@@ -126,12 +126,20 @@ func (e *Endpoint) observe(tx *reassembly.Transaction) {
 	count(&e.Media, tx.Response.MIMEType, 1)
 	e.Latency.Add(tx.Duration)
 	e.Sent.Add(tx.Response.BodyBytes)
+	page, data := Serves(tx)
+	e.Pages += page
+	e.Data += data
+}
+
+// Serves counts an answer as a page, as data or as neither.
+func Serves(tx *reassembly.Transaction) (page, data uint64) {
 	switch tx.Response.Signature.Media {
 	case "html":
-		e.Pages++
+		return 1, 0
 	case "json", "xml", "ofx":
-		e.Data++
+		return 0, 1
 	}
+	return 0, 0
 }
 
 // carrier is what carries a request's credentials or session.
@@ -142,9 +150,9 @@ func carrier(tx *reassembly.Transaction) string {
 	return tx.Auth.Carrier
 }
 
-// mobile reports whether a User-Agent is that of a mobile application's HTTP
+// Mobile reports whether a User-Agent is that of a mobile application's HTTP
 // library.
-func mobile(agent string) bool {
+func Mobile(agent string) bool {
 	for _, name := range [...]string{"okhttp/", "CFNetwork/", "Dart/", "Dalvik/", "Alamofire/"} {
 		if strings.Contains(agent, name) {
 			return true
@@ -214,13 +222,17 @@ func merge[K cmp.Ordered](to *map[K]uint64, from map[K]uint64) {
 
 // Kind is what an endpoint serves: mobile (an API, mostly to apps), api, web, or
 // "" where it is not known.
-func (e *Endpoint) Kind() string {
+func (e *Endpoint) Kind() string { return Kind(e.Requests, e.Calls, e.Pages, e.Data) }
+
+// Kind is what an endpoint serves that had so many requests, of them calls of mobile
+// software, and answered with so many pages and data.
+func Kind(requests, calls, pages, data uint64) string {
 	switch {
-	case e.Data > e.Pages && 2*e.Calls > e.Requests:
+	case data > pages && 2*calls > requests:
 		return "mobile"
-	case e.Data > e.Pages:
+	case data > pages:
 		return "api"
-	case e.Pages > 0:
+	case pages > 0:
 		return "web"
 	}
 	return ""

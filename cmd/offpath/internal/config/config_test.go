@@ -149,8 +149,11 @@ func TestMistakesInTheFileAreNamedWithTheirPlaceAndMend(t *testing.T) {
 		{"an unknown key of a rate", "detect:\n  policies:\n    - name: credential-stuffing\n      rate: {request: 10}\n", `:4: unknown key "detect.policies[0].rate.request"; the nearest known key is "detect.policies[0].rate.requests"`},
 		{"a policy whose action is a list", "detect:\n  policies:\n    - name: account-takeover\n      action: [none]\n", `:4: detect.policies[0].action: a list is not a single value`},
 		{"a policy that lasts no time", "detect:\n  policies:\n    - name: account-takeover\n      ttl: 10\n", `:4: detect.policies[0].ttl: "10" is not a duration; write a number with its unit, such as 90s, 15m or 24h`},
-		{"a policy of an unknown name", "detect:\n  policies:\n    - name: account-takeover\n    - name: carding\n", `:4: detect.policies[1].name: "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover`},
+		{"a policy of an unknown name", "detect:\n  policies:\n    - name: account-takeover\n    - name: carding\n", `:4: detect.policies[1].when: it is missing; "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover, and one of your own needs a condition, such as 'endpoint.role == "login" && entity.failures > 30'`},
 		{"a policy without a name", "detect:\n  policies:\n    - action: tag\n", `:3: detect.policies[0].name: "" is no name of a policy; write lower-case letters, digits and '-'`},
+		{"a condition that is none", "detect:\n  policies:\n    - name: mine\n      per: api_key\n      when: |\n        endpoint.role == \"login\" &&\n        entity.request > 30\n", `:5: detect.policies[0].when: at line 2, character 7: "entity.request" is no name and no function; there is entity.requests, entity.logins, entity.failures, entity.successes, entity.errors, entity.accounts, entity.endpoints, entity.clients`},
+		{"a policy that counts by what there is not", "detect:\n  policies:\n    - name: mine\n      when: entity.requests > 30\n      per: [client.ip, ip]\n", `:5: detect.policies[0].per: "ip" is none of client.ip, fingerprint, user_agent, ja4, session, api_key, user, endpoint`},
+		{"a policy that counts by a section", "detect:\n  policies:\n    - name: mine\n      per: {client: ip}\n", `:4: detect.policies[0].per: a section is not a single value`},
 		{"a limit without its rate", "detect:\n  policies:\n    - name: credential-stuffing\n      mode: monitor\n      action: rate_limit\n", `:3: detect.policies[0].rate: it is missing; rate_limit needs one, such as {requests: 10, per: 60s}`},
 		{"a block of an account", "detect:\n  policies:\n    - name: account-takeover\n      action: block\n", `:4: detect.policies[0].action: "block" needs something that a load balancer can match, and this policy is about accounts; write hold or none`},
 		{"no broker", "stream:\n  brokers: [kafka1]\n", `:2: stream.brokers: "kafka1" is not HOST:PORT; write each broker as kafka1.example:9092`},
@@ -214,7 +217,7 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 		{"a target that fails the check", "OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: f5}]", `OFFPATH_MITIGATE_TARGETS: mitigate.targets[0].type: "f5" is none of haproxy; did you mean "haproxy"?`},
 		{"an unknown key of a target", "OFFPATH_MITIGATE_TARGETS=[{nam: lb1}]", `OFFPATH_MITIGATE_TARGETS: unknown key "mitigate.targets[0].nam"; the nearest known key is "mitigate.targets[0].name"`},
 		{"policies that are none", "OFFPATH_DETECT_POLICIES=tag", `OFFPATH_DETECT_POLICIES: detect.policies: "tag" is not a list of policies; write it as [{name: credential-stuffing, action: tag}]`},
-		{"a policy that fails the check", "OFFPATH_DETECT_POLICIES=[{name: carding}]", `OFFPATH_DETECT_POLICIES: detect.policies[0].name: "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover`},
+		{"a policy that fails the check", "OFFPATH_DETECT_POLICIES=[{name: carding}]", `OFFPATH_DETECT_POLICIES: detect.policies[0].when: it is missing; "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover, and one of your own needs a condition, such as 'endpoint.role == "login" && entity.failures > 30'`},
 		{"a secret given as it is", "OFFPATH_HASH_KEY=secretsecretsecret", `OFFPATH_HASH_KEY: hash.key: not a reference to a secret; write file:PATH or env:NAME, never the secret itself`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -249,7 +252,7 @@ func TestPrintGivesAFileThatReadsTheSame(t *testing.T) {
 capture: {interfaces: [eth1]}
 client: {allow: ["::/0", 10.0.0.0/8]}
 hash: {key: "file:/etc/key"}
-detect: {false_alarm: 1e-9, verdict_ttl: 90s, policies: [{name: credential-stuffing, action: rate_limit, rate: {requests: 10, per: 60s}, mode: monitor, ttl: 1h, ttl_max: 2h}, {name: account-takeover, action: none}]}
+detect: {false_alarm: 1e-9, verdict_ttl: 90s, policies: [{name: credential-stuffing, action: rate_limit, rate: {requests: 10, per: 60s}, mode: monitor, ttl: 1h, ttl_max: 2h}, {name: account-takeover, action: none}, {name: mine, when: 'entity.requests > 30 && transaction.url.path == "/a"', per: [api_key, endpoint], window: 30s}, {name: other, when: "true", per: session}]}
 mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}]}
 `), nil)
 	require.NoError(t, err)
@@ -263,6 +266,8 @@ mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}]}
 	assert.Equal(t, []policy.Statement{
 		{Name: policy.Stuffing, Action: "rate_limit", Rate: policy.Rate{Requests: 10, Per: time.Minute}, Mode: "monitor", TTL: time.Hour, TTLMax: 2 * time.Hour},
 		{Name: policy.Takeover, Action: "none"},
+		{Name: "mine", When: `entity.requests > 30 && transaction.url.path == "/a"`, Per: []string{"api_key", "endpoint"}, Window: 30 * time.Second},
+		{Name: "other", When: "true", Per: []string{"session"}},
 	}, got.Detect.Policies)
 }
 

@@ -20,7 +20,7 @@ type Detect struct {
 	ASDatabase     string        `key:"as_database" doc:"MMDB file of autonomous systems, such as GeoLite2-ASN.mmdb, by which messages name networks; read at the start and at SIGHUP; empty: none"`
 	CountryDB      string        `key:"country_database" doc:"MMDB file of countries, such as GeoLite2-Country.mmdb, likewise; empty: none"`
 
-	Policies []policy.Statement `key:"policies" doc:"what is done about what is found: list of name, action (block, rate_limit, challenge, deceive, tag, hold, none), rate ({requests: 10, per: 60s}), mode (monitor, enforce), ttl, ttl_max; offpath check lists those in force"`
+	Policies []policy.Statement `key:"policies" doc:"what is done about what is found: list of name, action (block, rate_limit, challenge, deceive, tag, hold, none), rate ({requests: 10, per: 60s}), mode (monitor, enforce), ttl, ttl_max, and of your own when (a condition in CEL), per and window; offpath check lists those in force"`
 }
 
 func defaultDetect() Detect {

@@ -52,7 +52,7 @@ func (l *loader) policies(list string, n *yaml.Node) ([]policy.Statement, error)
 		l.where[path] = l.at(item)
 		st := &policies[i]
 		err := l.fields(item, path, policy.Keys, map[string]any{
-			"name": &st.Name, "action": &st.Action, "rate": &st.Rate, "mode": &st.Mode, "ttl": &st.TTL, "ttl_max": &st.TTLMax,
+			"name": &st.Name, "when": &st.When, "per": &st.Per, "window": &st.Window, "action": &st.Action, "rate": &st.Rate, "mode": &st.Mode, "ttl": &st.TTL, "ttl_max": &st.TTLMax,
 		})
 		if err != nil {
 			return nil, err
@@ -76,8 +76,22 @@ func (l *loader) fields(n *yaml.Node, path string, keys []string, into map[strin
 		if rate, ok := field.(*policy.Rate); ok {
 			return l.fields(value, full, policy.RateKeys, map[string]any{"requests": &rate.Requests, "per": &rate.Per})
 		}
+		if list, ok := field.(*[]string); ok && value.Kind == yaml.SequenceNode {
+			for _, item := range value.Content {
+				item = resolve(item)
+				if item.Kind != yaml.ScalarNode {
+					return &Error{Where: l.at(item), Key: full, Text: describe(item) + " is not a single value"}
+				}
+				*list = append(*list, item.Value)
+			}
+			return nil
+		}
 		if value.Kind != yaml.ScalarNode {
 			return &Error{Where: l.at(value), Key: full, Text: describe(value) + " is not a single value"}
+		}
+		if list, ok := field.(*[]string); ok { // one of them
+			*list = []string{value.Value}
+			return nil
 		}
 		if err := setScalar(reflect.ValueOf(field).Elem(), value.Value); err != nil {
 			return &Error{Where: l.at(value), Key: full, Text: err.Error()}
@@ -94,6 +108,9 @@ func policyFlow(st policy.Statement) string {
 			parts = append(parts, key+": "+text)
 		}
 	}
+	add("when", strconv.Quote(st.When), st.When != "")
+	add("per", list(st.Per, strconv.Quote), len(st.Per) > 0)
+	add("window", st.Window.String(), st.Window != 0)
 	add("action", strconv.Quote(st.Action), st.Action != "")
 	add("rate", fmt.Sprintf("{requests: %d, per: %v}", st.Rate.Requests, st.Rate.Per), st.Rate != policy.Rate{})
 	add("mode", strconv.Quote(st.Mode), st.Mode != "")

@@ -320,6 +320,7 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoOutage, "reason", "outage")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoUnanchored, "reason", "unanchored")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoAllowed, "reason", "allow_list")
+	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoPrice, "reason", "price")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoPolicy, "reason", "policy")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoCapacity, "reason", "capacity")
 	const unstopped = "Wrong logins of a campaign against which there is no verdict, by reason."
@@ -333,6 +334,7 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_evictions_total", evictions, s.Names.Unhosted, "table", "hosts")
 	w.counter("offpath_detect_evictions_total", evictions, s.Names.Dropped, "table", "path_aliases")
 	w.counter("offpath_detect_evictions_total", evictions, s.DossierEvictions, "table", "evidence")
+	w.counter("offpath_detect_evictions_total", evictions, s.PolicyEvictions, "table", "policies")
 	w.counter("offpath_detect_evictions_total", evictions, s.CellEvictions, "table", "cells")
 	w.counter("offpath_detect_evictions_total", evictions, s.NetworkEvictions, "table", "networks")
 	w.counter("offpath_detect_network_records_damaged_total", "Records of the databases of networks that could not be read.", s.NetworksDamaged)
@@ -340,6 +342,7 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_templates_total", "Parameters of paths that were learned, not shown by a shape.", s.Names.Templates)
 	w.counter("offpath_detect_templates_collapsed_total", "Of these: learned for want of room among siblings.", s.Names.Collapsed)
 	w.counter("offpath_detect_unadmitted_total", "Requests for what was never answered but by 404, a refusal or silence.", s.Names.Unadmitted)
+	w.counter("offpath_detect_policy_errors_total", "Evaluations of policies' conditions that failed; they convict nobody.", s.PolicyErrors)
 	const held = "What is remembered now."
 	w.gauge("offpath_detect_held", held, float64(s.Entities), "table", "clients")
 	w.gauge("offpath_detect_held", held, float64(s.Endpoints), "table", "endpoints")
@@ -348,6 +351,7 @@ func (w writer) engine(s engine.Stats) {
 	w.gauge("offpath_detect_held", held, float64(s.Names.Hosts), "table", "hosts")
 	w.gauge("offpath_detect_held", held, float64(s.LoginEndpoints), "table", "login_endpoints")
 	w.gauge("offpath_detect_held", held, float64(s.ActiveVerdicts), "table", "verdicts")
+	w.gauge("offpath_detect_held", held, float64(s.PolicyEntities), "table", "policies")
 	w.gauge("offpath_detect_held", held, float64(s.Cells), "table", "cells")
 	w.gauge("offpath_detect_held", held, float64(s.OpenCampaigns), "table", "campaigns")
 }

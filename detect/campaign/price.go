@@ -1,0 +1,39 @@
+package campaign
+
+import (
+	"github.com/cespare/xxhash/v2"
+
+	"offpath/detect"
+)
+
+// Price is what a verdict about software (fingerprint, User-Agent, JA4, or what is
+// set of them) is expected to hit, of a million legitimate logins, whoever asks for
+// it: an upper bound of one about an endpoint too. Not ok: nothing is set, or too few
+// logins were seen to tell.
+func (d *Detector) Price(s detect.Subject) (price float64, ok bool) {
+	var n numbers
+	var asked uint8
+	for _, m := range [...]struct {
+		value  string
+		number *uint64
+		member uint8
+	}{{s.Fingerprint, &n.fingerprint, hasFingerprint}, {s.UserAgent, &n.userAgent, hasUserAgent}, {s.JA4, &n.ja4, hasJA4}} {
+		if m.value != "" {
+			*m.number = xxhash.Sum64String(m.value)
+			asked |= m.member
+		}
+	}
+	if asked == 0 || len(s.UserAgent) > maxUserAgent || d.site.right < fewRight {
+		return 0, false
+	}
+	keys := n.keys()
+	for k, has := range members {
+		if has != asked {
+			continue
+		}
+		if i, known := d.cells.index[keys[k]]; known {
+			return d.price(d.cells.cells[i]), true
+		}
+	}
+	return d.price(&cell{}), true
+}
