@@ -41,3 +41,63 @@ func TestTheFormatOfTheMapIsItsExtension(t *testing.T) {
 	assert.Equal(t, 2, r.status)
 	assert.Contains(t, r.stderr, "ends neither in .yaml nor in .json")
 }
+
+func TestTheEndpointsSeenAreComparedWithASpecification(t *testing.T) {
+	capture := attack(t).save("attack.pcapng")
+	spec := save(t, "spec.yaml", []byte(`openapi: 3.1.0
+info: {title: Bank, version: "1"}
+servers: [{url: https://bank.example/api}]
+paths:
+  /login: {post: {responses: {200: {description: ok}}}}
+  /gone: {get: {responses: {200: {description: ok}}}}
+`))
+	r := run(t, "replay", "--spec", spec, capture)
+	assert.Equal(t, 0, r.status, r.stderr)
+	for _, want := range []string{
+		"Endpoints  2 compared with 2 operations specified, 0 match",
+		"shadow     1 (seen, not specified)\n    GET bank.example/api/accounts: it is not specified (60 requests, last ",
+		"drifted    1 (used as not specified)\n    POST bank.example/api/login: not specified: status 401 (86 seen)",
+		"orphaned   1 (specified, not seen)\n    GET /api/gone: it was not seen",
+	} {
+		assert.Contains(t, r.stdout, want)
+	}
+	path := filepath.Join(t.TempDir(), "map.json")
+	r = run(t, "replay", "--spec", spec, "--sitemap", path, capture)
+	assert.Equal(t, 0, r.status, r.stderr)
+	assert.Empty(t, r.stdout)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var doc struct {
+		Comparison struct {
+			Shadow, Zombie, Drifted, Orphaned []struct{ Endpoint, Operation string }
+		} `json:"x-offpath-comparison"`
+	}
+	require.NoError(t, json.Unmarshal(text, &doc))
+	require.Len(t, doc.Comparison.Shadow, 1)
+	assert.Equal(t, "GET bank.example/api/accounts", doc.Comparison.Shadow[0].Endpoint)
+	assert.Len(t, doc.Comparison.Drifted, 1)
+	assert.Len(t, doc.Comparison.Orphaned, 1)
+	assert.Empty(t, doc.Comparison.Zombie)
+}
+
+func TestAMistakeInASpecificationIsNamed(t *testing.T) {
+	capture := attack(t).save("attack.pcapng")
+	bad := save(t, "bad.yaml", []byte("openapi: 3.1.0\npaths:\n  users: {}\n"))
+	for _, c := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"what is wrong in it", []string{"--spec", bad}, bad + `:3: path "users" does not begin with /; write /users`},
+		{"a file that is not there", []string{"--spec", bad + "x"}, bad + "x: no such file or directory"},
+		{"nowhere to write the comparison", []string{"--spec", bad, "--findings", filepath.Join(t.TempDir(), "f")}, "name a --sitemap too"},
+		{"it would be overwritten", []string{"--spec", bad, "--sitemap", bad}, "which it would overwrite"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := run(t, append(append([]string{"replay"}, c.args...), capture)...)
+			assert.Equal(t, 2, r.status)
+			assert.Contains(t, r.stderr, c.want)
+			assert.Equal(t, 1, strings.Count(r.stderr, "\n"), r.stderr)
+		})
+	}
+}

@@ -19,19 +19,21 @@ type object = map[string]any
 // methods are those that a path item has (OpenAPI 3.1.0 section 4.8.9).
 var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 
-// YAML writes the map as an OpenAPI 3.1 document.
-func (m *Map) YAML() ([]byte, error) { return yaml.Marshal(m.document()) }
+// YAML writes the map as an OpenAPI 3.1 document, with a comparison unless that
+// is nil.
+func (m *Map) YAML(c *Comparison) ([]byte, error) { return yaml.Marshal(m.document(c)) }
 
-// JSON writes the map as an OpenAPI 3.1 document.
-func (m *Map) JSON() ([]byte, error) {
-	text, err := json.MarshalIndent(m.document(), "", "  ")
+// JSON writes the map as an OpenAPI 3.1 document, with a comparison unless that
+// is nil.
+func (m *Map) JSON(c *Comparison) ([]byte, error) {
+	text, err := json.MarshalIndent(m.document(c), "", "  ")
 	return append(text, '\n'), err
 }
 
 // document describes the endpoints. Those of one path and method at several
 // hosts, and the operations of one, are one operation there, since the format
 // has no other place for them; x-offpath-endpoints tells them apart.
-func (m *Map) document() object {
+func (m *Map) document(c *Comparison) object {
 	type place struct{ path, method string }
 	operations := map[place][]*Endpoint{}
 	others := 0
@@ -62,6 +64,9 @@ func (m *Map) document() object {
 		"paths":                   paths,
 		"x-offpath-not-described": others,
 		"x-offpath-lost":          m.lost,
+	}
+	if c != nil {
+		doc["x-offpath-comparison"] = c.object()
 	}
 	if len(schemes) > 0 {
 		doc["components"] = object{"securitySchemes": schemes}
@@ -238,6 +243,39 @@ func (e *Endpoint) facts() object {
 }
 
 func at(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
+// object is a comparison as the document has it.
+func (c *Comparison) object() object {
+	o := object{
+		"title": c.Title, "version": c.Version, "specified": c.Specified, "seen": c.Seen, "matching": c.Matching,
+		"elsewhere": c.Elsewhere, "refused": c.Refused, "any_host": c.AnyHost,
+	}
+	for _, kind := range []string{Shadow, Zombie, Drifted, Orphaned} {
+		list := []any{}
+		for i := range c.Differences {
+			if d := &c.Differences[i]; d.Kind == kind {
+				list = append(list, d.object())
+			}
+		}
+		o[kind] = list
+	}
+	return o
+}
+
+func (d *Difference) object() object {
+	var why []any
+	for _, text := range d.Why {
+		why = append(why, strings.ToValidUTF8(text, "\ufffd"))
+	}
+	o := object{"why": why}
+	if d.Endpoint != "" {
+		o["endpoint"], o["requests"], o["last_seen"] = strings.ToValidUTF8(d.Endpoint, "\ufffd"), d.Requests, at(d.Last)
+	}
+	if d.Operation != "" {
+		o["operation"], o["line"] = strings.ToValidUTF8(d.Operation, "\ufffd"), d.Line
+	}
+	return o
+}
 
 // text are counters under their keys as text; "" is none.
 func text[K comparable](counters map[K]uint64) object {

@@ -50,6 +50,7 @@ type Endpoint struct {
 	Media              map[string]uint64 // of responses
 	RequestMedia       map[string]uint64
 	Carriers           map[string]uint64 // of credentials and sessions; "" is none
+	Granted            map[string]uint64 // of them, those of requests answered with 200 to 299
 	Roles              map[string]uint64
 	Pages, Data, Calls uint64 // answers that are HTML; that are JSON, XML or OFX; requests of a mobile app's software
 }
@@ -124,6 +125,9 @@ func (e *Endpoint) observe(tx *reassembly.Transaction) {
 	}
 	count(&e.Statuses, tx.Response.Status, 1)
 	count(&e.Media, tx.Response.MIMEType, 1)
+	if tx.Response.Status >= 200 && tx.Response.Status <= 299 {
+		count(&e.Granted, carrier(tx), 1)
+	}
 	e.Latency.Add(tx.Duration)
 	e.Sent.Add(tx.Response.BodyBytes)
 	page, data := Serves(tx)
@@ -209,6 +213,7 @@ func (e *Endpoint) Merge(o *Endpoint) {
 	merge(&e.Media, o.Media)
 	merge(&e.RequestMedia, o.RequestMedia)
 	merge(&e.Carriers, o.Carriers)
+	merge(&e.Granted, o.Granted)
 	merge(&e.Roles, o.Roles)
 }
 

@@ -122,12 +122,12 @@ func hostile() *Map {
 
 func TestTheDocumentIsValidOpenAPI(t *testing.T) {
 	m := hostile()
-	text, err := m.YAML()
+	text, err := m.YAML(nil)
 	require.NoError(t, err)
-	again, err := hostile().YAML()
+	again, err := hostile().YAML(nil)
 	require.NoError(t, err)
 	assert.Equal(t, string(text), string(again), "the same map gives the same octets")
-	asJSON, err := m.JSON()
+	asJSON, err := m.JSON(nil)
 	require.NoError(t, err)
 	var a, b any
 	require.NoError(t, yaml.Unmarshal(text, &a))
@@ -137,7 +137,7 @@ func TestTheDocumentIsValidOpenAPI(t *testing.T) {
 	b, err = json.Marshal(b)
 	require.NoError(t, err)
 	assert.JSONEq(t, string(b.([]byte)), string(a.([]byte)))
-	for _, text := range [][]byte{text, asJSON, must(New(0).YAML())} {
+	for _, text := range [][]byte{text, asJSON, must(New(0).YAML(nil))} {
 		assert.Empty(t, problems(t, text))
 	}
 	assert.NotEmpty(t, problems(t, []byte(`{"openapi":"3.1.0","info":{"title":"no version"},"paths":{}}`)), "the validator is strict")

@@ -29,6 +29,12 @@ a report. In these flags, but for --sitemap, "-" is standard output. Nothing is 
 to a load balancer unless --mitigate is given. The same input and configuration give
 the same output, octet for octet, whatever --workers is.
 
+With --spec the endpoints seen are compared with a description of the API. shadow: seen
+and not described; zombie: described as deprecated, or of an earlier version, and still
+used; drifted: seen with a method, status, media type or authentication that is not
+described; orphaned: described and not seen. The report lists them, and in the site map
+they are under x-offpath-comparison.
+
 --filter takes an expression in CEL (cel.dev) over the fields of --transactions, by
 their names there; @timestamp is timestamp:
   http.request.method == "POST" && url.path.startsWith("/login")
@@ -56,6 +62,7 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	f.StringVar(&o.Verdicts, "verdicts", "", "write verdicts as JSON Lines to `PATH`")
 	f.StringVar(&o.Accounts, "accounts", "", "write the accounts that campaigns touched as JSON Lines to `PATH`, at the end")
 	f.StringVar(&o.Sitemap, "sitemap", "", "write the endpoints seen as OpenAPI 3.1 to `PATH`, .yaml or .json, at the end")
+	f.StringVar(&o.Spec, "spec", "", "compare the endpoints seen with the OpenAPI 3 or Swagger 2 description in `FILE`, in the report or in --sitemap")
 	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies, tls (every ClientHello as a line of its own), websocket (likewise what each WebSocket has said, at its end)")
 	f.BoolVar(&o.Cleartext, "cleartext", false, "secrets and account names as on the wire instead of keyed hashes")
 	f.StringVar(&o.KeyLog, "keylog", "", "decrypt TLS with the NSS key log (SSLKEYLOGFILE) at `PATH`")
@@ -79,6 +86,9 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	}
 	if o.Sitemap != "" && replay.SitemapFormat(o.Sitemap) == nil {
 		return wrongUsage("--sitemap: %s ends neither in .yaml nor in .json, which say the format", o.Sitemap)
+	}
+	if o.Spec != "" && o.Sitemap == "" && (o.Transactions != "" || o.Findings != "" || o.Verdicts != "" || o.Accounts != "") {
+		return wrongUsage("--spec: there is no report beside other outputs; name a --sitemap too, which the comparison is written into")
 	}
 	if o.Workers == 0 {
 		o.Workers = min(runtime.GOMAXPROCS(0), maxWorkers)

@@ -27,8 +27,8 @@ func checkOutputs(o *Options) error {
 		if out.path == output.Standard {
 			continue
 		}
-		for _, in := range o.Inputs {
-			if in != output.Standard && sameFile(out.path, in) {
+		for _, in := range append([]string{o.Spec}, o.Inputs...) {
+			if in != "" && in != output.Standard && sameFile(out.path, in) {
 				return &InputError{fmt.Errorf("%s names the input %s, which it would overwrite", out.flag, in)}
 			}
 		}

@@ -58,6 +58,7 @@ type Options struct {
 
 	Transactions, Findings, Verdicts, Accounts string // paths; "-" is Stdout, "" none. With none of them and no Sitemap, a report goes to Stdout.
 	Sitemap                                    string // path of the endpoints seen, .yaml or .json; "" none
+	Spec                                       string // path of a description of the API to compare them with, in Sitemap or the report; "" none
 
 	Detail    wiring.Detail
 	Cleartext bool
@@ -109,7 +110,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	seen, err := newSitemap(o.Sitemap)
+	seen, err := newSitemap(&o)
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
@@ -176,7 +177,7 @@ func Run(ctx context.Context, o Options) error {
 		return errInterrupted
 	}
 	if r != nil {
-		if err := r.write(o.Stdout, in); err != nil {
+		if err := r.write(o.Stdout, in, seen.comparison()); err != nil {
 			return fmt.Errorf("write report: %w", err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"offpath/detect"
+	"offpath/detect/sitemap"
 	"offpath/reassembly"
 )
 
@@ -141,7 +142,7 @@ func (r *report) count(tx *reassembly.Transaction) *int {
 }
 
 // write prints the report.
-func (r *report) write(w io.Writer, in input) error {
+func (r *report) write(w io.Writer, in input, compared *sitemap.Comparison) error {
 	var b strings.Builder
 	if packets := in.stats(); packets != nil {
 		fmt.Fprintf(&b, "Frames     %s, %s octets\n", number(packets.Received), number(packets.Bytes))
@@ -153,6 +154,9 @@ func (r *report) write(w io.Writer, in input) error {
 	r.writeLogins(&b)
 	r.writeFindings(&b)
 	r.writeVerdicts(&b)
+	if compared != nil {
+		writeComparison(&b, compared)
+	}
 	writeLosses(&b, r, in.losses())
 	_, err := io.WriteString(w, b.String())
 	return err
