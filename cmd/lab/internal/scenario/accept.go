@@ -1,7 +1,7 @@
 package scenario
 
 import (
-	"slices"
+	"cmp"
 	"strings"
 	"time"
 
@@ -114,14 +114,9 @@ func (f *figures) accept(enforced bool) (checks report.Checks) {
 	checks.Add("each login counted once", f.known && max(difference, -difference) <= stragglers, "%.0f by offpath, %d by the bank", f.logins, f.answered)
 	checks.Add("the books are whole", f.logsLost == 0 && f.malformed == 0 && f.troubles == 0,
 		"%d log lines lost, %d malformed, %d API calls failed%s", f.logsLost, f.malformed, f.troubles, because(f.trouble))
-	if f.replayed != nil {
-		live := map[string]bool{}
-		for id := range f.verdicts {
-			live[id] = true
-		}
-		missing, extra := without(live, f.replayed), without(f.replayed, live)
-		checks.Add("the recording gives the same verdicts", len(missing) == 0 && len(extra) == 0 && len(live) > 0,
-			"%d live, %d from the recording; missing %v, extra %v", len(live), len(f.replayed), missing, extra)
+	if r := f.replayed; r != nil {
+		checks.Add("the recording gives the same verdicts", r.Difference == "" && r.Live > 0,
+			"%d lines live, %d from the recording, in order and content; %s", r.Live, r.Replayed, cmp.Or(r.Difference, "all the same"))
 	}
 	return checks
 }
@@ -150,15 +145,4 @@ func because(err error) string {
 		return ""
 	}
 	return " (" + err.Error() + ")"
-}
-
-// without lists what is in a and not in b.
-func without(a, b map[string]bool) (list []string) {
-	for id := range a {
-		if !b[id] {
-			list = append(list, id)
-		}
-	}
-	slices.Sort(list)
-	return list
 }

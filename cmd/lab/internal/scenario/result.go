@@ -35,8 +35,8 @@ type result struct {
 	mirrored   uint64 // frames that the switch sent to the tap since offpath was ready
 	mirrorLost uint64
 	metrics    sensor.Metrics
-	harmed     []string        // verdicts without an address that touch customers
-	replayed   map[string]bool // verdicts that the recording gives; nil without one
+	harmed     []string           // verdicts without an address that touch customers
+	replayed   *sensor.Comparison // with what the recording gives; nil without one
 }
 
 // settle waits until everything is counted and collects it.

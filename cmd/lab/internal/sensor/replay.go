@@ -1,39 +1,68 @@
 package sensor
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
+	"io"
+
+	verdicts "offpath/detect/jsonl"
 )
 
-// Replay runs `offpath replay` over a recording with the configuration and the
-// hash key of the live run, and returns the ids of the verdicts it makes.
-func (c Config) Replay(ctx context.Context, recording string) (ids map[string]bool, err error) {
-	path := c.path("replay-verdicts.jsonl")
-	if _, err := c.run(ctx, "replay", "--verdicts", path, "--hash-key", "file:"+c.path("hash.key"), recording); err != nil {
-		return nil, err
-	}
-	return readIDs(path)
+// Comparison is of the lines of verdicts that a live run wrote with those that
+// its recording gives.
+type Comparison struct {
+	Live, Replayed int
+	Difference     string // the first; "" if there is none
 }
 
-// readIDs returns the event.id of every line of a JSON Lines file.
-func readIDs(path string) (map[string]bool, error) {
-	text, err := os.ReadFile(path)
+// Replay runs `offpath replay` over a recording with the configuration and the
+// hash key of the live run, which is over, and compares what the engine decided:
+// every line, in its order, with its content. What an operator ordered is in no
+// recording.
+func (c Config) Replay(ctx context.Context, recording string) (*Comparison, error) {
+	const replayed = "replay-verdicts.jsonl"
+	if _, err := c.run(ctx, "replay", "--verdicts", c.path(replayed), "--hash-key", "file:"+c.path("hash.key"), recording); err != nil {
+		return nil, err
+	}
+	a, err := c.decisions("verdicts.jsonl")
 	if err != nil {
 		return nil, err
 	}
-	ids := map[string]bool{}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var l line
-		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
-		ids[l.Event.ID] = true
+	b, err := c.decisions(replayed)
+	if err != nil {
+		return nil, err
 	}
-	return ids, lines.Err()
+	return compare(a, b), nil
+}
+
+// decisions are the lines that an engine wrote: those with a finding behind them.
+func (c Config) decisions(name string) (list []string, err error) {
+	err = c.each(name, func(r io.Reader) error {
+		lines := verdicts.NewReader(r)
+		for lines.Next() {
+			if v := lines.Verdict(); len(v.Findings) > 0 {
+				list = append(list, string(verdicts.AppendVerdict(nil, v)))
+			}
+		}
+		return lines.Err()
+	})
+	return list, err
+}
+
+func compare(live, replayed []string) *Comparison {
+	c := &Comparison{Live: len(live), Replayed: len(replayed)}
+	for i := range max(len(live), len(replayed)) {
+		switch {
+		case i >= len(live):
+			c.Difference = fmt.Sprintf("line %d is only in the recording: %s", i+1, replayed[i])
+		case i >= len(replayed):
+			c.Difference = fmt.Sprintf("line %d is only in the live run: %s", i+1, live[i])
+		case live[i] != replayed[i]:
+			c.Difference = fmt.Sprintf("line %d is %s in the live run and %s from the recording", i+1, live[i], replayed[i])
+		default:
+			continue
+		}
+		return c
+	}
+	return c
 }
