@@ -13,14 +13,17 @@
 // unanswered request is never matched.
 //
 // A [Matcher] remembers the latest [Capacity] requests, in a ring; it belongs
-// to one goroutine. Its hashes are seeded per process, against requests made
-// to collide; the results don't depend on the seed.
+// to one goroutine. Its hashes have no seed, since they outlive a restart: who
+// makes two requests collide has one of them taken for the other's leg, and
+// would have to use the same account and password in both.
 package legs
 
 import (
-	"hash/maphash"
 	"net/netip"
 
+	"github.com/cespare/xxhash/v2"
+
+	"offpath/detect/internal/generations"
 	"offpath/reassembly"
 )
 
@@ -41,7 +44,6 @@ const (
 
 // Matcher finds second legs.
 type Matcher struct {
-	seed      maphash.Seed
 	ring      []waiting
 	next      uint64            // serial of the next entry; its place is serial % Capacity
 	newest    map[uint64]uint64 // by key: serial + 1 of the latest entry
@@ -63,7 +65,7 @@ type waiting struct {
 
 // New makes a Matcher.
 func New() *Matcher {
-	return &Matcher{seed: maphash.MakeSeed(), newest: make(map[uint64]uint64)}
+	return &Matcher{newest: make(map[uint64]uint64)}
 }
 
 // Second reports whether tx is the second sight of a request, and returns what
@@ -143,11 +145,11 @@ func (m *Matcher) keyOf(tx *reassembly.Transaction) uint64 {
 
 func (m *Matcher) hash(tx *reassembly.Transaction) uint64 {
 	client := tx.Client.As16()
-	h := maphash.Bytes(m.seed, client[:])
+	h := xxhash.Sum64(client[:])
 	for _, s := range [...]string{
 		tx.Request.Method, tx.Request.Path, tx.Request.Query, tx.Auth.UserHash, tx.Auth.PasswordHash, tx.Auth.APIKeyHash,
 	} {
-		h = h*0x9e3779b97f4a7c15 ^ maphash.String(m.seed, s)
+		h = generations.Mix(h, xxhash.Sum64String(s))
 	}
-	return h*0x9e3779b97f4a7c15 ^ uint64(tx.Response.Status)<<40 ^ uint64(tx.Request.BodyBytes)
+	return generations.Mix(h, uint64(tx.Response.Status)<<40^uint64(tx.Request.BodyBytes))
 }
