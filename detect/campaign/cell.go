@@ -124,18 +124,23 @@ func (t *table) get(key uint64, k kind, a *Attempt) *cell {
 		return t.cells[i]
 	}
 	c := &cell{key: key, kind: k, values: valuesOf(k, a)}
+	t.put(c)
+	return c
+}
+
+// put takes in a cell, in the place of another if it must be.
+func (t *table) put(c *cell) {
 	if len(t.cells) < t.limit {
-		t.index[key] = int32(len(t.cells))
+		t.index[c.key] = int32(len(t.cells))
 		t.cells = append(t.cells, c)
-		return c
+		return
 	}
 	i := t.victim()
 	delete(t.index, t.cells[i].key)
 	t.cells[i].key = 0 // whoever still points to it
 	t.cells[i] = c
-	t.index[key] = int32(i)
+	t.index[c.key] = int32(i)
 	t.evictions++
-	return c
 }
 
 func (t *table) victim() int {

@@ -1,6 +1,6 @@
 package endpoint
 
-import "hash/maphash"
+import "github.com/cespare/xxhash/v2"
 
 // ring is a bounded list of endpoints that are known by their keys only; the
 // oldest makes room.
@@ -26,9 +26,9 @@ func (l *Learner) keep(r *ring, e *Endpoint) {
 }
 
 // recent spares the walk for paths with values that were seen lately. It never
-// changes what is found.
+// changes what is found. Its hash has no seed: what is spared depends on the
+// requests alone.
 type recent struct {
-	seed  maphash.Seed
 	slots []slot
 	epoch uint32
 }
@@ -42,7 +42,7 @@ type slot struct {
 const maxRecent = 1 << 12
 
 func newRecent() recent {
-	return recent{seed: maphash.MakeSeed(), slots: make([]slot, maxRecent), epoch: 1}
+	return recent{slots: make([]slot, maxRecent), epoch: 1}
 }
 
 func (r *recent) get(key []byte) *Endpoint {
@@ -57,7 +57,7 @@ func (r *recent) put(key []byte, e *Endpoint) {
 	s.key, s.found, s.epoch = append(s.key[:0], key...), e, r.epoch
 }
 
-func (r *recent) slot(key []byte) *slot { return &r.slots[maphash.Bytes(r.seed, key)%maxRecent] }
+func (r *recent) slot(key []byte) *slot { return &r.slots[xxhash.Sum64(key)%maxRecent] }
 
 // clear is called whenever a path may lead elsewhere.
 func (r *recent) clear() { r.epoch++ }
@@ -77,6 +77,14 @@ func (l *Learner) host(name string, now int64) *host {
 		l.order = append(l.order, h)
 		return h
 	}
+	least := l.longest()
+	l.unhost(least)
+	l.order[least] = h
+	return h
+}
+
+// longest is the place of the host that makes room.
+func (l *Learner) longest() int {
 	least := -1
 	for range looks {
 		l.hand = (l.hand + 1) % len(l.order)
@@ -84,13 +92,16 @@ func (l *Learner) host(name string, now int64) *host {
 			least = l.hand
 		}
 	}
-	old := l.order[least]
+	return least
+}
+
+// unhost forgets a host and all its paths.
+func (l *Learner) unhost(place int) {
+	old := l.order[place]
 	l.prune(&old.root)
 	delete(l.hosts, old.name)
 	l.stats.Nodes--
 	l.stats.Unhosted++
-	l.order[least] = h
-	return h
 }
 
 // looks is how many hosts, or endpoints, are compared when one must go.

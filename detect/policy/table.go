@@ -64,7 +64,7 @@ var MostDistinct = int64(128*math.Log(128/0.5) + 0.5)
 func NewTable(p *Policy, limit int) *Table {
 	return &Table{
 		width: max(int64(p.Window/parts), int64(time.Millisecond)), limit: limit,
-		index: make(map[Key]int32), distinct: p.Condition.distinct,
+		index: make(map[Key]int32), distinct: p.Condition != nil && p.Condition.distinct,
 	}
 }
 

@@ -64,11 +64,15 @@ func (b *Book) Add(v *detect.Verdict) {
 	if b.byID[v.ID] != nil || v.Subject.UserHash != "" {
 		return
 	}
-	w := &watch{subject: v.Subject, decided: v.Time, seen: detect.Enforcement{Verdict: v.ID}}
-	b.byID[v.ID] = w
-	client := v.Subject.Client
+	b.follow(&watch{subject: v.Subject, decided: v.Time, seen: detect.Enforcement{Verdict: v.ID}})
+}
+
+// follow puts a verdict where its requests are looked for.
+func (b *Book) follow(w *watch) {
+	b.byID[w.seen.Verdict] = w
+	client := w.subject.Client
 	if !client.IsValid() {
-		if name := v.Subject.Endpoint; name != "" {
+		if name := w.subject.Endpoint; name != "" {
 			b.byEndpoint[name] = append(b.byEndpoint[name], w)
 		} else {
 			b.others = append(b.others, w)
