@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -109,4 +112,47 @@ func BenchmarkObserve(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
 		})
 	}
+}
+
+// full is an engine that remembers a million addresses, accounts and sessions.
+func full(b *testing.B) *Engine {
+	e, err := New(Config{}, nothing{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 1 << 20 {
+		y := try{at: time.Duration(i) * 10 * time.Millisecond, client: fmt.Sprintf("81.%d.%d.%d", i>>16, i>>8&255, i&255), account: fmt.Sprint(i), password: "p", right: i%11 != 0}
+		tx := y.transaction(i)
+		tx.Fingerprint, tx.Request.UserAgent = fmt.Sprintf("%016x", i%500), fmt.Sprint("App/", i%2000)
+		e.Observe(tx)
+	}
+	return e
+}
+
+func BenchmarkSnapshotOfAMillion(b *testing.B) {
+	e := full(b)
+	var octets bytes.Buffer
+	if _, err := e.Snapshot("key").WriteTo(&octets); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("gather", func(b *testing.B) { // what detection waits for
+		for b.Loop() {
+			e.Snapshot("key")
+		}
+	})
+	b.Run("gather and write", func(b *testing.B) {
+		b.SetBytes(int64(octets.Len()))
+		for b.Loop() {
+			e.Snapshot("key").WriteTo(io.Discard)
+		}
+		b.ReportMetric(float64(octets.Len())/1e6, "MB")
+	})
+	b.Run("resume", func(b *testing.B) {
+		b.SetBytes(int64(octets.Len()))
+		for b.Loop() {
+			if _, _, err := Resume(Config{}, nothing{}, bytes.NewReader(octets.Bytes()), "key"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

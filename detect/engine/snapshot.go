@@ -1,0 +1,321 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"offpath/detect/campaign"
+	"offpath/detect/internal/snapshot"
+	"offpath/detect/policy"
+)
+
+// Why a snapshot can't be resumed from.
+var (
+	ErrVersion = snapshot.ErrVersion                  // written by a program with another format
+	ErrDamaged = snapshot.ErrDamaged                  // damaged, or no snapshot
+	ErrKey     = errors.New("made under another key") // accounts, passwords and sessions have other names now
+)
+
+// Snapshot gathers all that the engine knows, to be written by WriteTo, once, by
+// any goroutine: the engine goes on. Until then it takes as much memory again as
+// what it knows. The books ([Stats]) are not in it, nor what [Config] holds: the
+// databases of networks, the policies, the map. key names the key of the hashes,
+// without telling it.
+//
+// An engine that resumes from it ([Resume]) goes on as this one does: with the
+// same decisions, to the octet.
+func (e *Engine) Snapshot(key string) io.WriterTo {
+	c := snapshot.Writer()
+	e.header(c, &key)
+	e.state(c)
+	return c
+}
+
+// Resumed says what an engine was resumed from.
+type Resumed struct {
+	Time    int64  // event time up to which it knows everything, ns since the epoch
+	Dropped uint64 // entries that were forgotten, since the limits of cfg are lower than they were
+}
+
+// Resume makes an Engine that goes on from a snapshot. Where allow-list, mode or
+// policies are others than they were, sink is told of what that changes. The
+// error is ErrVersion, ErrKey or ErrDamaged, or a mistake in cfg.
+func Resume(cfg Config, sink Sink, r io.Reader, key string) (*Engine, Resumed, error) {
+	e, err := New(cfg, sink)
+	if err != nil {
+		return nil, Resumed{}, err
+	}
+	c, err := snapshot.Reader(r)
+	if err != nil {
+		return nil, Resumed{}, err
+	}
+	found := key
+	if e.header(c, &found); c.Err() == nil && found != key {
+		return nil, Resumed{}, ErrKey
+	}
+	changed := e.state(c)
+	if err := c.Close(); err != nil {
+		return nil, Resumed{}, err
+	}
+	e.places.fit(c)
+	resumed := Resumed{Time: e.clock, Dropped: c.Dropped()}
+	for _, a := range e.verdicts.inOrder() {
+		switch {
+		case a.foreign:
+		case a.entity != nil && changed[a.entity.policy]:
+			e.lift(a, "was what its policy was about before")
+		default:
+			e.reorder(a)
+		}
+	}
+	e.SetMode(e.cfg.Mode)
+	e.SetAllow(e.cfg.Allow)
+	return e, resumed, nil
+}
+
+func (e *Engine) header(c *snapshot.Codec, key *string) {
+	snapshot.String(c, key)
+	snapshot.Int(c, &e.clock)
+}
+
+// state codes everything: endpoints first, to which the others point. Of what is
+// read it returns the operator's own policies that are about something else now.
+func (e *Engine) state(c *snapshot.Codec) (changed map[string]bool) {
+	e.places.state(c)
+	e.sessions.state(c, e.places)
+	e.sequential.State(c)
+	endpoints := make([]*campaign.Endpoint, len(e.places.list))
+	for i, p := range e.places.list {
+		endpoints[i] = &p.campaign
+	}
+	var held []*campaign.Campaign
+	for _, a := range e.verdicts.byID {
+		if a.campaign != nil {
+			held = append(held, a.campaign)
+		}
+	}
+	campaigns := e.campaigns.State(c, endpoints, held)
+	changed = e.own.state(c)
+	e.verdicts.state(c, e, campaigns)
+	e.witness.State(c)
+	e.legs.State(c)
+	return changed
+}
+
+// state codes what was counted for the operator's own policies.
+func (o *own) state(c *snapshot.Codec) (changed map[string]bool) {
+	c.Section("policies")
+	var list []*policy.Policy
+	if o != nil {
+		list = slices.Clone(o.policies)
+	}
+	changed = make(map[string]bool)
+	snapshot.List(c, &list, policy.MaxOwn, func(p **policy.Policy) {
+		if !c.Reading() {
+			(*p).MatterState(c)
+			o.table((*p).Name).State(c)
+			return
+		}
+		*p = new(policy.Policy)
+		(*p).MatterState(c)
+		table := policy.NewTable(*p, maxPolicyEntities)
+		table.State(c)
+		changed[(*p).Name] = true
+		if o == nil || c.Err() != nil {
+			return
+		}
+		for i, now := range o.policies {
+			if now.Name == (*p).Name && now.SameMatter(*p) && o.tables[i].Distinct() == table.Distinct() {
+				o.tables[i] = table
+				changed[now.Name] = false
+			}
+		}
+	})
+	return changed
+}
+
+func (p *places) state(c *snapshot.Codec) {
+	p.learner.State(c)
+	c.Section("endpoints")
+	snapshot.List(c, &p.list, snapshot.Many, func(at **place) {
+		if c.Reading() {
+			*at = new(place)
+		}
+		(*at).state(c)
+	})
+	c.Count(&p.hand, snapshot.Many)
+	if !c.Reading() {
+		return
+	}
+	for i, at := range p.list {
+		if p.byName[at.name] != nil {
+			c.Fail("an endpoint stands twice")
+			return
+		}
+		at.index, p.byName[at.name] = i, at
+	}
+}
+
+// fit forgets what there is no room for.
+func (p *places) fit(c *snapshot.Codec) {
+	for len(p.list) > p.limit {
+		i := p.victim()
+		delete(p.byName, p.list[i].name)
+		last := len(p.list) - 1
+		p.list[i], p.list[last].index = p.list[last], i
+		p.list[last] = nil
+		p.list = p.list[:last]
+		p.evictions++
+		c.Drop(1)
+	}
+	p.hand %= max(len(p.list), 1)
+}
+
+func (p *place) state(c *snapshot.Codec) {
+	snapshot.String(c, &p.name)
+	snapshot.Uint(c, &p.kind)
+	snapshot.Uint(c, &p.learned, &p.shown)
+	snapshot.Uint(c, &p.rank, &p.pinned)
+	snapshot.Int(c, &p.last)
+	snapshot.Uint(c, &p.logins)
+	c.Bool(&p.closed)
+	p.model.State(c)
+	p.stratum.State(c)
+	served := p.policed != nil
+	if c.Bool(&served); !served {
+		return
+	}
+	if c.Reading() {
+		p.policed = new(policed)
+	}
+	snapshot.Uint(c, &p.policed.requests, &p.policed.calls, &p.policed.pages, &p.policed.data)
+}
+
+func (s *sessions) state(c *snapshot.Codec, p *places) {
+	c.Section("sessions")
+	c.Count(&s.next, maxIssued-1)
+	forgotten := new(place) // stands for all that are
+	snapshot.List(c, &s.ring, maxIssued, func(key *uint64) {
+		c.Fixed64(key)
+		i := s.byToken[*key]
+		waits := i.by != nil
+		if c.Bool(&waits); waits {
+			i.state(c, p, forgotten)
+		}
+		if !c.Reading() {
+			return
+		}
+		if _, twice := s.byToken[*key]; twice {
+			c.Fail("a session stands twice")
+			return
+		}
+		if s.byToken[*key] = i; waits {
+			s.waiting.add(*key)
+		}
+	})
+}
+
+func (i *issued) state(c *snapshot.Codec, p *places, forgotten *place) {
+	at := -1
+	if by := i.by.now(); by != nil && by.index < len(p.list) && p.list[by.index] == by {
+		at = by.index
+	}
+	if c.Index(&at, len(p.list)); c.Reading() {
+		if i.by = forgotten; at >= 0 {
+			i.by = p.list[at]
+		}
+	}
+	snapshot.Uint(c, &i.cluster)
+	c.Addr(&i.client)
+	c.Bool(&i.token)
+}
+
+// state codes the verdicts by their ids, and then the order in which predicates
+// about one endpoint were made, since the first that matches counts.
+func (v *verdicts) state(c *snapshot.Codec, e *Engine, campaigns *campaign.Campaigns) {
+	c.Section("verdicts")
+	if c.Reading() {
+		v.read(c, e, campaigns)
+		return
+	}
+	list := make([]active, 0, len(v.byID)) // there may be many
+	for _, a := range v.byID {
+		list = append(list, *a)
+	}
+	predicates := make(map[string][]string, len(v.predicates))
+	for endpoint, about := range v.predicates {
+		for _, a := range about {
+			predicates[endpoint] = append(predicates[endpoint], a.verdict.ID)
+		}
+	}
+	c.Later(func(c *snapshot.Codec) {
+		slices.SortFunc(list, func(a, b active) int { return strings.Compare(a.verdict.ID, b.verdict.ID) })
+		snapshot.List(c, &list, snapshot.Many, func(a *active) { a.state(c, e, campaigns) })
+		predicatesState(c, &predicates)
+	})
+}
+
+func (v *verdicts) read(c *snapshot.Codec, e *Engine, campaigns *campaign.Campaigns) {
+	var list []*active
+	snapshot.List(c, &list, snapshot.Many, func(p **active) {
+		*p = new(active)
+		if (*p).state(c, e, campaigns); v.byID[(*p).verdict.ID] != nil {
+			c.Fail("a verdict stands twice")
+		}
+		if c.Err() == nil {
+			v.add(*p)
+		}
+	})
+	var predicates map[string][]string
+	predicatesState(c, &predicates)
+	for endpoint, ids := range predicates {
+		about := v.predicates[endpoint]
+		if len(ids) != len(about) || len(ids) == 0 {
+			c.Fail("predicates are not in their order")
+			return
+		}
+		places := make(map[string]int, len(ids))
+		for i, id := range ids {
+			places[id] = i
+		}
+		if slices.ContainsFunc(about, func(a *active) bool { return ids[places[a.verdict.ID]] != a.verdict.ID }) {
+			c.Fail("a predicate is about something else")
+			return
+		}
+		slices.SortFunc(about, func(a, b *active) int { return places[a.verdict.ID] - places[b.verdict.ID] })
+	}
+}
+
+func predicatesState(c *snapshot.Codec, predicates *map[string][]string) {
+	snapshot.Map(c, predicates, snapshot.Many, func(endpoint *string, ids *[]string) {
+		snapshot.String(c, endpoint)
+		snapshot.List(c, ids, snapshot.Many, func(id *string) { snapshot.String(c, id) })
+	})
+}
+
+func (a *active) state(c *snapshot.Codec, e *Engine, campaigns *campaign.Campaigns) {
+	c.Verdict(&a.verdict)
+	c.Finding(&a.finding)
+	snapshot.Int(c, &a.lifetime, &a.proved, &a.marked, &a.written)
+	snapshot.Uint(c, &a.since)
+	campaigns.Ref(c, &a.campaign)
+	name := ""
+	if a.policy != nil {
+		name = a.policy.Name
+	}
+	snapshot.String(c, &name)
+	c.Bool(&a.silent, &a.noted, &a.dear, &a.foreign)
+	own := a.entity != nil
+	if c.Bool(&own); own {
+		if c.Reading() {
+			a.entity = new(entity)
+		}
+		snapshot.String(c, &a.entity.policy)
+		a.entity.key.State(c)
+	}
+	if c.Reading() && name != "" {
+		a.policy = e.policies.Get(name)
+	}
+}
