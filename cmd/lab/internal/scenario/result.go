@@ -66,7 +66,7 @@ func (s *stage) settle(ctx context.Context, o *observer, p *probe) (*result, err
 	}
 	if s.options.Record != "" {
 		s.time.Say("replaying the recording")
-		if r.replayed, err = s.config.Replay(ctx, s.options.Record); err != nil {
+		if r.replayed, err = s.config.Replay(ctx, s.options.Record, s.options.Tap == internet.Back); err != nil {
 			return nil, err
 		}
 	}

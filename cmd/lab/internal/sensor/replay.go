@@ -18,17 +18,18 @@ type Comparison struct {
 // Replay runs `offpath replay` over a recording with the configuration and the
 // hash key of the live run, which is over, and compares what the engine decided:
 // every line, in its order, with its content. What an operator ordered is in no
-// recording.
-func (c Config) Replay(ctx context.Context, recording string) (*Comparison, error) {
+// recording, and neither is what load balancers count: where the tap does not show
+// refusals (blind), renewals are left out.
+func (c Config) Replay(ctx context.Context, recording string, blind bool) (*Comparison, error) {
 	const replayed = "replay-verdicts.jsonl"
 	if _, err := c.run(ctx, "replay", "--verdicts", c.path(replayed), "--hash-key", "file:"+c.path("hash.key"), recording); err != nil {
 		return nil, err
 	}
-	a, err := c.decisions("verdicts.jsonl")
+	a, err := c.decisions("verdicts.jsonl", blind)
 	if err != nil {
 		return nil, err
 	}
-	b, err := c.decisions(replayed)
+	b, err := c.decisions(replayed, blind)
 	if err != nil {
 		return nil, err
 	}
@@ -36,11 +37,13 @@ func (c Config) Replay(ctx context.Context, recording string) (*Comparison, erro
 }
 
 // decisions are the lines that an engine wrote: those with a finding behind them.
-func (c Config) decisions(name string) (list []string, err error) {
+func (c Config) decisions(name string, first bool) (list []string, err error) {
+	seen := map[string]bool{}
 	err = c.each(name, func(r io.Reader) error {
 		lines := verdicts.NewReader(r)
 		for lines.Next() {
-			if v := lines.Verdict(); len(v.Findings) > 0 {
+			if v := lines.Verdict(); len(v.Findings) > 0 && !(first && seen[v.ID]) {
+				seen[v.ID] = true
 				list = append(list, string(verdicts.AppendVerdict(nil, v)))
 			}
 		}
