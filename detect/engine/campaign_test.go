@@ -33,11 +33,14 @@ func (b *bench) rotation(from, length time.Duration, perMinute int, program stri
 
 // day feeds customers' logins, each after a request of another kind, and then
 // an attack among them.
-func (b *bench) day(attack []*reassembly.Transaction) {
+func (b *bench) day(attack []*reassembly.Transaction) { b.dayBehind(attack, b.Observe) }
+
+// dayBehind gives the attack to somebody else, who may refuse it.
+func (b *bench) dayBehind(attack []*reassembly.Transaction, observe func(*reassembly.Transaction)) {
 	i := 0
 	for _, y := range merge(customers(5, 12000, 0, 2*hour, 0.08)) {
 		for ; i < len(attack) && attack[i].End < at(y.at); i++ {
-			b.Observe(attack[i])
+			observe(attack[i])
 		}
 		b.n++
 		tx := y.transaction(b.n)
@@ -50,7 +53,7 @@ func (b *bench) day(attack []*reassembly.Transaction) {
 		b.Observe(tx)
 	}
 	for ; i < len(attack); i++ {
-		b.Observe(attack[i])
+		observe(attack[i])
 	}
 }
 
@@ -89,6 +92,68 @@ func TestARotationIsACampaignWithAPredicate(t *testing.T) {
 	}
 	assert.Regexp(t, `^Stolen passwords are tried out: \d+ logins within \d+ s\. They come from clients with fingerprint `+tool+`: when this was noticed, `, first.Message)
 	assert.Regexp(t, `^Stolen passwords are tried out: \d+ logins to about \d+ accounts from about \d+ addresses within 20 minutes\. `, last.Message)
+}
+
+func TestAPredicateIsLiftedWhenItsCampaignIsOver(t *testing.T) {
+	const tool = "00000000000000f1"
+	attack := func(b *bench) []*reassembly.Transaction { return b.rotation(hour, 20*minute, 120, tool) }
+	// The last line about the predicate at a time, if it has not ended.
+	inForce := func(b *bench, time int64) *detect.Verdict {
+		for i := len(b.decided) - 1; i >= 0; i-- {
+			if v := b.decided[i]; v.Subject.Fingerprint == tool && v.Time < time-1e9 {
+				if v.Action == detect.ActionLift || v.Expires <= time {
+					return nil
+				}
+				return v
+			}
+		}
+		return nil
+	}
+	for _, c := range []struct {
+		name    string
+		enforce func(b *bench, tx *reassembly.Transaction, v *detect.Verdict)
+		lifted  bool
+	}{
+		{"nothing is enforced", func(b *bench, tx *reassembly.Transaction, _ *detect.Verdict) { b.Observe(tx) }, true},
+		{"refusals are seen", func(b *bench, tx *reassembly.Transaction, v *detect.Verdict) {
+			tx.RefusedBy, tx.Response.Status, tx.Auth.SessionIssued = v.ID, 403, nil
+			b.Observe(tx)
+		}, true},
+		{"refusals are counted by the load balancer", func(b *bench, _ *reassembly.Transaction, v *detect.Verdict) {
+			b.Hits([]detect.Hits{{Verdict: v.ID, Target: "lb1", Refused: 1}})
+		}, true},
+		{"refusals leave no trace", func(*bench, *reassembly.Transaction, *detect.Verdict) {}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t, func(cfg *Config) { cfg.TTL = 2 * time.Hour })
+			b.dayBehind(attack(b), func(tx *reassembly.Transaction) {
+				if v := inForce(b, tx.End); v != nil {
+					c.enforce(b, tx, v)
+					return
+				}
+				b.Observe(tx)
+			})
+			var lines []*detect.Verdict
+			for _, v := range b.decided {
+				if v.Subject.Fingerprint == tool {
+					lines = append(lines, v)
+				}
+			}
+			require.NotEmpty(t, lines)
+			last := lines[len(lines)-1]
+			if !c.lifted {
+				assert.Equal(t, detect.ActionBlock, last.Action, "it runs to its end")
+				return
+			}
+			assert.Equal(t, detect.ActionLift, last.Action)
+			assert.Equal(t, lines[0].ID, last.ID)
+			assert.InDelta(t, at(hour+50*minute), last.Time, 10e9, "half an hour after the last attempt")
+			for _, v := range lines[:len(lines)-1] {
+				assert.Equal(t, detect.ActionBlock, v.Action, "not while it goes on")
+			}
+			assert.Equal(t, "closed", b.found[len(b.found)-1].Campaign.State)
+		})
+	}
 }
 
 func TestACampaignIsClosedByATransactionAndByNoClockThatRunsOn(t *testing.T) {

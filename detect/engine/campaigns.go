@@ -70,6 +70,9 @@ func (e *Engine) chartsSay(r *campaign.Result) {
 // campaignEvidence is a wrong attempt under a predicate that is acted against.
 func (e *Engine) campaignEvidence(held *active, r *campaign.Result) {
 	held.campaign, held.proved = r.Campaign, e.clock
+	// Refused requests may leave no trace: that it has become quiet means something
+	// only where it was not while the verdict was in force.
+	held.shows = held.shows || e.clock >= held.begun+settling
 	held.since++
 	if !e.due(held) {
 		return
@@ -143,7 +146,7 @@ const maxFindings = 8
 // convictPredicate makes a verdict of a campaign's predicate, after the line
 // that says how the campaign stands.
 func (e *Engine) convictPredicate(r *campaign.Result) {
-	a := &active{campaign: r.Campaign, proved: e.clock, policy: e.campaignPolicy(r.Campaign), silent: r.Subject.Client.IsValid() && overlapsAny(e.cfg.Allow, r.Subject.Client), written: e.clock}
+	a := &active{campaign: r.Campaign, begun: e.clock, proved: e.clock, policy: e.campaignPolicy(r.Campaign), silent: r.Subject.Client.IsValid() && overlapsAny(e.cfg.Allow, r.Subject.Client), written: e.clock}
 	e.campaignLine(r.Campaign)
 	if len(e.verdicts.byID) >= e.cfg.Verdicts {
 		e.stats.VetoCapacity++
@@ -163,13 +166,23 @@ func (e *Engine) convictPredicate(r *campaign.Result) {
 	e.pronounce(a)
 }
 
-// campaignClosed writes the last line of a campaign.
+// campaignClosed writes the last line of a campaign, and ends what predicates it
+// still has: they hit nobody any more but customers.
 func (e *Engine) campaignClosed(c *campaign.Campaign) {
 	f := detect.Finding{ID: campaignID(c), Time: e.clock}
 	e.describeCampaign(&f, c)
 	f.Campaign.State = "closed"
 	e.sink.Finding(&f)
+	for _, a := range e.verdicts.inOrder() {
+		if a.campaign == c && a.verdict.Action != detect.ActionHold && a.shows {
+			e.lift(a, "has not been seen for half an hour")
+		}
+	}
 }
+
+// settling is how long after a verdict requests of its subject may still come
+// through although it is enforced, ns.
+const settling = 30e9
 
 func campaignID(c *campaign.Campaign) string { return detect.NewID(CampaignRule, c.Subject, c.Opened) }
 

@@ -11,7 +11,8 @@
 // test of failed logins (detect/sequential), and about what the attempts of a
 // campaign have in common by their excess (detect/campaign). A login whose
 // outcome is not known for certain, or that the load balancer refused, feeds
-// them nothing. A verdict for which evidence, refusals and hits have ceased
+// them nothing. A predicate is lifted when its campaign is over and that would
+// have shown; any other verdict for which evidence, refusals and hits have ceased
 // simply ends.
 package engine
 

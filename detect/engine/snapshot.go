@@ -298,7 +298,7 @@ func predicatesState(c *snapshot.Codec, predicates *map[string][]string) {
 func (a *active) state(c *snapshot.Codec, e *Engine, campaigns *campaign.Campaigns) {
 	c.Verdict(&a.verdict)
 	c.Finding(&a.finding)
-	snapshot.Int(c, &a.lifetime, &a.proved, &a.marked, &a.written)
+	snapshot.Int(c, &a.lifetime, &a.begun, &a.proved, &a.marked, &a.written)
 	snapshot.Uint(c, &a.since)
 	campaigns.Ref(c, &a.campaign)
 	name := ""
@@ -306,7 +306,7 @@ func (a *active) state(c *snapshot.Codec, e *Engine, campaigns *campaign.Campaig
 		name = a.policy.Name
 	}
 	snapshot.String(c, &name)
-	c.Bool(&a.silent, &a.noted, &a.dear, &a.foreign)
+	c.Bool(&a.silent, &a.noted, &a.dear, &a.foreign, &a.shows)
 	own := a.entity != nil
 	if c.Bool(&own); own {
 		if c.Reading() {

@@ -23,6 +23,7 @@ type active struct {
 	finding  detect.Finding     // as last written
 	lifetime int64              // of each renewal, ns
 	campaign *campaign.Campaign // behind a predicate; nil: of the sequential test
+	begun    int64              // of a predicate: event time of its first line
 	proved   int64              // of a predicate: event time of the last attempt that was held against it
 	policy   *policy.Policy     // by which it acts; nil: an operator's
 	silent   bool               // on the allow-list: never written
@@ -31,6 +32,7 @@ type active struct {
 	entity   *entity            // that meets an operator's own policy; nil: found by a detector
 	foreign  bool               // made by an operator: followed, not renewed
 	marked   int64              // event time at which its marker was last seen; 0: never
+	shows    bool               // while it was in force requests of it have been seen or counted
 	written  int64              // event time of its last line
 	since    uint64             // requests of the subject seen or counted since then
 	place    int                // in the heap
@@ -228,14 +230,15 @@ func (e *Engine) refusals(a *active, count uint64) {
 	if a.foreign {
 		return
 	}
+	a.shows = true
+	if a.campaign != nil {
+		a.campaign.Refused(e.clock)
+	}
 	if a.campaign != nil || a.entity != nil && !a.verdict.Subject.Client.IsValid() {
 		// Who is refused by a predicate may be a customer by now. It lapses now and
 		// then, and what comes through says whether it is still right.
 		if e.clock-a.proved > lapse {
 			return
-		}
-		if a.campaign != nil {
-			a.campaign.Refused(e.clock)
 		}
 	}
 	a.since += count
