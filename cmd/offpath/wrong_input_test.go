@@ -182,6 +182,16 @@ func TestCheckListsThePoliciesInForce(t *testing.T) {
 	assert.Regexp(t, `(?m)^ok +policy credential-stuffing +block \(enforce\) for 10m0s to 24h0m0s: `, r.stdout)
 	assert.Regexp(t, `(?m)^ok +policy credential-cracking +rate_limit to 10 requests per 1m0s \(monitor\) for 1h0m0s to 24h0m0s: `, r.stdout)
 	assert.Regexp(t, `(?m)^ok +policy account-takeover +finding only: `, r.stdout)
+	assert.NotContains(t, r.stdout, "none of the load balancers", "there are none yet")
+
+	folder := t.TempDir()
+	config = "state: {dir: " + folder + "}\nmitigate: {targets: [{name: lb1, type: haproxy, address: 'unix:" + folder + "/none.sock'}]}\n" +
+		"detect: {policies: [{name: credential-cracking, action: challenge}, {name: mine, when: entity.requests > 30, per: session, action: block}, {name: other, when: entity.requests > 30, per: [client.ip, endpoint], action: tag}]}\n"
+	r = run(t, "check", "--config", save(t, "d.yaml", []byte(config)))
+	const note = ` \(note: none of the load balancers carries it\)$`
+	assert.Regexp(t, `(?m)^ok +policy credential-cracking .*`+note, r.stdout)
+	assert.Regexp(t, `(?m)^ok +policy mine +block \(monitor\) for 10m0s to 24h0m0s: your own: entity.requests > 30, per session within 1m0s`+note, r.stdout)
+	assert.NotRegexp(t, `policy (other|credential-stuffing|account-takeover) .*none of the load`, r.stdout)
 }
 
 func TestTargetConfigPrintsWhatTheConfiguredLoadBalancerNeeds(t *testing.T) {

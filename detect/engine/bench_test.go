@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"offpath/detect"
+	"offpath/detect/policy"
 	"offpath/reassembly"
 )
 
@@ -99,17 +100,21 @@ func BenchmarkObserve(b *testing.B) {
 		{"reads behind a load balancer", forwarded},
 		{"logins", logins},
 	} {
+		b.Run(c.name, func(b *testing.B) { observe(b, warm(b), c.list) })
+	}
+	for _, c := range []struct{ name, when string }{
+		{"reads that no policy is about", `endpoint.role == "login" && entity.requests > 30`},
+		{"reads that a policy counts", `endpoint.role == "" && entity.requests > 1000000`},
+		{"reads that a policy counts with their differences", `transaction.url.path.startsWith("/v1/") && entity.requests > 1000000 && entity.accounts > 5`},
+	} {
 		b.Run(c.name, func(b *testing.B) {
-			e := warm(b)
-			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				tx := c.list[i&(len(c.list)-1)]
-				i++
-				tx.Start, tx.End = e.clock, e.clock+10e3
-				e.Observe(tx)
+			s, err := policy.New([]policy.Statement{{Name: "mine", When: c.when, Per: []string{"client.ip"}}})
+			if err != nil {
+				b.Fatal(err)
 			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+			e := warm(b)
+			e.SetPolicies(s)
+			observe(b, e, reads(1<<14))
 		})
 	}
 }
@@ -155,4 +160,17 @@ func BenchmarkSnapshotOfAMillion(b *testing.B) {
 			}
 		}
 	})
+}
+
+// observe measures requests by engine, over and over.
+func observe(b *testing.B, e *Engine, list []*reassembly.Transaction) {
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		tx := list[i&(len(list)-1)]
+		i++
+		tx.Start, tx.End = e.clock, e.clock+10e3
+		e.Observe(tx)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
 }

@@ -38,14 +38,12 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 			return true
 		}
 	}
-	return slices.ContainsFunc(e.verdicts.predicates[a.Name], func(p *active) bool { return covers(&p.verdict.Subject, a) && e.stopped(p) })
-}
-
-// covers reports whether an attempt at its endpoint is under a predicate, whatever
-// the attempt's address.
-func covers(s *detect.Subject, a *campaign.Attempt) bool {
-	return (s.Fingerprint == "" || s.Fingerprint == a.Fingerprint) && (s.UserAgent == "" || s.UserAgent == a.UserAgent) &&
-		(s.JA4 == "" || s.JA4 == a.JA4) && s.Domain == "" && s.Session == "" && s.UserHash == ""
+	stops := func(p *active) bool {
+		s := &p.verdict.Subject
+		return (s.UserAgent == "" || s.UserAgent == a.UserAgent) && (s.JA4 == "" || s.JA4 == a.JA4) && e.stopped(p)
+	}
+	return slices.ContainsFunc(e.verdicts.predicates[predicate{a.Name, a.Fingerprint}], stops) ||
+		a.Fingerprint != "" && slices.ContainsFunc(e.verdicts.predicates[predicate{a.Name, ""}], stops)
 }
 
 // campaignDown is a login that the application failed to answer.

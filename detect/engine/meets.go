@@ -31,8 +31,14 @@ func (e *Engine) meets(p *policy.Policy, who entity, id *identity, tx *reassembl
 	if e.verdicts.byID[a.verdict.ID] != nil {
 		return // the same decision; it stands
 	}
+	if len(e.verdicts.byID) >= e.cfg.Verdicts {
+		e.stats.VetoCapacity++
+		if !e.own.table(p.Name).Say(who.key, e.clock) {
+			return
+		}
+	}
 	price, known := e.priceOf(&subject)
-	a.dear = p.Action != policy.ActionNone && !a.silent && (!known || price > e.cfg.Budget-e.spent())
+	a.dear = p.Action != policy.ActionNone && !a.silent && (!known || price > e.cfg.Budget-e.verdicts.spent())
 	e.describeMeeting(a, id, tx, counts)
 	if a.dear {
 		a.finding.Message += " No verdict is made: " + notWhy(&subject, price, known) + "."
@@ -40,7 +46,6 @@ func (e *Engine) meets(p *policy.Policy, who entity, id *identity, tx *reassembl
 	e.stats.Findings++
 	e.writeFinding(a)
 	if len(e.verdicts.byID) >= e.cfg.Verdicts {
-		e.stats.VetoCapacity++
 		return
 	}
 	strikes := e.own.table(p.Name).Strike(who.key)
@@ -83,17 +88,6 @@ func (e *Engine) priceOf(s *detect.Subject) (price float64, known bool) {
 		return price, true
 	}
 	return e.campaigns.Price(*s)
-}
-
-// spent is what the predicates in force by the operator's own policies cost.
-func (e *Engine) spent() float64 {
-	var thousandths int64 // a sum that does not depend on the order
-	for _, a := range e.verdicts.byEntity {
-		if !a.unwritten() && !a.verdict.Subject.Client.IsValid() {
-			thousandths += int64(1000 * a.verdict.Expected.LegitimateRequestsPerMillion)
-		}
-	}
-	return float64(thousandths) / 1000
 }
 
 func notWhy(s *detect.Subject, price float64, known bool) string {

@@ -27,6 +27,7 @@ type own struct {
 	tables   []*policy.Table // of each
 	kinds    bool            // whether one asks for the kind of endpoint
 	facts    policy.Facts
+	identity identity // of the request at hand
 }
 
 // entity is what meets a policy.
@@ -156,7 +157,8 @@ func (e *Engine) ownPolicies(tx *reassembly.Transaction, at *place) {
 			continue
 		}
 		if id == nil {
-			id = e.identify(tx, at)
+			id = &o.identity
+			*id = e.identify(tx, at)
 		}
 		k, ok := keyOf(p, id)
 		if !ok {
@@ -196,8 +198,8 @@ type identity struct {
 
 // identify tells who is behind a request. Behind a trusted proxy that passes nothing
 // on, the client is not known.
-func (e *Engine) identify(tx *reassembly.Transaction, at *place) *identity {
-	id := &identity{
+func (e *Engine) identify(tx *reassembly.Transaction, at *place) identity {
+	id := identity{
 		fingerprint: tx.Fingerprint, userAgent: tx.Request.UserAgent, ja4: tx.JA4,
 		apiKey: tx.Auth.APIKeyHash, user: tx.Auth.UserHash, endpoint: at.name,
 	}

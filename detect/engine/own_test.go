@@ -152,10 +152,10 @@ func TestAnAbusedKeyIsNamedAndWhatAbusesItActedAgainstIfThatHitsNoCustomers(t *t
 		want    bool
 		why     string
 	}{
-		{"by a program that no customer has", 20000, foreign, true, ""},
-		{"by the customers' own program", 20000, app, false, ` No verdict is made: it would hit about 9\d{5} of a million legitimate logins\.`},
+		{"by a program that no customer has", 8000, foreign, true, ""},
+		{"by the customers' own program", 8000, app, false, ` No verdict is made: it would hit about 9\d{5} of a million legitimate logins\.`},
 		{"before anything is known of customers", 0, foreign, false, " No verdict is made: how many customers it would hit is not known yet."},
-		{"by a program that is not known", 20000, "", false, " No verdict is made: no load balancer can match an API key."},
+		{"by a program that is not known", 8000, "", false, " No verdict is made: no load balancer can match an API key."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := by(t, transfers("api_key"))
@@ -226,6 +226,39 @@ func TestTheRailsHoldForAnOperatorsOwnPolicies(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhereThereIsNoRoomForVerdictsNobodyIsFoundAgainAndAgain(t *testing.T) {
+	b := newBench(t, func(c *Config) {
+		c.Verdicts = 1
+		c.Policies = stated(t, policy.Statement{Name: "all", When: "true", Per: []string{"client.ip"}, Action: "tag"})
+	})
+	for i := range 300 {
+		b.ask(ask{at: time.Duration(i) * second, client: fmt.Sprint("81.0.0.", i%3)})
+	}
+	assert.Len(t, b.found, 3+1, "each once; the first again, as its verdict is renewed")
+	assert.Equal(t, uint64(200), b.Stats().VetoCapacity)
+	b.ask(ask{at: hour, client: "82.0.0.1"})
+	assert.Len(t, b.ids("82.0.0.1/32"), 1, "now there is room")
+}
+
+func TestPredicatesByOnesOwnPoliciesKeepToTheBudgetTogether(t *testing.T) {
+	b := by(t, policy.Statement{Name: "scan", When: `entity.requests > 5`, Per: []string{"fingerprint"}, Action: "block", Mode: "enforce"})
+	b.bankers(20000, minute)
+	from := time.Duration(b.clock-epoch) + second
+	for i := range 30 {
+		b.asks(6, 10*time.Millisecond, ask{at: from + time.Duration(i)*second, client: "45.0.0.1", program: fmt.Sprintf("%016x", 100+i)})
+	}
+	sum := 0.0
+	for _, v := range b.Active() {
+		sum += v.Expected.LegitimateRequestsPerMillion
+	}
+	assert.LessOrEqual(t, sum, 100.0)
+	assert.Greater(t, len(b.Active()), 2)
+	assert.Greater(t, b.Stats().VetoPrice, uint64(2))
+	b.Advance(at(from + hour))
+	b.asks(6, 10*time.Millisecond, ask{at: from + hour, client: "45.0.0.1", program: "00000000000000ff"})
+	assert.Len(t, b.Active(), 1, "what has ended costs nothing any more")
 }
 
 func TestAConditionThatCantBeEvaluatedConvictsNobodyAndIsCounted(t *testing.T) {

@@ -232,8 +232,7 @@ func (i *issued) state(c *snapshot.Codec, p *places, forgotten *place) {
 	c.Bool(&i.token)
 }
 
-// state codes the verdicts by their ids, and then the order in which predicates
-// about one endpoint were made, since the first that matches counts.
+// state codes the verdicts by their ids.
 func (v *verdicts) state(c *snapshot.Codec, e *Engine, campaigns *campaign.Campaigns) {
 	c.Section("verdicts")
 	if c.Reading() {
@@ -244,16 +243,9 @@ func (v *verdicts) state(c *snapshot.Codec, e *Engine, campaigns *campaign.Campa
 	for _, a := range v.byID {
 		list = append(list, *a)
 	}
-	predicates := make(map[string][]string, len(v.predicates))
-	for endpoint, about := range v.predicates {
-		for _, a := range about {
-			predicates[endpoint] = append(predicates[endpoint], a.verdict.ID)
-		}
-	}
 	c.Later(func(c *snapshot.Codec) {
 		slices.SortFunc(list, func(a, b active) int { return strings.Compare(a.verdict.ID, b.verdict.ID) })
 		snapshot.List(c, &list, snapshot.Many, func(a *active) { a.state(c, e, campaigns) })
-		predicatesState(c, &predicates)
 	})
 }
 
@@ -267,31 +259,6 @@ func (v *verdicts) read(c *snapshot.Codec, e *Engine, campaigns *campaign.Campai
 		if c.Err() == nil {
 			v.add(*p)
 		}
-	})
-	var predicates map[string][]string
-	predicatesState(c, &predicates)
-	for endpoint, ids := range predicates {
-		about := v.predicates[endpoint]
-		if len(ids) != len(about) || len(ids) == 0 {
-			c.Fail("predicates are not in their order")
-			return
-		}
-		places := make(map[string]int, len(ids))
-		for i, id := range ids {
-			places[id] = i
-		}
-		if slices.ContainsFunc(about, func(a *active) bool { return ids[places[a.verdict.ID]] != a.verdict.ID }) {
-			c.Fail("a predicate is about something else")
-			return
-		}
-		slices.SortFunc(about, func(a, b *active) int { return places[a.verdict.ID] - places[b.verdict.ID] })
-	}
-}
-
-func predicatesState(c *snapshot.Codec, predicates *map[string][]string) {
-	snapshot.Map(c, predicates, snapshot.Many, func(endpoint *string, ids *[]string) {
-		snapshot.String(c, endpoint)
-		snapshot.List(c, ids, snapshot.Many, func(id *string) { snapshot.String(c, id) })
 	})
 }
 

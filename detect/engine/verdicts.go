@@ -35,6 +35,7 @@ type active struct {
 	shows    bool               // while it was in force requests of it have been seen or counted
 	written  int64              // event time of its last line
 	since    uint64             // requests of the subject seen or counted since then
+	cost     int64              // see costOf
 	place    int                // in the heap
 }
 
@@ -58,13 +59,34 @@ type verdicts struct {
 	byID      map[string]*active
 	bySubject map[detect.Subject]*active // those of detectors
 	byEntity  map[entity]*active         // those by an operator's own policies
-	// predicates are those about an endpoint and no client, by endpoint.
-	predicates map[string][]*active
+	// predicates are those about an endpoint and software, and no client.
+	predicates map[predicate][]*active
+	cost       int64 // of predicates by an operator's own policies: thousandths of logins per million
 	expiries   expiries
 }
 
+// predicate is where a verdict about software is looked for.
+type predicate struct{ endpoint, fingerprint string }
+
+// predicateOf is where a subject is looked for; not ok if it is none of those.
+func predicateOf(s *detect.Subject) (p predicate, ok bool) {
+	return predicate{s.Endpoint, s.Fingerprint}, !s.Client.IsValid() && s.Endpoint != "" && s.Session == "" && s.UserHash == "" && s.Domain == ""
+}
+
+// costOf is what a verdict spends of the budget.
+func costOf(a *active) int64 {
+	if a.entity == nil || a.unwritten() || a.verdict.Subject.Client.IsValid() {
+		return 0
+	}
+	return int64(1000 * a.verdict.Expected.LegitimateRequestsPerMillion)
+}
+
+// spent is what the predicates in force by an operator's own policies hit, of a
+// million legitimate logins.
+func (v *verdicts) spent() float64 { return float64(v.cost) / 1000 }
+
 func newVerdicts() *verdicts {
-	return &verdicts{byID: make(map[string]*active), bySubject: make(map[detect.Subject]*active), byEntity: make(map[entity]*active), predicates: make(map[string][]*active)}
+	return &verdicts{byID: make(map[string]*active), bySubject: make(map[detect.Subject]*active), byEntity: make(map[entity]*active), predicates: make(map[predicate][]*active)}
 }
 
 func (v *verdicts) add(a *active) {
@@ -75,9 +97,11 @@ func (v *verdicts) add(a *active) {
 	case !a.foreign:
 		v.bySubject[a.verdict.Subject] = a
 	}
-	if s := &a.verdict.Subject; !s.Client.IsValid() && s.Endpoint != "" {
-		v.predicates[s.Endpoint] = append(v.predicates[s.Endpoint], a)
+	if p, ok := predicateOf(&a.verdict.Subject); ok {
+		v.predicates[p] = append(v.predicates[p], a)
 	}
+	a.cost = costOf(a)
+	v.cost += a.cost
 	heap.Push(&v.expiries, a)
 }
 
@@ -90,12 +114,13 @@ func (v *verdicts) remove(a *active) {
 	case !a.foreign:
 		delete(v.bySubject, a.verdict.Subject)
 	}
-	if s := &a.verdict.Subject; !s.Client.IsValid() && s.Endpoint != "" {
-		rest := slices.DeleteFunc(v.predicates[s.Endpoint], func(o *active) bool { return o == a })
+	v.cost -= a.cost
+	if p, ok := predicateOf(&a.verdict.Subject); ok {
+		rest := slices.DeleteFunc(v.predicates[p], func(o *active) bool { return o == a })
 		if len(rest) == 0 {
-			delete(v.predicates, s.Endpoint)
+			delete(v.predicates, p)
 		} else {
-			v.predicates[s.Endpoint] = rest
+			v.predicates[p] = rest
 		}
 	}
 }
@@ -418,7 +443,10 @@ func (e *Engine) Restore(v *detect.Verdict) {
 	a := &active{verdict: *v, written: v.Time, proved: v.Time, policy: by}
 	if isOwn(by) {
 		k, ok := keyOf(by, identityOf(&v.Subject))
-		if ok && e.verdicts.byEntity[entity{by.Name, k}] != nil {
+		if !ok { // by an API key, which it does not name
+			k = policy.Key{{math.MaxUint64, number(v.ID)}}
+		}
+		if e.verdicts.byEntity[entity{by.Name, k}] != nil {
 			return
 		}
 		a.entity = &entity{by.Name, k}

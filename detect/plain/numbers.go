@@ -40,7 +40,20 @@ func Numbers(f *detect.Finding) []string {
 	case f.Rule == detect.RuleOutage:
 		return []string{fmt.Sprintf("%.0f logins were right in the last window, where about %.0f usually are; below %.0f it is held for out of order if as many fail.", e.Statistic, e.Baseline, e.Threshold)}
 	}
+	if counted(f) {
+		var did []string
+		for _, t := range e.Terms {
+			did = append(did, fmt.Sprintf("%s %.0f", t.Name, t.Value))
+		}
+		return []string{fmt.Sprintf("Within the window of the policy there were counted: %s.", strings.Join(did, ", "))}
+	}
 	return []string{fmt.Sprintf("The statistic came to %s, where the threshold is %s and the baseline %s.", decimal(e.Statistic), decimal(e.Threshold), decimal(e.Baseline))}
+}
+
+// counted reports whether a finding is by an operator's own policy: its terms are
+// counts.
+func counted(f *detect.Finding) bool {
+	return f.Rule != "" && f.Technique == "" && len(f.Evidence.Terms) > 0
 }
 
 // Ratio is a number of which the natural logarithm is given.
@@ -57,6 +70,9 @@ type Term struct {
 
 // Terms are the addends of a finding's statistic, the weightiest first.
 func Terms(f *detect.Finding) []Term {
+	if counted(f) {
+		return nil
+	}
 	var list []Term
 	for _, t := range f.Evidence.Terms {
 		list = append(list, Term{t, meanings[t.Name]})

@@ -40,6 +40,12 @@ func TestWhatWasComparedIsSaidForEachRule(t *testing.T) {
 	}
 }
 
+func TestWhatAPolicyCountedIsSaid(t *testing.T) {
+	f := &detect.Finding{Rule: "transfers", Evidence: detect.Evidence{Statistic: 31, Terms: []detect.Term{{Name: "requests", Value: 31}, {Name: "errors", Value: 2}}}}
+	assert.Equal(t, []string{"Within the window of the policy there were counted: requests 31, errors 2."}, Numbers(f))
+	assert.Empty(t, Terms(f), "they are no odds")
+}
+
 func TestTermsStandByTheirWeight(t *testing.T) {
 	f := detect.Finding{Evidence: detect.Evidence{Terms: []detect.Term{{Name: "failures", Value: 3}, {Name: "successes", Value: -9}, {Name: "half-life and bounds", Value: -0.1}, {Name: "later", Value: 5}}}}
 	var names []string

@@ -15,6 +15,7 @@
 package policy
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -103,6 +104,40 @@ func Predefined() []*Policy {
 func (p *Policy) SameMatter(o *Policy) bool {
 	return p.When == o.When && p.Window == o.Window && slices.Equal(p.Per, o.Per)
 }
+
+// Example is a verdict as the policy makes them, with made-up values.
+func (p *Policy) Example() *detect.Verdict {
+	v := &detect.Verdict{Action: p.Action, Rate: p.Rate, Mode: p.Mode, Policy: p.Name}
+	s := &v.Subject
+	if p.Condition == nil && !p.Account {
+		s.Client = exampleClient
+	}
+	for _, m := range p.Per {
+		switch m {
+		case ByClient:
+			s.Client = exampleClient
+		case ByFingerprint:
+			s.Fingerprint = "0123456789abcdef"
+		case ByUserAgent:
+			s.UserAgent = "example/1.0"
+		case ByJA4:
+			s.JA4 = "t13d1516h2_8daaf6152771_b186095e22b6"
+		case BySession:
+			s.Session = "0123456789abcdef"
+		case ByEndpoint:
+			s.Endpoint = "GET bank.example/"
+		}
+	}
+	if slices.Contains(p.Per, ByAPIKey) && (*s == detect.Subject{Endpoint: s.Endpoint}) {
+		s.Fingerprint, s.Endpoint = "0123456789abcdef", "GET bank.example/"
+	}
+	if p.Account {
+		s.UserHash = "0123456789abcdef"
+	}
+	return v
+}
+
+var exampleClient = netip.MustParsePrefix("192.0.2.1/32")
 
 // Set is the policies in force.
 type Set struct {

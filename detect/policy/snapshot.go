@@ -9,7 +9,7 @@ func (t *Table) State(c *snapshot.Codec) {
 	c.Count(&t.hand, t.limit)
 	snapshot.List(c, &t.entities, t.limit, func(e *entity) {
 		e.key.State(c)
-		snapshot.Int(c, &e.last)
+		snapshot.Int(c, &e.last, &e.said)
 		for i := range e.counts {
 			n := &e.counts[i]
 			snapshot.Uint(c, &n.requests, &n.logins, &n.failures, &n.successes, &n.errors)

@@ -45,6 +45,7 @@ type entity struct {
 	key     Key
 	last    int64 // number of the latest part that counts
 	counts  [parts]tally
+	said    int64 // event time at which it was found without a verdict for want of room
 	strikes uint8 // verdicts so far
 }
 
@@ -170,6 +171,21 @@ func (t *Table) Strike(k Key) (before int) {
 	before = int(e.strikes)
 	e.strikes = max(e.strikes, min(e.strikes+1, 32))
 	return before
+}
+
+// sayAgain is after how long an entity is found again for which there is no room for
+// a verdict, ns.
+const sayAgain = int64(10 * time.Minute)
+
+// Say reports whether an entity for whose verdict there is no room is to be found,
+// at an event time: not again and again.
+func (t *Table) Say(k Key, time int64) bool {
+	i, ok := t.index[k]
+	if !ok || t.entities[i].said != 0 && time < t.entities[i].said+sayAgain {
+		return false
+	}
+	t.entities[i].said = time
+	return true
 }
 
 // Pardon lets an entity start anew.

@@ -5,8 +5,8 @@
 //
 // A [Book] belongs to one goroutine and is as large as the verdicts that are
 // put into it: its owner bounds them. A transaction costs a look-up per prefix
-// length in use, and one comparison for each verdict without a client that is
-// about its endpoint or about none.
+// length and kind of member in use, and one comparison for each verdict whose first
+// member it has; see members.
 package witness
 
 import (
@@ -28,11 +28,30 @@ const (
 
 // Book holds what is followed.
 type Book struct {
-	byID       map[string]*watch
-	byClient   map[netip.Prefix][]*watch
-	lengths    [2][]length         // in use: of IPv4, of IPv6 prefixes
-	byEndpoint map[string][]*watch // subjects without a client, with an endpoint
-	others     []*watch            // subjects with neither
+	byID     map[string]*watch
+	byClient map[netip.Prefix][]*watch
+	lengths  [2][]length                       // in use: of IPv4, of IPv6 prefixes
+	byMember [len(members)]map[string][]*watch // subjects without a client, by the first of the members that they have
+	others   []*watch                          // subjects with a domain alone
+}
+
+// members are those of a subject beside the client, the ones that tell most first.
+var members = [...]func(s *detect.Subject) string{
+	func(s *detect.Subject) string { return s.Session },
+	func(s *detect.Subject) string { return s.Fingerprint },
+	func(s *detect.Subject) string { return s.UserAgent },
+	func(s *detect.Subject) string { return s.JA4 },
+	func(s *detect.Subject) string { return s.Endpoint },
+}
+
+// first is the first member that a subject has; not ok if it has none.
+func first(s *detect.Subject) (member int, value string, ok bool) {
+	for i, of := range members {
+		if value := of(s); value != "" {
+			return i, value, true
+		}
+	}
+	return 0, "", false
 }
 
 // length is a prefix length and how many followed prefixes have it.
@@ -48,7 +67,11 @@ type watch struct {
 
 // NewBook makes an empty Book.
 func NewBook() *Book {
-	return &Book{byID: make(map[string]*watch), byClient: make(map[netip.Prefix][]*watch), byEndpoint: make(map[string][]*watch)}
+	b := &Book{byID: make(map[string]*watch), byClient: make(map[netip.Prefix][]*watch)}
+	for i := range b.byMember {
+		b.byMember[i] = make(map[string][]*watch)
+	}
+	return b
 }
 
 // Len is how many verdicts are followed.
@@ -72,8 +95,8 @@ func (b *Book) follow(w *watch) {
 	b.byID[w.seen.Verdict] = w
 	client := w.subject.Client
 	if !client.IsValid() {
-		if name := w.subject.Endpoint; name != "" {
-			b.byEndpoint[name] = append(b.byEndpoint[name], w)
+		if m, value, ok := first(&w.subject); ok {
+			b.byMember[m][value] = append(b.byMember[m][value], w)
 		} else {
 			b.others = append(b.others, w)
 		}
@@ -95,12 +118,12 @@ func (b *Book) Remove(id string) {
 	is := func(o *watch) bool { return o == w }
 	client := w.subject.Client
 	if !client.IsValid() {
-		if name := w.subject.Endpoint; name == "" {
+		if m, value, ok := first(&w.subject); !ok {
 			b.others = slices.DeleteFunc(b.others, is)
-		} else if rest := slices.DeleteFunc(b.byEndpoint[name], is); len(rest) > 0 {
-			b.byEndpoint[name] = rest
+		} else if rest := slices.DeleteFunc(b.byMember[m][value], is); len(rest) > 0 {
+			b.byMember[m][value] = rest
 		} else {
-			delete(b.byEndpoint, name)
+			delete(b.byMember[m], value)
 		}
 		return
 	}
@@ -139,9 +162,21 @@ func (b *Book) Observe(tx *reassembly.Transaction) {
 			}
 		}
 	}
-	if len(b.byEndpoint) > 0 {
-		for _, w := range b.byEndpoint[tx.Annotation.Endpoint] {
-			w.answered(tx)
+	if len(b.byMember[0]) > 0 {
+		for i, session := range tx.Auth.SessionPresented {
+			if slices.Contains(tx.Auth.SessionPresented[:i], session) {
+				continue
+			}
+			for _, w := range b.byMember[0][session] {
+				w.answered(tx)
+			}
+		}
+	}
+	for i, value := range [...]string{tx.Fingerprint, tx.Request.UserAgent, tx.JA4, tx.Annotation.Endpoint} {
+		if of := b.byMember[1+i]; len(of) > 0 && value != "" {
+			for _, w := range of[value] {
+				w.answered(tx)
+			}
 		}
 	}
 	for _, w := range b.others {

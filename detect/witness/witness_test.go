@@ -122,3 +122,45 @@ func TestObservingAllocatesNothing(t *testing.T) {
 	tx := request("192.0.2.1", 105, "")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { b.Observe(tx) }))
 }
+
+func TestVerdictsWithoutAClientAreFoundByWhatTheyName(t *testing.T) {
+	tx := request("192.0.2.1", 105, "")
+	tx.Fingerprint, tx.JA4, tx.Request.UserAgent, tx.Request.Domain, tx.Annotation.Endpoint = "f", "j", "u", "bank.example", "GET a/b"
+	tx.Auth.SessionPresented = []string{"s1", "s2", "s2"}
+	for _, c := range []struct {
+		name    string
+		subject detect.Subject
+		want    uint64
+	}{
+		{"a session", detect.Subject{Session: "s2"}, 1},
+		{"another session", detect.Subject{Session: "s3"}, 0},
+		{"a session of other software", detect.Subject{Session: "s2", Fingerprint: "g"}, 0},
+		{"software", detect.Subject{Fingerprint: "f"}, 1},
+		{"software at an endpoint", detect.Subject{Fingerprint: "f", Endpoint: "GET a/b"}, 1},
+		{"software at another endpoint", detect.Subject{Fingerprint: "f", Endpoint: "GET a/c"}, 0},
+		{"a User-Agent", detect.Subject{UserAgent: "u"}, 1},
+		{"a JA4 with another User-Agent", detect.Subject{JA4: "j", UserAgent: "v"}, 0},
+		{"a JA4", detect.Subject{JA4: "j"}, 1},
+		{"an endpoint", detect.Subject{Endpoint: "GET a/b"}, 1},
+		{"a domain", detect.Subject{Domain: "BANK.example"}, 1},
+		{"another domain", detect.Subject{Domain: "shop.example"}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := NewBook()
+			b.Add(&detect.Verdict{ID: "other", Time: 100 * second, Subject: detect.Subject{Session: "s9", Fingerprint: "f"}})
+			b.Add(&detect.Verdict{ID: "v", Time: 100 * second, Subject: c.subject})
+			b.Observe(tx)
+			e, ok := b.Enforcement("v", 106*second)
+			assert.True(t, ok)
+			assert.Equal(t, c.want, e.Answered)
+			b.Remove("v")
+			b.Remove("other")
+			b.Observe(tx)
+			assert.Zero(t, b.Len())
+			for i := range b.byMember {
+				assert.Empty(t, b.byMember[i])
+			}
+			assert.Empty(t, b.others)
+		})
+	}
+}

@@ -57,12 +57,21 @@ func All(ctx context.Context, c *config.Config, timeout time.Duration) []Result 
 	} else if networks != nil {
 		add("networks", strings.Join(networks.Types(), ", "), networks.Verify())
 	}
+	targets, err := wiring.Targets(c)
+	if err != nil {
+		add("mitigate.targets", "", err)
+	}
 	policies, err := c.PolicySet()
 	if err != nil {
 		add("detect.policies", "", err)
 	} else {
+		carried := wiring.Carried(targets)
 		for _, p := range policies.Policies() {
-			add("policy "+p.Name, inForce(c, p), nil)
+			text := inForce(c, p)
+			if carried != nil && p.Action != policy.ActionNone && !p.Account && !carried(p.Example()) {
+				text += " (note: none of the load balancers carries it)"
+			}
+			add("policy "+p.Name, text, nil)
 		}
 	}
 	add("state.dir", c.State.Dir, tryFolder(c.State.Dir))
@@ -81,10 +90,6 @@ func All(ctx context.Context, c *config.Config, timeout time.Duration) []Result 
 	if c.Admin.TLSCert != "" {
 		_, err := api.LoadTLS(c.Admin.TLSCert, c.Admin.TLSKey)
 		add("admin.tls_cert", c.Admin.TLSCert, err)
-	}
-	targets, err := wiring.Targets(c)
-	if err != nil {
-		add("mitigate.targets", "", err)
 	}
 	for _, t := range targets {
 		text, err := tryTarget(ctx, t, timeout)

@@ -34,7 +34,7 @@ func Engine(c *config.Config) (engine.Config, error) {
 	}
 	return engine.Config{
 		Policies:       policies,
-		Carried:        carried(targets),
+		Carried:        Carried(targets),
 		Mode:           detect.Mode(c.Mitigate.Mode),
 		Allow:          c.Client.Allow,
 		TrustedProxies: c.Client.TrustedProxies,
@@ -50,8 +50,8 @@ func Engine(c *config.Config) (engine.Config, error) {
 	}, nil
 }
 
-// carried reports whether a verdict can be enforced by any of the targets; nil, which means always, if there are none.
-func carried(targets []mitigate.Target) func(*detect.Verdict) bool {
+// Carried reports whether a verdict can be enforced by any of the targets; nil, which means always, if there are none.
+func Carried(targets []mitigate.Target) func(*detect.Verdict) bool {
 	if len(targets) == 0 {
 		return nil
 	}
