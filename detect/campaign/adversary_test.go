@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"offpath/detect"
 )
 
 func TestCustomersWhoTakeUpWhatAnAttackerHadFirstAreNoHits(t *testing.T) {
@@ -98,4 +100,55 @@ func TestAUserAgentOfAnyLengthIsNotKept(t *testing.T) {
 	for _, c := range w.cells.cells {
 		assert.Empty(t, c.values.UserAgent)
 	}
+}
+
+func TestWhoHidesAmongACompanysPeopleIsToldByProgram(t *testing.T) {
+	w := newTown(t, 0.3).run(2*time.Hour, 120, 0)
+	office := netip.MustParseAddr("62.0.0.7")
+	for i := range 3000 { // people come to work, and a machine there tries passwords
+		w.now += 5e8
+		own := programs[i%2]
+		if i%3 == 0 {
+			w.Visit(office, own.fingerprint, w.now)
+			w.try(Attempt{Client: office, Account: uint64(i + 1), Password: uint64(i + 1), Right: i%4 != 0, Fingerprint: own.fingerprint, UserAgent: own.agent, JA4: own.ja4})
+		} else {
+			w.try(Attempt{Client: office, Account: w.rng.Uint64(), Password: w.rng.Uint64(), Fingerprint: tool.fingerprint, UserAgent: tool.agent, JA4: tool.ja4})
+		}
+		if w.first != 0 && i > 100 {
+			break
+		}
+	}
+	assert.Equal(t, map[detect.Subject]bool{{Fingerprint: tool.fingerprint, Client: netip.MustParsePrefix("62.0.0.7/32"), Endpoint: "POST api.bank.example/login"}: true}, w.subjects)
+}
+
+func TestWhoeverHasAnAddressUnderAVerdictIsNotJudgedByProgramToo(t *testing.T) {
+	w := newTown(t, 0.3).run(2*time.Hour, 120, 0)
+	for range 200 {
+		w.now += 5e8
+		w.try(Attempt{Held: true, Client: netip.MustParseAddr("45.0.0.7"), Account: w.rng.Uint64(), Password: w.rng.Uint64(), Fingerprint: tool.fingerprint})
+	}
+	assert.Empty(t, w.subjects)
+	assert.Zero(t, w.Stats().Campaigns)
+}
+
+// A capture that begins in an attack: addresses are not judged one by one for
+// what a predicate will stop in a moment.
+func TestAnAttackThatIsThereFromTheFirstSecondIsPendingForAWhile(t *testing.T) {
+	w := newTown(t, 0.08)
+	var pending, after []time.Duration
+	for w.now < epoch+(10*time.Minute).Nanoseconds() {
+		w.now += 5e8
+		w.try(Attempt{Client: programAddress(w.rng.IntN(3)), Account: w.rng.Uint64(), Password: w.rng.Uint64(), Fingerprint: "few"})
+		at := time.Duration(w.now - epoch)
+		if r := w.try(Attempt{Client: programAddress(w.rng.IntN(40)), Account: w.rng.Uint64(), Password: w.rng.Uint64(), Fingerprint: tool.fingerprint}); r.Pending {
+			pending = append(pending, at)
+		} else {
+			after = append(after, at)
+		}
+	}
+	require.NotEmpty(t, pending)
+	assert.LessOrEqual(t, pending[0], 20*time.Second, "as soon as it is clear that it is an attack")
+	assert.InDelta(t, patience, pending[len(pending)-1].Seconds(), 2, "not for ever, where hardly anybody logs in")
+	assert.Greater(t, after[len(after)-1], 9*time.Minute)
+	assert.Empty(t, w.subjects)
 }

@@ -100,6 +100,12 @@ func (c *cell) several() bool {
 	return bits.OnesCount64(c.accounts) >= minDistinct && bits.OnesCount64(c.addresses) >= minDistinct
 }
 
+// fromFew reports whether a program's wrong attempts are of several accounts from
+// few addresses: somebody among many behind one, whom a count per address hides.
+func (c *cell) fromFew() bool {
+	return bits.OnesCount64(c.accounts) >= minDistinct && members[c.kind]&hasNetwork == 0
+}
+
 // minDistinct is how many accounts and addresses are several.
 const minDistinct = 8
 

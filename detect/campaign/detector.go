@@ -37,6 +37,7 @@ type Attempt struct {
 	Password uint64 // hash; 0 where unknown
 	UserHash string // of the account, as detection names it
 	Right    bool   // the password was right
+	Held     bool   // the address is under a verdict
 
 	Fingerprint, UserAgent, JA4 string // "" where unknown
 }
@@ -51,6 +52,9 @@ type Result struct {
 	// Price is what the predicate is expected to hit, of a million legitimate
 	// logins.
 	Price float64
+	// Pending says that the attempt is part of what is an attack, against which it
+	// is too soon to act: it should not be held against its address.
+	Pending bool
 	// PerMinute is how many attempts it would have stopped lately.
 	PerMinute float64
 

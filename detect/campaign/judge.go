@@ -3,6 +3,7 @@ package campaign
 import (
 	"math"
 	"math/bits"
+	"net/netip"
 )
 
 const (
@@ -50,7 +51,7 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 	p0 := d.baseline(&a.At.reference)
 	var best *cell
 	for _, c := range d.at {
-		if c == nil || !c.several() {
+		if c == nil || !c.several() && (a.Held || !c.fromFew()) {
 			continue
 		}
 		if best != nil && !better(c, best) {
@@ -61,6 +62,7 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 		}
 		if !d.affordable(c, now) {
 			d.stats.OverBudget++
+			r.Pending = r.Pending || c.several() && !c.values.Client.IsValid() && d.site.right < fewRight && now < seconds(c.since)+patience
 			continue
 		}
 		best = c
@@ -88,9 +90,23 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 	r.Campaign.attacks(a.Name)
 	r.Guilty, r.Subject, r.Price = true, best.values, d.price(best)
 	r.PerMinute = float64(best.windows[1].wrong) * math.Ln2 / horizons[1] * 60
-	if !r.Subject.Client.IsValid() {
-		r.Subject.Endpoint = a.Name
+	if r.Subject.Client.IsValid() {
+		return
 	}
+	r.Subject.Endpoint = a.Name
+	if !best.several() {
+		r.Subject.Client = client(a.Client)
+	}
+}
+
+// client is an address, of IPv6 the /64.
+func client(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if a.Is6() && !a.Is4In6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits)
+	return p
 }
 
 // better prefers the cell with more wrong attempts, of equals the plainer one;
@@ -151,6 +167,10 @@ func (d *Detector) price(c *cell) float64 {
 }
 
 const (
+	// patience is how long what is clearly an attack is not held against single
+	// addresses, s, while too little has been seen to tell what a predicate costs:
+	// customers may share them, and of them least is known.
+	patience = 120
 	// badToGood is how many wrong attempts there must be for each of a
 	// customer's.
 	badToGood = 20

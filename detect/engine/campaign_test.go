@@ -256,3 +256,19 @@ func TestAccountsThatACampaignTouchedAreListed(t *testing.T) {
 	list, _ = b.Accounts()
 	assert.Empty(t, list, "nobody asked")
 }
+
+func TestAColdStartAmidAnAttackDoesNotBlockItsAddressesAtOnce(t *testing.T) {
+	for program, want := range map[string]time.Duration{"00000000000000f1": 2 * minute, "": 0} {
+		b := newBench(t)
+		b.try(try{at: 0, client: "81.0.0.1", account: "customer", password: "own", right: true})
+		for i := range 600 { // the addresses are many people's
+			y := try{at: time.Duration(i) * second / 2, client: fmt.Sprintf("%d.0.0.%d", 20+i%20, i%20), account: fmt.Sprint("victim", i), password: fmt.Sprint("leaked", i)}
+			tx := y.transaction(1<<20 + i)
+			tx.Fingerprint = program
+			b.Observe(tx)
+		}
+		require.NotEmpty(t, b.decided, "program %q", program)
+		assert.GreaterOrEqual(t, b.decided[0].Time, at(want))
+		assert.Less(t, b.decided[0].Time, at(want+2*minute))
+	}
+}

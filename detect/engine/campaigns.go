@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"offpath/detect"
@@ -19,8 +20,9 @@ const OutageRule = detect.RuleOutage
 
 // judgeCampaign feeds an attempt to the detector of campaigns and does what it
 // asks for. It reports whether the attempt is under a predicate that can be
-// enforced.
+// enforced, or will be soon.
 func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
+	a.Held = e.heldAlready(a.Client)
 	r := e.campaigns.Observe(a)
 	e.chartsSay(&r)
 	if r.Guilty {
@@ -38,12 +40,25 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 			return true
 		}
 	}
+	if r.Pending {
+		return true
+	}
 	stops := func(p *active) bool {
 		s := &p.verdict.Subject
 		return (s.UserAgent == "" || s.UserAgent == a.UserAgent) && (s.JA4 == "" || s.JA4 == a.JA4) && e.stopped(p)
 	}
 	return slices.ContainsFunc(e.verdicts.predicates[predicate{a.Name, a.Fingerprint}], stops) ||
 		a.Fingerprint != "" && slices.ContainsFunc(e.verdicts.predicates[predicate{a.Name, ""}], stops)
+}
+
+// heldAlready reports whether an address is under a verdict of its own.
+func (e *Engine) heldAlready(client netip.Addr) bool {
+	if client.Is6() && !client.Is4In6() {
+		if network, err := client.Prefix(64); err == nil && e.verdicts.ofClient(network) != nil {
+			return true
+		}
+	}
+	return e.verdicts.ofClient(netip.PrefixFrom(client, client.BitLen())) != nil
 }
 
 // campaignDown is a login that the application failed to answer.
