@@ -191,6 +191,7 @@ func (d *Detector) rise(risen []*Endpoint, time int64, r *Result) {
 		c.First, c.Why = risen[0].chart.since(), risen[0].chart.why()
 	}
 	for _, at := range risen {
+		at.chart.cut = d.cut(at)
 		if at.campaign != c {
 			at.campaign = c
 			c.charts = append(c.charts, at)
@@ -234,7 +235,7 @@ func (d *Detector) lookBack(at *Endpoint, time int64, r *Result) {
 		if at != &d.all && l.at != at {
 			continue
 		}
-		if odds := d.odds(at, &l.marks); odds >= minOdds && d.afford(seconds(time)) {
+		if odds := d.odds(at, l); odds > at.chart.cut && d.afford(l.account, odds, seconds(time)) {
 			r.Hits = append(r.Hits, d.hit(at.campaign, l.account, l.user, l.time, odds))
 		}
 	}

@@ -22,6 +22,7 @@ type software struct {
 	fingerprint, agent, ja4 string
 	weight                  int
 	likeness                bool // it asks for something else first, as the app does
+	members                 bool // of an attack: it tries names of accounts only
 }
 
 var programs = []software{
@@ -130,8 +131,10 @@ func (w *town) steal(p software) {
 		Account: w.rng.Uint64(), Password: w.rng.Uint64(), Right: w.rng.IntN(100) == 0,
 		Fingerprint: p.fingerprint, UserAgent: p.agent, JA4: p.ja4,
 	}
-	if a.Right {
+	if a.Right || p.members {
 		a.Account = w.rng.Uint64N(20000) + 1
+	}
+	if a.Right {
 		w.stolen[fmt.Sprint(a.Account)] = true
 	}
 	if p.likeness {
@@ -282,6 +285,24 @@ func TestACustomersPerfectLikenessIsACampaignWithoutAPredicate(t *testing.T) {
 			t.Log(time.Duration(w.rising-began).Round(time.Second), named, len(w.stolen), len(w.named))
 		})
 	}
+}
+
+func TestAnAttackOnAccountsThatExistIsForeignToThem(t *testing.T) {
+	w := newTown(t, 0.3).run(3*24*time.Hour, 60, 0)
+	began := w.now
+	w.run(3*time.Hour, 60, 12, software{fingerprint: programs[3].fingerprint, agent: programs[3].agent, ja4: programs[3].ja4, likeness: true, members: true})
+	assert.NotZero(t, w.rising)
+	assert.LessOrEqual(t, time.Duration(w.rising-began), 30*time.Minute, "although nobody tried is a stranger to the bank")
+	assert.Empty(t, w.subjects)
+	named := 0
+	for account := range w.stolen {
+		if w.named[account] {
+			named++
+		}
+	}
+	assert.GreaterOrEqual(t, float64(named)/float64(len(w.stolen)), 0.8)
+	assert.Less(t, len(w.named)-named, w.customers/200)
+	t.Log(time.Duration(w.rising-began).Round(time.Second), named, len(w.stolen), len(w.named))
 }
 
 // programAddress is the i-th of many addresses.

@@ -66,7 +66,8 @@ type chart struct {
 	beyond float64 // strangers of the last window beyond expectation
 	rate   float64 // the same, smoothed while it is up
 	up     bool
-	began  uint32 // window in which the faintest sum left 0
+	cut    float64 // log-odds of a hit, while it is up
+	began  uint32  // window in which the faintest sum left 0
 }
 
 // counts are strangers and right logins in a window, on average.
@@ -83,6 +84,7 @@ func (c *counts) move(weight, strangers, right float64) {
 // failure is the last attempt at a stranger. It owns its string.
 type failure struct {
 	address uint64 // as a number
+	program uint64 // likewise
 	at      int64
 	user    string
 }
@@ -112,7 +114,7 @@ func (c *chart) begin() {
 
 // add takes an attempt into the present window, of whose strangers room more
 // may be remembered. It reports whether one was not, for want of room.
-func (c *chart) add(a *Attempt, client uint64, stranger bool, room int) (lost bool) {
+func (c *chart) add(a *Attempt, n *numbers, stranger bool, room int) (lost bool) {
 	if a.Right {
 		c.right++
 		delete(c.failing, a.Account)
@@ -129,7 +131,7 @@ func (c *chart) add(a *Attempt, client uint64, stranger bool, room int) (lost bo
 	if c.failing == nil {
 		c.failing = make(map[uint64]failure)
 	}
-	c.failing[a.Account] = failure{address: client, at: a.Time, user: strings.Clone(a.UserHash)}
+	c.failing[a.Account] = failure{address: n.client, program: n.program(), at: a.Time, user: strings.Clone(a.UserHash)}
 	return false
 }
 

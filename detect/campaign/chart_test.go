@@ -13,10 +13,10 @@ import (
 func windows(c *chart, rng *rand.Rand, n int, right, strangers float64) (said [4]int) {
 	for i := range n {
 		for range poisson(rng, right) {
-			c.add(&Attempt{Account: rng.Uint64(), Right: true}, 0, false, 1)
+			c.add(&Attempt{Account: rng.Uint64(), Right: true}, new(numbers), false, 1)
 		}
 		for range poisson(rng, strangers) {
-			c.add(&Attempt{Account: rng.Uint64()}, 0, true, 1)
+			c.add(&Attempt{Account: rng.Uint64()}, new(numbers), true, 1)
 		}
 		said[c.close(uint32(i))]++
 		c.begin()
@@ -160,7 +160,7 @@ func TestAFewLoginsLessAreNoOutage(t *testing.T) {
 func TestStrangersAreCountedWhenThereIsNoRoomToRememberThem(t *testing.T) {
 	var c chart
 	for account := uint64(1); account <= 10; account++ {
-		lost := c.add(&Attempt{Account: account}, 0, true, 4-len(c.failing))
+		lost := c.add(&Attempt{Account: account}, new(numbers), true, 4-len(c.failing))
 		assert.Equal(t, account > 4, lost)
 	}
 	assert.Len(t, c.failing, 4)

@@ -86,6 +86,8 @@ type Detector struct {
 	networks   *history // from which a login has been right
 	troubled   *history // accounts that have been wrong
 	recent     recent
+	called     *generations.Map[uint32] // accounts that were called hits for the sake of a chart: when, s
+	sorted     []float64                // room for odds
 	spray      *Campaign                // of sprayed passwords, while open
 	tried      *generations.Map[uint32] // wrong attempts by account and password: when, s
 	site       site
@@ -109,10 +111,10 @@ type Detector struct {
 // site is what all right logins that are no campaign's have in common, with
 // the half-life of a day.
 type site struct {
-	right, known, prepared float64    // each account once a day
-	logins                 float64    // all of them
-	shown                  [4]float64 // of these, with each of the marks that customers show
-	called                 float64    // hits for the sake of a chart
+	right, known, prepared float64           // each account once a day
+	logins                 float64           // all of them
+	shown                  [patterns]float64 // of these, with each pattern
+	called                 float64           // hits for the sake of a chart
 	at                     uint32
 }
 
@@ -124,7 +126,7 @@ func New(cfg Config) *Detector {
 		cells: newTable(cfg.Cells), visitors: newVisitors(cfg.Pairs),
 		history: newHistory(cfg.Pairs), accounts: newHistory(cfg.Pairs), programs: newHistory(cfg.Pairs), troubled: newHistory(cfg.Pairs), networks: newHistory(cfg.Pairs),
 		sprays: newSprays(), touched: touched{limit: cfg.Accounts, list: make(map[key]*Account)},
-		tried: generations.New[uint32](cfg.Repeats),
+		tried: generations.New[uint32](cfg.Repeats), called: generations.New[uint32](maxCalled),
 	}
 }
 
@@ -188,12 +190,12 @@ func (d *Detector) Observe(a *Attempt) Result {
 		return r
 	}
 	n := a.numbers()
-	m := marks{network: generations.Mix(0, n.network)}
+	m := marks{network: generations.Mix(0, n.network), program: n.program()}
 	m.pair = generations.Mix(a.Account, m.network)
 	if a.Account != 0 {
 		pair := d.history.get(m.pair)
 		m.known, m.placed = pair.known, pair.seen
-		m.own = generations.Mix(generations.Mix(a.Account, n.fingerprint), n.userAgent)
+		m.own = generations.Mix(a.Account, m.program)
 		m.equipped = d.programs.get(m.own).seen
 		account := generations.Mix(a.Account, 0)
 		logins := d.accounts.get(account)
@@ -209,12 +211,14 @@ func (d *Detector) Observe(a *Attempt) Result {
 	keys := d.find(a, &n)
 	r.Campaign = d.count(a, &n, &m, now)
 	if r.Campaign == nil {
-		d.chart(a, a.At, &n, m.stranger)
-		d.chart(a, &d.all, &n, m.stranger)
+		d.chart(a, a.At, &n, m.foreign())
+		d.chart(a, &d.all, &n, m.foreign())
+		if a.Right {
+			a.At.flows.get(m.program).now.right++
+		}
 	}
 	if a.Right {
-		d.recent.add(a, keys, &m)
-		d.right(a, &m, now, &r)
+		d.right(a, d.recent.add(a, keys, &m), now, &r)
 	} else {
 		d.judge(a, now, &r)
 	}
@@ -224,6 +228,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 // marks is what is known about an attempt beside what it says itself.
 type marks struct {
 	network, pair, own uint64 // as numbers
+	program            uint64 // likewise
 	known              bool   // the account was logged in to from the network on an earlier day
 	placed             bool   // the same on any day
 	equipped           bool   // the account was logged in to with the program before
@@ -233,12 +238,14 @@ type marks struct {
 	again              bool   // it was right, or wrong, before on this day: it counts once
 }
 
-// shown is the marks that customers show, and an attacker seldom does.
-func (m *marks) shown() [4]bool { return [4]bool{m.placed, m.equipped, m.prepared, m.near} }
+// foreign reports whether the account was never right from there nor with that
+// program, if ever.
+func (m *marks) foreign() bool { return !m.placed && !m.equipped }
 
 // right handles a right login: a campaign's is a hit, another's is learned
 // from.
-func (d *Detector) right(a *Attempt, m *marks, now uint32, r *Result) {
+func (d *Detector) right(a *Attempt, l *login, now uint32, r *Result) {
+	m := &l.marks
 	if r.Campaign != nil {
 		// What a customer shows and the attacker does not makes it a customer's,
 		// whatever it has in common with the attack.
@@ -253,7 +260,7 @@ func (d *Detector) right(a *Attempt, m *marks, now uint32, r *Result) {
 		if at.campaign == nil || !at.chart.up {
 			continue
 		}
-		if odds := d.odds(at, m); odds >= minOdds && d.afford(now) {
+		if odds := d.odds(at, l); odds > at.chart.cut && d.afford(a.Account, odds, now) {
 			r.Campaign = at.campaign
 			r.Campaign.count(a)
 			r.Hits = append(r.Hits, d.hit(r.Campaign, a.Account, a.UserHash, a.Time, odds))
@@ -283,7 +290,7 @@ func (d *Detector) Down(a *Attempt) (r Result) {
 func (d *Detector) chart(a *Attempt, at *Endpoint, n *numbers, stranger bool) {
 	c := &at.chart
 	before := len(c.failing)
-	if c.add(a, n.client, stranger, maxFailing-d.failing) {
+	if c.add(a, n, stranger, maxFailing-d.failing) {
 		d.stats.Unnamed++
 	}
 	d.failing += len(c.failing) - before
@@ -298,6 +305,9 @@ func (d *Detector) turn(a *Attempt, now uint32, r *Result) {
 	}
 	if a.At.active != d.window+1 {
 		a.At.active, a.At.name = d.window+1, strings.Clone(a.Name)
+		if a.At.flows == nil {
+			a.At.flows = make(flows)
+		}
 		d.active = append(d.active, a.At)
 	}
 }
@@ -306,6 +316,9 @@ func (d *Detector) turn(a *Attempt, now uint32, r *Result) {
 // all together. What charts show at the same time is one campaign.
 func (d *Detector) endWindow(time int64, r *Result) {
 	var risen []*Endpoint
+	for _, at := range d.active {
+		at.flows.turn(at.chart.failing)
+	}
 	for _, at := range append(d.active, &d.all) {
 		e := at.chart.close(d.window)
 		switch {
@@ -394,6 +407,9 @@ func (d *Detector) count(a *Attempt, n *numbers, m *marks, now uint32) *Campaign
 // numbers stand for an attempt's values; 0: unknown.
 type numbers struct{ client, network, fingerprint, userAgent, ja4, name uint64 }
 
+// program stands for the client's software, as far as requests show it.
+func (n *numbers) program() uint64 { return max(1, generations.Mix(n.fingerprint, n.userAgent)) }
+
 func (a *Attempt) numbers() numbers {
 	n := numbers{client: distinct.Address(a.Client), network: distinct.Address(Network(a.Client).Addr()), name: xxhash.Sum64String(a.Name)}
 	if a.Fingerprint != "" {
@@ -471,11 +487,7 @@ func (d *Detector) learn(a *Attempt, m *marks, now uint32) {
 	s := &d.site
 	s.decay(now)
 	s.logins++
-	for i, shown := range m.shown() {
-		if shown {
-			s.shown[i]++
-		}
-	}
+	s.shown[m.pattern()]++
 	if a.Account != 0 {
 		d.history.know(m.pair)
 		d.programs.know(m.own)

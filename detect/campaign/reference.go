@@ -9,6 +9,7 @@ const bins = 50
 type Endpoint struct {
 	reference reference
 	chart     chart
+	flows     flows
 	campaign  *Campaign // that its chart belongs to
 	broken    bool      // its last windows say that it is out of order
 	active    uint32    // number of the last window in which something was tried, plus 1

@@ -80,6 +80,7 @@ func (d *Detector) State(c *snapshot.Codec, endpoints []*Endpoint, held []*Campa
 	}
 	d.visitors.seen.State(c, func(c *snapshot.Codec, at *uint32) { snapshot.Uint(c, at) })
 	d.tried.State(c, func(c *snapshot.Codec, at *uint32) { snapshot.Uint(c, at) })
+	d.called.State(c, func(c *snapshot.Codec, at *uint32) { snapshot.Uint(c, at) })
 	d.sprays.state(c)
 	d.site.state(c)
 	d.everywhere.state(c)
@@ -113,13 +114,16 @@ func (d *Detector) campaignsState(c *snapshot.Codec, held []*Campaign) *Campaign
 }
 
 // endpointsState codes the endpoints, all of them together first; behind the
-// caller's are those that are forgotten but for the window or a campaign.
+// caller's are those that are forgotten but for the window, a recent login or a campaign.
 func (d *Detector) endpointsState(c *snapshot.Codec, endpoints []*Endpoint, campaigns *Campaigns) *references[Endpoint] {
 	r := new(references[Endpoint])
 	r.add(&d.all)
 	r.add(endpoints...)
 	known := len(r.list)
 	r.add(d.active...)
+	for i := range d.recent.ring {
+		r.add(d.recent.ring[i].at)
+	}
 	for _, o := range campaigns.list {
 		r.add(o.charts...)
 	}
@@ -217,6 +221,14 @@ func (o *cell) state(c *snapshot.Codec, campaigns *Campaigns) {
 func (e *Endpoint) state(c *snapshot.Codec, campaigns *Campaigns) {
 	e.reference.state(c)
 	e.chart.state(c)
+	snapshot.Map(c, (*map[uint64]*flow)(&e.flows), maxFlows+1, func(program *uint64, f **flow) {
+		if c.Reading() {
+			*f = new(flow)
+		}
+		w := *f
+		c.Fixed64(program)
+		c.Float64(&w.strangers, &w.right, &w.now.strangers, &w.now.right)
+	})
 	campaigns.Ref(c, &e.campaign)
 	c.Bool(&e.broken)
 	snapshot.Uint(c, &e.active)
@@ -235,7 +247,7 @@ func (o *chart) state(c *snapshot.Codec) {
 	for _, n := range [...]*int{&o.right, &o.wrong, &o.down, &o.unnamed, &o.windows} {
 		c.Count(n, snapshot.Many)
 	}
-	c.Float64(&o.known.strangers, &o.known.right, &o.lately.strangers, &o.lately.right, &o.usual, &o.beyond, &o.rate)
+	c.Float64(&o.known.strangers, &o.known.right, &o.lately.strangers, &o.lately.right, &o.usual, &o.beyond, &o.rate, &o.cut)
 	for i := range o.sums {
 		c.Float64(&o.sums[i], &o.limits[i])
 	}
@@ -247,20 +259,20 @@ func (o *chart) state(c *snapshot.Codec) {
 	c.Bool(&o.up)
 	snapshot.Uint(c, &o.began)
 	snapshot.Map(c, &o.failing, maxFailing, func(account *uint64, f *failure) {
-		c.Fixed64(account, &f.address)
+		c.Fixed64(account, &f.address, &f.program)
 		snapshot.Int(c, &f.at)
 		snapshot.String(c, &f.user)
 	})
 }
 
 func (r *recent) state(c *snapshot.Codec, places *references[Endpoint]) {
-	gone := new(Endpoint) // stands for all that are forgotten
 	snapshot.List(c, &r.ring, maxRecent, func(l *login) {
 		snapshot.Int(c, &l.time)
-		c.Fixed64(&l.account, &l.network, &l.pair, &l.own)
+		c.Fixed64(&l.account, &l.network, &l.pair, &l.own, &l.program)
 		snapshot.String(c, &l.user)
 		if places.Ref(c, &l.at); l.at == nil {
-			l.at = gone
+			c.Fail("a login was nowhere")
+			l.at = new(Endpoint)
 		}
 		for i := range l.keys {
 			c.Fixed64(&l.keys[i])
