@@ -5,11 +5,11 @@
 // The root holds what detection makes: [Finding], [Verdict], [Enforcement].
 // detect/engine composes the rest and consumes transactions in their order: it
 // names endpoints (detect/endpoint), recognises logins (detect/login), tells
-// how they ended (detect/outcome), tests clients by their failures
-// (detect/sequential), finds campaigns by their excess (detect/campaign), does
-// about them what the policies say (detect/policy),
-// follows verdicts on the wire (detect/witness) and counts a request seen on
-// both sides of a load balancer once (detect/legs).
+// how they ended (detect/outcome) unless an operator knows better
+// (detect/override), tests clients by their failures (detect/sequential), finds
+// campaigns by their excess (detect/campaign), does about them what the policies
+// say (detect/policy), follows verdicts on the wire (detect/witness) and counts a
+// request seen on both sides of a load balancer once (detect/legs).
 // detect/jsonl writes findings and verdicts, detect/stream carries
 // transactions and verdicts over Kafka.
 //

@@ -7,6 +7,7 @@ import (
 
 	"offpath/detect"
 	"offpath/detect/network"
+	"offpath/detect/override"
 	"offpath/detect/policy"
 	"offpath/detect/sitemap"
 )
@@ -26,6 +27,8 @@ type Config struct {
 	// a verdict against a proxy hits everybody behind it.
 	TrustedProxies []netip.Prefix
 
+	// Overrides are roles and outcomes that an operator knows better; nil: none.
+	Overrides *override.Set
 	// Policies say what is done about what is found; nil: the predefined ones.
 	Policies *policy.Set
 

@@ -26,6 +26,7 @@ import (
 	"offpath/detect/legs"
 	"offpath/detect/login"
 	"offpath/detect/outcome"
+	"offpath/detect/override"
 	"offpath/detect/policy"
 	"offpath/detect/sequential"
 	"offpath/detect/witness"
@@ -117,7 +118,7 @@ func (e *Engine) Observe(tx *reassembly.Transaction) {
 	at := e.places.get(tx)
 	tx.Annotation.Endpoint = at.name
 	if tx.RefusedBy != "" {
-		tx.Annotation.Role = login.Role(tx, login.FromRequest(tx, at.kind)|at.learned, at.kind)
+		tx.Annotation.Role = role(tx, login.FromRequest(tx, at.kind)|at.learned, at, e.cfg.Overrides.Of(tx))
 		if e.refused(tx) {
 			e.witness.Observe(tx)
 		}
@@ -166,8 +167,9 @@ func (e *Engine) against(a *active, tx *reassembly.Transaction) bool {
 // detector.
 func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 	shown, unread := shownBy(tx, at)
+	known := e.cfg.Overrides.Of(tx)
 	var answer outcome.Answer
-	if role := login.Role(tx, shown|at.learned, at.kind); role == login.RoleLogin || role == "" && mayBeLogin(shown, at.kind) {
+	if role := role(tx, shown|at.learned, at, known); role == login.RoleLogin || role == "" && known.Role == "" && mayBeLogin(shown, at.kind) {
 		answer = at.model.Judge(tx)
 		at.learned |= at.model.Learned()
 		if answer.Learnable {
@@ -175,10 +177,13 @@ func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 		}
 	}
 	evidence := shown | at.learned
-	tx.Annotation.Role = login.Role(tx, evidence, at.kind)
+	tx.Annotation.Role = role(tx, evidence, at, known)
 	if tx.Annotation.Role != login.RoleLogin {
 		e.visit(tx)
 		return
+	}
+	if known.Told {
+		answer.Class = known.Outcome
 	}
 	at.logins++
 	at.rank = max(at.rank, 1)
@@ -221,6 +226,17 @@ func (e *Engine) login(tx *reassembly.Transaction, at *place) {
 		Time: e.clock, Event: tx.ID, Client: client, Account: account, Password: attempt.Password, Right: right, Stratum: &at.stratum,
 	})
 	e.judge(at, &result)
+}
+
+// role is what an operator says that a request does, or else what is evident.
+func role(tx *reassembly.Transaction, evidence login.Evidence, at *place, known override.Opinion) string {
+	switch known.Role {
+	case "":
+		return login.Role(tx, evidence, at.kind)
+	case override.None:
+		return ""
+	}
+	return known.Role
 }
 
 // visit remembers that a client asked for something that is no login, and got

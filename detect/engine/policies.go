@@ -3,8 +3,12 @@ package engine
 import (
 	"offpath/detect"
 	"offpath/detect/campaign"
+	"offpath/detect/override"
 	"offpath/detect/policy"
 )
+
+// SetOverrides replaces what an operator knows better.
+func (e *Engine) SetOverrides(s *override.Set) { e.cfg.Overrides = s }
 
 // SetPolicies replaces the policies. What is in force by one that has changed is
 // written anew as it says now, or lifted, in the order of their ids: verdicts may

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"offpath/detect/override"
 	"offpath/detect/policy"
 )
 
@@ -156,6 +157,10 @@ func TestMistakesInTheFileAreNamedWithTheirPlaceAndMend(t *testing.T) {
 		{"a policy that counts by a section", "detect:\n  policies:\n    - name: mine\n      per: {client: ip}\n", `:4: detect.policies[0].per: a section is not a single value`},
 		{"a limit without its rate", "detect:\n  policies:\n    - name: credential-stuffing\n      mode: monitor\n      action: rate_limit\n", `:3: detect.policies[0].rate: it is missing; rate_limit needs one, such as {requests: 10, per: 60s}`},
 		{"a block of an account", "detect:\n  policies:\n    - name: account-takeover\n      action: block\n", `:4: detect.policies[0].action: "block" needs something that a load balancer can match, and this policy is about accounts; write hold or none`},
+		{"overrides that are no list", "detect:\n  overrides: login\n", `:2: detect.overrides: "login" is not a list; write each override as an item of its own, "- when: …"`},
+		{"an unknown key of an override", "detect:\n  overrides:\n    - when: 'true'\n      roll: login\n", `:4: unknown key "detect.overrides[0].roll"; the nearest known key is "detect.overrides[0].role"`},
+		{"an override of an unknown role", "detect:\n  overrides:\n    - when: 'true'\n      role: entry\n", `:4: detect.overrides[0].role: "entry" is none of login, refresh, sign_up, password_reset, password_change, second_factor, logout, transfer, none`},
+		{"an override without a condition", "detect:\n  overrides:\n    - role: login\n", `:3: detect.overrides[0].when: it is missing; write which requests are meant, such as 'url.path == "/enter"'`},
 		{"no broker", "stream:\n  brokers: [kafka1]\n", `:2: stream.brokers: "kafka1" is not HOST:PORT; write each broker as kafka1.example:9092`},
 		{"a broker without a port", "stream:\n  brokers: ['kafka1:']\n", `:2: stream.brokers: "kafka1:" has no port from 1 to 65535; write each broker as kafka1.example:9092`},
 		{"no topic", "stream:\n  verdicts_topic: a b\n", `:2: stream.verdicts_topic: "a b" is no name of a topic; write letters, digits, '.', '_' and '-'`},
@@ -218,6 +223,7 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 		{"an unknown key of a target", "OFFPATH_MITIGATE_TARGETS=[{nam: lb1}]", `OFFPATH_MITIGATE_TARGETS: unknown key "mitigate.targets[0].nam"; the nearest known key is "mitigate.targets[0].name"`},
 		{"policies that are none", "OFFPATH_DETECT_POLICIES=tag", `OFFPATH_DETECT_POLICIES: detect.policies: "tag" is not a list of policies; write it as [{name: credential-stuffing, action: tag}]`},
 		{"a policy that fails the check", "OFFPATH_DETECT_POLICIES=[{name: carding}]", `OFFPATH_DETECT_POLICIES: detect.policies[0].when: it is missing; "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover, and one of your own needs a condition, such as 'endpoint.role == "login" && entity.failures > 30'`},
+		{"overrides that are none", "OFFPATH_DETECT_OVERRIDES=login", `OFFPATH_DETECT_OVERRIDES: detect.overrides: "login" is not a list of overrides; write it as [{when: 'url.path == "/enter"', role: login}]`},
 		{"a secret given as it is", "OFFPATH_HASH_KEY=secretsecretsecret", `OFFPATH_HASH_KEY: hash.key: not a reference to a secret; write file:PATH or env:NAME, never the secret itself`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -252,7 +258,7 @@ func TestPrintGivesAFileThatReadsTheSame(t *testing.T) {
 capture: {interfaces: [eth1]}
 client: {allow: ["::/0", 10.0.0.0/8]}
 hash: {key: "file:/etc/key"}
-detect: {false_alarm: 1e-9, verdict_ttl: 90s, policies: [{name: credential-stuffing, action: rate_limit, rate: {requests: 10, per: 60s}, mode: monitor, ttl: 1h, ttl_max: 2h}, {name: account-takeover, action: none}, {name: mine, when: 'entity.requests > 30 && transaction.url.path == "/a"', per: [api_key, endpoint], window: 30s}, {name: other, when: "true", per: session}]}
+detect: {false_alarm: 1e-9, verdict_ttl: 90s, overrides: [{when: 'url.path == "/enter"', role: login}, {when: "true", outcome: unknown}], policies: [{name: credential-stuffing, action: rate_limit, rate: {requests: 10, per: 60s}, mode: monitor, ttl: 1h, ttl_max: 2h}, {name: account-takeover, action: none}, {name: mine, when: 'entity.requests > 30 && transaction.url.path == "/a"', per: [api_key, endpoint], window: 30s}, {name: other, when: "true", per: session}]}
 mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}]}
 `), nil)
 	require.NoError(t, err)
@@ -263,6 +269,7 @@ mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}]}
 	assert.Empty(t, Changed(want, got))
 	assert.Equal(t, want.Client, got.Client)
 	assert.Equal(t, want.Detect.Policies, got.Detect.Policies)
+	assert.Equal(t, []override.Statement{{When: `url.path == "/enter"`, Role: "login"}, {When: "true", Outcome: "unknown"}}, got.Detect.Overrides)
 	assert.Equal(t, []policy.Statement{
 		{Name: policy.Stuffing, Action: "rate_limit", Rate: policy.Rate{Requests: 10, Per: time.Minute}, Mode: "monitor", TTL: time.Hour, TTLMax: 2 * time.Hour},
 		{Name: policy.Takeover, Action: "none"},

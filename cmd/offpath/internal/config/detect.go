@@ -3,6 +3,7 @@ package config
 import (
 	"time"
 
+	"offpath/detect/override"
 	"offpath/detect/policy"
 )
 
@@ -20,7 +21,8 @@ type Detect struct {
 	ASDatabase     string        `key:"as_database" doc:"MMDB file of autonomous systems, such as GeoLite2-ASN.mmdb, by which messages name networks; read at the start and at SIGHUP; empty: none"`
 	CountryDB      string        `key:"country_database" doc:"MMDB file of countries, such as GeoLite2-Country.mmdb, likewise; empty: none"`
 
-	Policies []policy.Statement `key:"policies" doc:"what is done about what is found: list of name, action (block, rate_limit, challenge, deceive, tag, hold, none), rate ({requests: 10, per: 60s}), mode (monitor, enforce), ttl, ttl_max, and of your own when (a condition in CEL), per and window; offpath check lists those in force"`
+	Overrides []override.Statement `key:"overrides" doc:"roles and outcomes that you know better than detection: list of when (a condition in CEL over a transaction), role (login, refresh, …, none) and outcome (accepted, rejected, unknown_user, locked, mfa_required, outage, unknown); the first that holds decides"`
+	Policies  []policy.Statement   `key:"policies" doc:"what is done about what is found: list of name, action (block, rate_limit, challenge, deceive, tag, hold, none), rate ({requests: 10, per: 60s}), mode (monitor, enforce), ttl, ttl_max, and of your own when (a condition in CEL), per and window; offpath check lists those in force"`
 }
 
 func defaultDetect() Detect {
@@ -75,6 +77,9 @@ func (l *loader) checkDetect() error {
 		return err
 	}
 	if err := l.checkRange("detect.verdicts", d.Verdicts, 1, maxVerdicts); err != nil {
+		return err
+	}
+	if err := l.checkOverrides(); err != nil {
 		return err
 	}
 	return l.checkPolicies()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"offpath/detect/override"
 	"offpath/detect/policy"
 )
 
@@ -45,6 +46,8 @@ func flow(field reflect.Value) string {
 		})
 	case []policy.Statement:
 		return list(value, policyFlow)
+	case []override.Statement:
+		return list(value, overrideFlow)
 	case string:
 		return strconv.Quote(value)
 	default:

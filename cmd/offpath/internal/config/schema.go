@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"offpath/detect/override"
 	"offpath/detect/policy"
 )
 
@@ -43,12 +44,13 @@ func settings(c *Config) []setting {
 
 // The types that a setting may have; a test walks the schema against them.
 var (
-	typeDuration = reflect.TypeFor[time.Duration]()
-	typeStrings  = reflect.TypeFor[[]string]()
-	typePrefixes = reflect.TypeFor[[]netip.Prefix]()
-	typeTargets  = reflect.TypeFor[[]Target]()
-	typePolicies = reflect.TypeFor[[]policy.Statement]()
-	typeSecret   = reflect.TypeFor[Secret]()
+	typeDuration  = reflect.TypeFor[time.Duration]()
+	typeStrings   = reflect.TypeFor[[]string]()
+	typePrefixes  = reflect.TypeFor[[]netip.Prefix]()
+	typeTargets   = reflect.TypeFor[[]Target]()
+	typePolicies  = reflect.TypeFor[[]policy.Statement]()
+	typeOverrides = reflect.TypeFor[[]override.Statement]()
+	typeSecret    = reflect.TypeFor[Secret]()
 )
 
 // Changed lists the settings in which a and b differ, by full name.

@@ -12,7 +12,7 @@ import (
 )
 
 // setFromText sets a field from an environment variable: lists are separated
-// by commas, targets and policies are YAML lists.
+// by commas, targets, overrides and policies are YAML lists.
 func setFromText(field reflect.Value, text string) error {
 	switch field.Type() {
 	case typeTargets:
@@ -22,12 +22,19 @@ func setFromText(field reflect.Value, text string) error {
 		}
 		field.Set(reflect.ValueOf(targets))
 		return nil
-	case typePolicies:
-		policies, err := policiesFromText(text)
+	case typeOverrides:
+		list, err := overrides.fromText(text)
 		if err != nil {
 			return err
 		}
-		field.Set(reflect.ValueOf(policies))
+		field.Set(reflect.ValueOf(list))
+		return nil
+	case typePolicies:
+		list, err := policies.fromText(text)
+		if err != nil {
+			return err
+		}
+		field.Set(reflect.ValueOf(list))
 		return nil
 	case typeStrings, typePrefixes:
 		list := reflect.MakeSlice(field.Type(), 0, 0)

@@ -122,12 +122,19 @@ func (l *loader) setFromNode(s setting, n *yaml.Node) error {
 		}
 		setList(s.field, reflect.ValueOf(targets))
 		return nil
-	case typePolicies:
-		policies, err := l.policies(s.path(), n)
+	case typeOverrides:
+		list, err := overrides.read(l, n)
 		if err != nil {
 			return err
 		}
-		setList(s.field, reflect.ValueOf(policies))
+		setList(s.field, reflect.ValueOf(list))
+		return nil
+	case typePolicies:
+		list, err := policies.read(l, n)
+		if err != nil {
+			return err
+		}
+		setList(s.field, reflect.ValueOf(list))
 		return nil
 	case typeStrings, typePrefixes:
 		if n.Kind != yaml.SequenceNode {

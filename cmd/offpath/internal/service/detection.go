@@ -131,7 +131,14 @@ func (d *detectionPart) reload(c *config.Config) {
 	if wrong != nil {
 		d.log.Error().Err(wrong).Msg("policies could not be read again; the old ones stay in force")
 	}
+	overrides, bad := c.OverrideSet()
+	if bad != nil {
+		d.log.Error().Err(bad).Msg("overrides could not be read again; the old ones stay in force")
+	}
 	d.stage.Post(func(e *engine.Engine) {
+		if bad == nil {
+			e.SetOverrides(overrides)
+		}
 		e.SetMode(detect.Mode(c.Mitigate.Mode))
 		if wrong == nil {
 			e.SetPolicies(policies)

@@ -8,7 +8,7 @@ import (
 )
 
 // live are the settings that a running service can change.
-var live = []string{"client.allow", "mitigate.mode", "log.level", "detect.as_database", "detect.country_database", "detect.policies"}
+var live = []string{"client.allow", "mitigate.mode", "log.level", "detect.as_database", "detect.country_database", "detect.overrides", "detect.policies"}
 
 // reload reads the configuration again and applies what can be changed while
 // running. A bad one changes nothing.
@@ -32,7 +32,7 @@ func (p *process) reload() {
 	next.Mitigate.Mode = fresh.Mitigate.Mode
 	next.Log.Level = fresh.Log.Level
 	next.Detect.ASDatabase, next.Detect.CountryDB = fresh.Detect.ASDatabase, fresh.Detect.CountryDB
-	next.Detect.Policies = fresh.Detect.Policies
+	next.Detect.Overrides, next.Detect.Policies = fresh.Detect.Overrides, fresh.Detect.Policies
 	p.settings.Store(&next)
 	p.log.SetLevel(next.Log.Level)
 	for _, part := range p.parts {

@@ -32,7 +32,12 @@ func Engine(c *config.Config) (engine.Config, error) {
 	if err != nil {
 		return engine.Config{}, err
 	}
+	overrides, err := c.OverrideSet()
+	if err != nil {
+		return engine.Config{}, err
+	}
 	return engine.Config{
+		Overrides:      overrides,
 		Policies:       policies,
 		Carried:        Carried(targets),
 		Mode:           detect.Mode(c.Mitigate.Mode),
