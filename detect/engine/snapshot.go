@@ -33,6 +33,10 @@ func (e *Engine) Snapshot(key string) io.WriterTo {
 	return c
 }
 
+// Time is the event time that the engine has been brought to: everything that ends
+// before it is decided. ns since the epoch.
+func (e *Engine) Time() int64 { return e.clock }
+
 // Resumed says what an engine was resumed from.
 type Resumed struct {
 	Time    int64  // event time up to which it knows everything, ns since the epoch

@@ -431,11 +431,21 @@ func (e *Engine) Watch(v *detect.Verdict) {
 // is still in force: it is followed, and renewed by what renews any. One that
 // touches the allow-list, or finds too many verdicts active, is left to end by
 // itself. One that is not as its policy has it now is written anew, or lifted.
+// One that the engine knows of a snapshot ([Resume]) goes on as it was last
+// written.
 func (e *Engine) Restore(v *detect.Verdict) {
 	client := v.Subject.Client
 	by := e.policies.Get(policyOf(v))
+	if known := e.verdicts.byID[v.ID]; known != nil {
+		e.catchUp(known, v)
+		return
+	}
+	if old := e.verdicts.bySubject[v.Subject]; old != nil && old.verdict.Expires <= v.Time && !isOwn(by) {
+		e.drop(old) // over before this one was decided, which the snapshot does not know
+		e.ended(old, old.verdict.Expires)
+	}
 	switch {
-	case e.verdicts.byID[v.ID] != nil, v.Expires <= e.clock, len(e.verdicts.byID) >= e.cfg.Verdicts:
+	case v.Expires <= e.clock, len(e.verdicts.byID) >= e.cfg.Verdicts:
 		return
 	case e.verdicts.bySubject[v.Subject] != nil && !isOwn(by), client.IsValid() && overlapsAny(e.cfg.Allow, client):
 		return
@@ -467,6 +477,27 @@ func (e *Engine) Restore(v *detect.Verdict) {
 	e.verdicts.add(a)
 	e.witness.Add(v)
 	e.reorder(a)
+}
+
+// catchUp brings a verdict to its last line, where that is later than the
+// snapshot.
+func (e *Engine) catchUp(a *active, v *detect.Verdict) {
+	if a.foreign || a.unwritten() || v.Time <= a.verdict.Time || v.Subject != a.verdict.Subject {
+		return
+	}
+	a.verdict, a.written, a.since = *v, v.Time, 0
+	heap.Fix(&e.verdicts.expiries, a.place)
+	e.reorder(a)
+}
+
+// Ended ends the verdicts that were ended while the engine did not run, or after
+// its snapshot was taken: what [Engine.Lifted] does for one.
+func (e *Engine) Ended(ended func(id string) bool) {
+	for _, a := range e.verdicts.inOrder() {
+		if ended(a.verdict.ID) {
+			e.Lifted(a.verdict.ID)
+		}
+	}
 }
 
 // sightLasts is how long after a refusal was seen the mirror counts as showing

@@ -294,6 +294,17 @@ func (c *Controller) liftItem(it *item, who, why string) {
 	c.record(AuditEntry{Who: who, What: "lifted", Verdict: it.verdict.ID, Detail: why})
 }
 
+// Lifted reports whether a verdict was lifted, and may not come back.
+func (c *Controller) Lifted(id string) bool {
+	parsed, err := mitigate.ParseID(id)
+	if err != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lifted.has(parsed, time.Now().UnixNano())
+}
+
 // Off stops all enforcement on every target. It holds until On, also in a
 // restarted process. The error says that this could not be written down; it is
 // off all the same.

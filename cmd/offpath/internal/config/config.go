@@ -13,6 +13,7 @@ package config
 
 import (
 	"net/netip"
+	"time"
 )
 
 // DefaultPath is read when no path is given; it may be absent.
@@ -115,7 +116,8 @@ type Admin struct {
 
 // State is where offpath keeps what must outlive it.
 type State struct {
-	Dir string `key:"dir" doc:"folder of the hash key, the active verdicts, the kill switch, the audit log and the evidence (findings and verdicts, 128 MiB at most)"`
+	Dir   string        `key:"dir" doc:"folder of the hash key, what detection has learned, the active verdicts, the kill switch, the audit log and the evidence (findings and verdicts, 128 MiB at most)"`
+	Every time.Duration `key:"every" doc:"how often what detection has learned is written to state.dir while it runs; 10s to 24h"`
 }
 
 // Log is about the messages on stderr.
@@ -137,7 +139,7 @@ func Default() *Config {
 			Group:             "offpath-detect",
 		},
 		Admin: Admin{Socket: "/run/offpath/admin.sock", Listen: "127.0.0.1:9321"},
-		State: State{Dir: "/var/lib/offpath"},
+		State: State{Dir: "/var/lib/offpath", Every: 5 * time.Minute},
 		Log:   Log{Level: "info", Format: "auto"},
 	}
 }

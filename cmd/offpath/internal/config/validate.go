@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Limits of the settings that are numbers.
@@ -183,6 +184,9 @@ func (l *loader) checkStream() error {
 func (l *loader) checkPaths() error {
 	if l.config.State.Dir == "" {
 		return l.mistake("state.dir", "\"\" is no folder; write a path such as /var/lib/offpath")
+	}
+	if every := l.config.State.Every; every < 10*time.Second || every > 24*time.Hour {
+		return l.mistake("state.every", "%v is out of range; write a duration from 10s to 24h", every)
 	}
 	o := &l.config.Output
 	files := []struct{ path, value string }{

@@ -26,6 +26,8 @@ import (
 // The functions are called by the stage's goroutine.
 type Config struct {
 	Engine engine.Config
+	// Open makes the engine; nil: engine.New.
+	Open func(engine.Config, engine.Sink) (*engine.Engine, error)
 	// Queue is how many transactions wait at most for the engine.
 	Queue int
 

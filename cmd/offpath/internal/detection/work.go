@@ -22,8 +22,12 @@ type work struct {
 
 func (s *work) start(cfg Config) error {
 	s.cfg = cfg
+	open := cfg.Open
+	if open == nil {
+		open = engine.New
+	}
 	var err error
-	if s.engine, err = engine.New(cfg.Engine, (*sink)(s)); err != nil {
+	if s.engine, err = open(cfg.Engine, (*sink)(s)); err != nil {
 		return fmt.Errorf("start detection: %w", err)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"offpath/capture"
 	"offpath/cmd/offpath/internal/evidence"
 	"offpath/cmd/offpath/internal/feed"
+	"offpath/cmd/offpath/internal/state"
 	"offpath/detect/engine"
 	"offpath/detect/stream"
 	"offpath/mitigate/controller"
@@ -33,6 +34,7 @@ type Books struct {
 	Pipeline  func() pipeline.Stats
 	Queue     func() feed.Stats
 	Evidence  func() evidence.Stats
+	State     func() state.Stats
 	Engine    func() (stats engine.Stats, ok bool) // ok is false if the engine did not answer in time
 	Mitigate  func() controller.Stats
 	Targets   func() []controller.Target
@@ -105,6 +107,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	if b.Queue != nil {
 		w.queue(b.Queue())
 	}
+	if b.State != nil {
+		w.state(b.State())
+	}
 	if b.Evidence != nil {
 		s := b.Evidence()
 		w.counter("offpath_evidence_lines_total", "Lines of findings and verdicts that offpath explain is to know.", s.Lines)
@@ -165,6 +170,21 @@ func flag(on bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// state is told by age, which says what a crash would cost.
+func (w writer) state(s state.Stats) {
+	w.counter("offpath_state_errors_total", "Snapshots of what detection knows that could not be written.", s.Errors)
+	if !s.Restored.IsZero() {
+		w.gauge("offpath_state_restored_timestamp_seconds", "Event time up to which the state was restored at the start.", float64(s.Restored.Unix()))
+	}
+	if s.Written.IsZero() {
+		return
+	}
+	w.gauge("offpath_state_age_seconds", "Time since the last snapshot was on the disk.", time.Since(s.Written).Seconds())
+	w.gauge("offpath_state_bytes", "Its size.", float64(s.Bytes))
+	w.gauge("offpath_state_pause_seconds", "For how long detection stood still for it.", s.Pause.Seconds())
+	w.gauge("offpath_state_write_seconds", "How long packing and writing it took.", s.Took.Seconds())
 }
 
 func (w writer) capture(s capture.Stats) {

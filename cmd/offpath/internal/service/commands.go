@@ -1,6 +1,10 @@
 package service
 
-import "context"
+import (
+	"context"
+
+	"offpath/cmd/offpath/internal/config"
+)
 
 // Run is `offpath run`: everything in one process. It returns when ctx is done
 // and all is in order, or with the error that ended it.
@@ -18,7 +22,7 @@ func Run(ctx context.Context, o Options) error {
 		capturing.close()
 		return err
 	}
-	detecting, err := newDetection(p, mitigating.decided, nil)
+	detecting, err := newDetection(p, capturing.key, mitigating.decided, nil)
 	if err != nil {
 		capturing.close()
 		return err
@@ -78,7 +82,11 @@ func Detect(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	detecting, err := newDetection(p, mitigating.decided, publishing.written)
+	key, err := configuredKey(o.Config)
+	if err != nil {
+		return err
+	}
+	detecting, err := newDetection(p, key, mitigating.decided, publishing.written)
 	if err != nil {
 		return err
 	}
@@ -86,4 +94,17 @@ func Detect(ctx context.Context, o Options) error {
 	consuming.stage = detecting.stage
 	p.parts = []part{consuming, detecting, mitigating, publishing}
 	return p.serve(ctx)
+}
+
+// configuredKey is the site key where one is configured: without sensors beside it
+// detection has none of its own.
+func configuredKey(c *config.Config) ([]byte, error) {
+	if c.Hash.Key.IsZero() {
+		return nil, nil
+	}
+	key, err := c.SiteKey()
+	if err != nil {
+		return nil, &SetupError{err}
+	}
+	return key, nil
 }

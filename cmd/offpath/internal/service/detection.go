@@ -35,12 +35,14 @@ type detectionPart struct {
 	failure atomic.Pointer[error] // of an output
 	unkept  atomic.Pointer[error] // of the evidence, as last written
 	witness *witness
+	keeper  *keeper
 }
 
 // newDetection starts detection. decided puts the engine's verdicts in force;
-// written is told of each verdict's line, nil for nobody.
-func newDetection(p *process, decided func(*detect.Verdict), written func(v *detect.Verdict, line []byte)) (*detectionPart, error) {
-	d := &detectionPart{node: &p.node, log: p.log, witness: newWitness(&p.node)}
+// written is told of each verdict's line, nil for nobody. key is that which accounts
+// are known by, nil where that is not known here.
+func newDetection(p *process, key []byte, decided func(*detect.Verdict), written func(v *detect.Verdict, line []byte)) (*detectionPart, error) {
+	d := &detectionPart{node: &p.node, log: p.log, witness: newWitness(&p.node), keeper: newKeeper(p, key)}
 	c := p.options.Config
 	deciding, err := wiring.Engine(c)
 	if err != nil {
@@ -58,11 +60,13 @@ func newDetection(p *process, decided func(*detect.Verdict), written func(v *det
 	}
 	d.stage, err = detection.Start(detection.Config{
 		Engine: deciding,
+		Open:   d.keeper.open,
 		Queue:  detectionQueue,
 		Files:  files,
 		Finding: func(f *detect.Finding, line []byte) {
 			d.node.evidence.Add(line)
 			news := p.node.history.Add(f.ID, line)
+			d.keeper.found(f, news)
 			p.log.WithLevel(levelOf(news)).Str("finding", f.ID).Str("rule", f.Rule).Int("severity", f.Severity).Msg(f.Message)
 		},
 		Verdict: func(v *detect.Verdict, line []byte) {
@@ -82,7 +86,7 @@ func newDetection(p *process, decided func(*detect.Verdict), written func(v *det
 	if err != nil {
 		return nil, errors.Join(err, files.Close())
 	}
-	p.node.stage = d.stage
+	p.node.stage, d.keeper.stage = d.stage, d.stage
 	p.books.Queue = d.stage.Queue
 	p.books.Engine = d.engineStats
 	p.books.Evidence = d.node.evidence.Stats
@@ -103,18 +107,19 @@ func (d *detectionPart) run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		select {
-		case <-tick.C:
+		case now := <-tick.C:
 			d.witness.look(d.stage)
 			d.keep()
+			d.keeper.tick(now)
 		case <-ctx.Done():
-			return errors.Join(d.stage.Close(), d.node.evidence.Close())
+			return errors.Join(d.keeper.last(d.stage.Close), d.node.evidence.Close())
 		}
 	}
 }
 
 func (d *detectionPart) problems() []string {
 	var list []string
-	for _, failure := range []*atomic.Pointer[error]{&d.failure, &d.unkept} {
+	for _, failure := range []*atomic.Pointer[error]{&d.failure, &d.unkept, &d.keeper.failure} {
 		if err := failure.Load(); err != nil {
 			list = append(list, (*err).Error())
 		}

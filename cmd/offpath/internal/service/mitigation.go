@@ -49,6 +49,7 @@ func newMitigation(p *process) (*mitigationPart, error) {
 // feedBack has detection told of what the load balancers count, and of the
 // verdicts that an earlier run left in force.
 func (m *mitigationPart) feedBack(stage *detection.Stage) {
+	stage.Post(func(e *engine.Engine) { e.Ended(m.controller.Lifted) })
 	for _, v := range m.controller.Verdicts() {
 		stage.Restore(v.Verdict, v.Who != "")
 	}

@@ -147,7 +147,7 @@ func TestVerdictsOfAnEarlierRunAreKnownToDetection(t *testing.T) {
 	p := newProcess(Options{Config: c, Log: logging.Log{Logger: zerolog.Nop()}})
 	m, err := newMitigation(p)
 	require.NoError(t, err)
-	d, err := newDetection(p, m.decided, nil)
+	d, err := newDetection(p, nil, m.decided, nil)
 	require.NoError(t, err)
 	m.feedBack(d.stage)
 	require.Len(t, p.node.enforcements(), 2)

@@ -1,0 +1,170 @@
+package service
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"offpath/cmd/offpath/internal/detection"
+	"offpath/cmd/offpath/internal/logging"
+	"offpath/cmd/offpath/internal/state"
+	"offpath/detect"
+	"offpath/detect/engine"
+)
+
+// newsAfter is how long after the last snapshot news of a campaign may have
+// another one taken: what a crash then costs is seconds, not state.every.
+const newsAfter = 20 * time.Second
+
+// keeper keeps what detection knows across a restart. A snapshot is gathered by
+// the stage's goroutine, which waits for nothing else, and packed and written by
+// one of its own; while that goes on no other is taken.
+type keeper struct {
+	file  *state.File
+	key   string // that of the hashes, without telling it
+	every time.Duration
+	log   logging.Log
+	stage *detection.Stage
+	// kept is told that what ended before an event time is in the file; nil: nobody.
+	kept func(clock int64)
+
+	resumed engine.Resumed // what it went on from; zero: nothing
+	taken   time.Time      // when the last snapshot was asked for
+	news    atomic.Bool    // of a campaign, since then
+	writing sync.WaitGroup
+	busy    atomic.Bool
+	failure atomic.Pointer[error]
+	books   state.Books
+}
+
+// newKeeper goes on with the state of a folder. The key is that which accounts are
+// known by, nil where that is not known here.
+func newKeeper(p *process, key []byte) *keeper {
+	c := p.options.Config
+	k := &keeper{file: state.In(c.State.Dir), key: keyID(key), every: c.State.Every, log: p.log, taken: time.Now()}
+	p.books.State = k.books.Stats
+	return k
+}
+
+// keyID names a key without telling it.
+func keyID(key []byte) string {
+	if key == nil {
+		return ""
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte("offpath state: which key"))
+	return hex.EncodeToString(mac.Sum(nil)[:8])
+}
+
+// open makes the engine of the state, or a new one if there is none that can be
+// used.
+func (k *keeper) open(cfg engine.Config, sink engine.Sink) (*engine.Engine, error) {
+	var e *engine.Engine
+	err := k.file.Read(func(r io.Reader) (err error) {
+		e, k.resumed, err = engine.Resume(cfg, sink, r, k.key)
+		return err
+	})
+	switch {
+	case err == nil:
+		at := time.Unix(0, k.resumed.Time).UTC()
+		event := k.log.Info().Str("file", k.file.Path()).Time("until", at)
+		if k.resumed.Dropped > 0 {
+			event = event.Uint64("forgotten", k.resumed.Dropped)
+		}
+		event.Msg("restored state of " + at.Format(time.RFC3339))
+		k.books.Restored(at)
+		return e, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return engine.New(cfg, sink)
+	case errors.Is(err, engine.ErrVersion), errors.Is(err, engine.ErrKey), errors.Is(err, engine.ErrDamaged):
+	default:
+		return nil, &SetupError{fmt.Errorf("%s can't be read: %w; mend that, or move it away to begin anew", k.file.Path(), err)}
+	}
+	if aside := k.file.SetAside(); aside != nil {
+		return nil, &SetupError{errors.Join(err, aside)}
+	}
+	k.log.Warn().Str("file", k.file.Path()).Str("moved_to", k.file.Aside()).Err(err).
+		Msg("what detection had learned is not restored: " + mend(err) + "; verdicts in force are, by the journal of mitigation")
+	return engine.New(cfg, sink)
+}
+
+// mend says why a state is not used, and what can be done.
+func mend(err error) string {
+	switch {
+	case errors.Is(err, engine.ErrVersion):
+		return "it was written by another version of offpath, which can go on from it"
+	case errors.Is(err, engine.ErrKey):
+		return "the site key has changed, and with it the names of accounts and sessions; with the old key in hash.key it can be restored"
+	}
+	return "the file is damaged; restore it from a backup, or do without it"
+}
+
+// found is told of each finding.
+func (k *keeper) found(f *detect.Finding, news bool) {
+	if f.Campaign != nil && (news || f.Campaign.State == "closed") {
+		k.news.Store(true)
+	}
+}
+
+// tick takes a snapshot when one is due.
+func (k *keeper) tick(now time.Time) {
+	since := now.Sub(k.taken)
+	if since >= k.every || since >= newsAfter && k.news.Load() {
+		k.take(now)
+	}
+}
+
+// take has a snapshot taken, unless one is being written.
+func (k *keeper) take(now time.Time) {
+	if !k.busy.CompareAndSwap(false, true) {
+		return
+	}
+	k.taken = now
+	k.news.Store(false)
+	k.writing.Add(1)
+	k.stage.Post(func(e *engine.Engine) {
+		began := time.Now()
+		clock, content := e.Time(), e.Snapshot(k.key)
+		pause := time.Since(began)
+		go func() {
+			defer k.writing.Done()
+			defer k.busy.Store(false)
+			k.write(content, clock, pause)
+		}()
+	})
+}
+
+func (k *keeper) write(content io.WriterTo, clock int64, pause time.Duration) {
+	began := time.Now()
+	size, err := k.file.Write(content)
+	k.books.Wrote(size, pause, time.Since(began), err)
+	if err != nil {
+		err = fmt.Errorf("what detection has learned can't be kept: %w", err)
+		if k.failure.Swap(&err) == nil {
+			k.log.Error().Str("file", k.file.Path()).Err(err).Msg("state not written; a restart would go on from the one before")
+		}
+		return
+	}
+	k.failure.Store(nil)
+	if k.kept != nil {
+		k.kept(clock)
+	}
+	k.log.Debug().Int64("bytes", size).Dur("pause", pause).Msg("state written")
+}
+
+// last takes the last snapshot, of everything that was fed, and waits for it, once
+// end has had the stage handle that.
+func (k *keeper) last(end func() error) error {
+	k.writing.Wait()
+	k.take(time.Now())
+	err := end()
+	k.writing.Wait()
+	return err
+}
