@@ -162,8 +162,8 @@ func kindOf(tx *reassembly.Transaction) login.Kind {
 	if kind := login.PathKind(tx.Request.Path); kind != login.KindNone {
 		return kind
 	}
-	if login.MovesMoney(tx.Operation) || login.MovesMoney(tx.Request.Path) {
-		return login.KindTransfer
+	if kind := login.Purpose(tx.Operation); kind != login.KindNone {
+		return kind
 	}
-	return login.KindNone
+	return login.Purpose(tx.Request.Path)
 }

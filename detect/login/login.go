@@ -90,7 +90,7 @@ func FromRequest(tx *reassembly.Transaction, kind Kind) Evidence {
 		e |= Account
 	}
 	switch kind {
-	case KindNone, KindError:
+	case KindNone, KindError, KindSearch, KindHealth:
 	case KindLogin, KindToken:
 		e |= PathWord
 	default:
@@ -175,10 +175,14 @@ const (
 	RoleLogout  = "logout"
 
 	RoleTransfer = "transfer" // moves money
+	RolePayee    = "payee"    // makes somebody known to whom money may be sent
+	RoleCheckout = "checkout" // buys something
+	RoleSearch   = "search"
+	RoleHealth   = "health" // asks whether the application is well
 )
 
 // Roles lists them.
-var Roles = []string{RoleLogin, RoleRefresh, RoleSignUp, RoleReset, RoleChange, RoleOneTime, RoleLogout, RoleTransfer}
+var Roles = []string{RoleLogin, RoleRefresh, RoleSignUp, RoleReset, RoleChange, RoleOneTime, RoleLogout, RoleTransfer, RolePayee, RoleCheckout, RoleSearch, RoleHealth}
 
 // Role names what a request with this evidence does; "" where it is none of
 // this package's roles.
@@ -188,6 +192,10 @@ func Role(tx *reassembly.Transaction, e Evidence, kind Kind) string {
 		return RoleLogin
 	case tx.Auth.GrantType == "refresh_token":
 		return RoleRefresh
+	case e&PageRequest != 0 && kind == KindSearch:
+		return RoleSearch
+	case e&PageRequest != 0 && kind == KindHealth:
+		return RoleHealth
 	case e&PageRequest != 0:
 		return ""
 	case e&SeveralPasswords != 0:
@@ -212,6 +220,14 @@ func Role(tx *reassembly.Transaction, e Evidence, kind Kind) string {
 		return RoleLogout
 	case KindTransfer:
 		return RoleTransfer
+	case KindPayee:
+		return RolePayee
+	case KindCheckout:
+		return RoleCheckout
+	case KindSearch:
+		return RoleSearch
+	case KindHealth:
+		return RoleHealth
 	}
 	return ""
 }

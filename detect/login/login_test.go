@@ -103,17 +103,28 @@ func TestRolesOfRequests(t *testing.T) {
 	}
 }
 
-func TestWhatMovesMoney(t *testing.T) {
-	for path, want := range map[string]bool{
-		"/v1/transfers": true, "/v1/accounts/17/transfers/": true, "/pay;v=1": true, "/api/createPayment": true, "Bank.Transfer": true, "/wire-transfer": true,
-		"/v1/transfers/17": false, "/payments/methods": false, "/v1/accounts": false, "getPayments": false, "/transfer-history": false, "/transferred": false, "": false, "/": false,
+func TestWhatHasNothingToDoWithALogin(t *testing.T) {
+	for path, want := range map[string]Kind{
+		"/v1/transfers": KindTransfer, "/v1/accounts/17/transfers/": KindTransfer, "/pay;v=1": KindTransfer, "/api/createPayment": KindTransfer, "Bank.Transfer": KindTransfer, "/wire-transfer": KindTransfer,
+		"/v1/transfers/17": KindNone, "/payments/methods": KindNone, "/v1/accounts": KindNone, "getPayments": KindNone, "/transfer-history": KindNone, "/transferred": KindNone, "": KindNone, "/": KindNone,
+		"/v1/payees": KindPayee, "addBeneficiary": KindPayee, "/beneficiaries/list": KindNone, "listRecipients": KindNone,
+		"/cart/checkout": KindCheckout, "/purchase": KindCheckout, "/purchase-history": KindNone,
+		"/search": KindSearch, "/api/products/search": KindSearch, "/search-suggestions": KindSearch, "/payment-search": KindNone,
+		"/healthz": KindHealth, "/actuator/health": KindHealth, "/health-check": KindHealth, "/ping": KindHealth, "/idp/startSSO.ping": KindNone,
 	} {
-		assert.Equal(t, want, MovesMoney(path), path)
+		assert.Equal(t, want, Purpose(path), path)
 	}
 	tx := request(reassembly.Auth{SessionPresented: []string{"s"}})
-	assert.Equal(t, RoleTransfer, Role(tx, FromRequest(tx, KindTransfer), KindTransfer))
-	tx.Request.Method = "GET"
-	assert.Empty(t, Role(tx, FromRequest(tx, KindTransfer), KindTransfer), "a list of them")
+	role := func(kind Kind) string { return Role(tx, FromRequest(tx, kind), kind) }
+	for kind, want := range map[Kind]string{KindTransfer: RoleTransfer, KindPayee: RolePayee, KindCheckout: RoleCheckout, KindSearch: RoleSearch, KindHealth: RoleHealth} {
+		tx.Request.Method = "POST"
+		assert.Equal(t, want, role(kind))
+		tx.Request.Method = "GET"
+		if changes(kind) {
+			want = "" // a list of them
+		}
+		assert.Equal(t, want, role(kind))
+	}
 	asked := request(reassembly.Auth{Carrier: "json", UserField: "user", PasswordField: "password", PasswordFields: 1, SessionPresented: []string{"s"}})
 	assert.Equal(t, RoleTransfer, Role(asked, FromRequest(asked, KindTransfer), KindTransfer), "one that asks for the password again")
 }

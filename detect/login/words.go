@@ -11,16 +11,22 @@ type Kind uint8
 
 // The kinds of path.
 const (
-	KindNone     Kind = iota // no word that matters here
-	KindLogin                // login, signin …
-	KindToken                // auth, session, token …: of login, but also of what follows it
-	KindRefresh              // renews a session without a password
-	KindSignUp               // makes an account
-	KindReset                // forgotten or changed password
-	KindOneTime              // second factor
-	KindLogout               // ends a session
-	KindError                // where a failed login is sent to: error, denied …
-	KindTransfer             // moves money; of a path's last segment only, see [MovesMoney]
+	KindNone    Kind = iota // no word that matters here
+	KindLogin               // login, signin …
+	KindToken               // auth, session, token …: of login, but also of what follows it
+	KindRefresh             // renews a session without a password
+	KindSignUp              // makes an account
+	KindReset               // forgotten or changed password
+	KindOneTime             // second factor
+	KindLogout              // ends a session
+	KindError               // where a failed login is sent to: error, denied …
+
+	// Of a path's last segment only, see [Purpose].
+	KindTransfer // moves money
+	KindPayee    // whom money may be sent to
+	KindCheckout // buys something
+	KindSearch
+	KindHealth // whether the application is well
 )
 
 // words are single words of a path segment.
@@ -83,39 +89,6 @@ func PathKind(path string) Kind {
 		}
 	}
 	return KindNone
-}
-
-// transfers are words of what moves money.
-var transfers = map[string]bool{
-	"transfer": true, "transfers": true, "payment": true, "payments": true, "pay": true, "payout": true, "payouts": true,
-	"withdraw": true, "withdrawal": true, "withdrawals": true, "remittance": true, "remittances": true, "wire": true, "wires": true,
-}
-
-// reads are words of what looks at it only (getPayments, transfer-history).
-var reads = map[string]bool{
-	"get": true, "list": true, "find": true, "search": true, "fetch": true, "query": true, "history": true, "status": true, "validate": true,
-}
-
-// MovesMoney reports whether the last segment of a path, or an operation's name, is
-// about moving money. What comes below (/payments/methods, /transfers/17) is not: it
-// may be anything, and what only reads is none.
-func MovesMoney(path string) bool {
-	segment := strings.TrimRight(path, "/")
-	segment = segment[strings.LastIndexByte(segment, '/')+1:]
-	segment, _, _ = strings.Cut(segment, ";")
-	if len(segment) > 64 {
-		return false // an identifier
-	}
-	var buf [64]byte
-	var list [maxWords]string
-	moves := false
-	for _, word := range splitWords(list[:0], buf[:0], segment) {
-		if reads[word] {
-			return false
-		}
-		moves = moves || transfers[word]
-	}
-	return moves
 }
 
 func segmentKind(list []string) Kind {

@@ -85,8 +85,8 @@ func TestMistakesInConditionsAreNamedWithTheirPlaceAndTheMend(t *testing.T) {
 	for text, want := range map[string]string{
 		`endpoint.rol == "login"`:                             `at character 9: "endpoint.rol" is no name and no function; there is endpoint.name, endpoint.role, endpoint.kind`,
 		`entity.request > 30`:                                 `at character 7: "entity.request" is no name and no function; there is entity.requests, entity.logins, entity.failures, entity.successes, entity.errors, entity.accounts, entity.endpoints, entity.clients`,
-		`endpoint.role == "logn"`:                             `endpoint.role is never "logn"; it is one of login, refresh, sign_up, password_reset, password_change, second_factor, logout, transfer, or "" where it is not known`,
-		`endpoint.role in ["login", "logn"]`:                  `endpoint.role is never "logn"; it is one of login, refresh, sign_up, password_reset, password_change, second_factor, logout, transfer, or "" where it is not known`,
+		`endpoint.role == "logn"`:                             `endpoint.role is never "logn"; it is one of login, refresh, sign_up, password_reset, password_change, second_factor, logout, transfer, payee, checkout, search, health, or "" where it is not known`,
+		`endpoint.role in ["login", "logn"]`:                  `endpoint.role is never "logn"; it is one of login, refresh, sign_up, password_reset, password_change, second_factor, logout, transfer, payee, checkout, search, health, or "" where it is not known`,
 		`true && "app" == endpoint.kind`:                      `endpoint.kind is never "app"; it is one of api, web, mobile, or "" where it is not known`,
 		`http.request.method == "GET"`:                        `at character 1: "http" is no name and no function; there is transaction.http`,
 		`transaction.http.reqest.method == "GET"`:             `at character 17: there is no field "reqest" here; ` + "`offpath replay --transactions -` shows which there are",

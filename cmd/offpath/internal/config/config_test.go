@@ -159,7 +159,7 @@ func TestMistakesInTheFileAreNamedWithTheirPlaceAndMend(t *testing.T) {
 		{"a block of an account", "detect:\n  policies:\n    - name: account-takeover\n      action: block\n", `:4: detect.policies[0].action: "block" needs something that a load balancer can match, and this policy is about accounts; write hold or none`},
 		{"overrides that are no list", "detect:\n  overrides: login\n", `:2: detect.overrides: "login" is not a list; write each override as an item of its own, "- when: …"`},
 		{"an unknown key of an override", "detect:\n  overrides:\n    - when: 'true'\n      roll: login\n", `:4: unknown key "detect.overrides[0].roll"; the nearest known key is "detect.overrides[0].role"`},
-		{"an override of an unknown role", "detect:\n  overrides:\n    - when: 'true'\n      role: entry\n", `:4: detect.overrides[0].role: "entry" is none of login, refresh, sign_up, password_reset, password_change, second_factor, logout, transfer, none`},
+		{"an override of an unknown role", "detect:\n  overrides:\n    - when: 'true'\n      role: entry\n", `:4: detect.overrides[0].role: "entry" is none of login, refresh, sign_up, password_reset, password_change, second_factor, logout, transfer, payee, checkout, search, health, none`},
 		{"an override without a condition", "detect:\n  overrides:\n    - role: login\n", `:3: detect.overrides[0].when: it is missing; write which requests are meant, such as 'url.path == "/enter"'`},
 		{"no broker", "stream:\n  brokers: [kafka1]\n", `:2: stream.brokers: "kafka1" is not HOST:PORT; write each broker as kafka1.example:9092`},
 		{"a broker without a port", "stream:\n  brokers: ['kafka1:']\n", `:2: stream.brokers: "kafka1:" has no port from 1 to 65535; write each broker as kafka1.example:9092`},
