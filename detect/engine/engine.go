@@ -9,7 +9,9 @@
 //
 // It decides about client addresses and IPv6 /64 networks by the sequential
 // test of failed logins (detect/sequential), and about what the attempts of a
-// campaign have in common by their excess (detect/campaign). A login whose
+// campaign have in common by their excess (detect/campaign), and does about it what
+// policies say (detect/policy): the predefined ones, and an operator's own, which it
+// asks about each request that was not refused. A login whose
 // outcome is not known for certain, or that the load balancer refused, feeds
 // them nothing. A predicate is lifted when its campaign is over and that would
 // have shown; any other verdict for which evidence, refusals and hits have ceased

@@ -28,11 +28,12 @@ const (
 
 // Book holds what is followed.
 type Book struct {
-	byID     map[string]*watch
-	byClient map[netip.Prefix][]*watch
-	lengths  [2][]length                       // in use: of IPv4, of IPv6 prefixes
-	byMember [len(members)]map[string][]*watch // subjects without a client, by the first of the members that they have
-	others   []*watch                          // subjects with a domain alone
+	byID       map[string]*watch
+	byClient   map[netip.Prefix][]*watch
+	lengths    [2][]length                       // in use: of IPv4, of IPv6 prefixes
+	byMember   [len(members)]map[string][]*watch // subjects without a client, by the first of the members that they have
+	others     []*watch                          // subjects with a domain alone
+	clientless int                               // how many there are in the last two
 }
 
 // members are those of a subject beside the client, the ones that tell most first.
@@ -95,6 +96,7 @@ func (b *Book) follow(w *watch) {
 	b.byID[w.seen.Verdict] = w
 	client := w.subject.Client
 	if !client.IsValid() {
+		b.clientless++
 		if m, value, ok := first(&w.subject); ok {
 			b.byMember[m][value] = append(b.byMember[m][value], w)
 		} else {
@@ -118,6 +120,7 @@ func (b *Book) Remove(id string) {
 	is := func(o *watch) bool { return o == w }
 	client := w.subject.Client
 	if !client.IsValid() {
+		b.clientless--
 		if m, value, ok := first(&w.subject); !ok {
 			b.others = slices.DeleteFunc(b.others, is)
 		} else if rest := slices.DeleteFunc(b.byMember[m][value], is); len(rest) > 0 {
@@ -162,6 +165,13 @@ func (b *Book) Observe(tx *reassembly.Transaction) {
 			}
 		}
 	}
+	if b.clientless > 0 {
+		b.observeAnybodys(tx)
+	}
+}
+
+// observeAnybodys is Observe for verdicts about whatever client.
+func (b *Book) observeAnybodys(tx *reassembly.Transaction) {
 	if len(b.byMember[0]) > 0 {
 		for i, session := range tx.Auth.SessionPresented {
 			if slices.Contains(tx.Auth.SessionPresented[:i], session) {

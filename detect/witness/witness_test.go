@@ -161,6 +161,7 @@ func TestVerdictsWithoutAClientAreFoundByWhatTheyName(t *testing.T) {
 				assert.Empty(t, b.byMember[i])
 			}
 			assert.Empty(t, b.others)
+			assert.Zero(t, b.clientless)
 		})
 	}
 }
