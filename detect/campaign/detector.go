@@ -195,7 +195,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 	if a.Account != 0 {
 		pair := d.history.get(m.pair)
 		m.known, m.placed = pair.known, pair.seen
-		m.own = generations.Mix(a.Account, m.program)
+		m.own = generations.Mix(a.Account, n.fingerprint)
 		m.equipped = d.programs.get(m.own).seen
 		account := generations.Mix(a.Account, 0)
 		logins := d.accounts.get(account)
@@ -228,10 +228,10 @@ func (d *Detector) Observe(a *Attempt) Result {
 // marks is what is known about an attempt beside what it says itself.
 type marks struct {
 	network, pair, own uint64 // as numbers
-	program            uint64 // likewise
+	program            uint64 // likewise, with its version
 	known              bool   // the account was logged in to from the network on an earlier day
 	placed             bool   // the same on any day
-	equipped           bool   // the account was logged in to with the program before
+	equipped           bool   // the account was logged in to with the fingerprint before, which updates keep
 	prepared           bool   // the client has asked for something else before
 	near               bool   // somebody has logged in from the network before
 	stranger           bool   // the account has never been right

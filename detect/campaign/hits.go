@@ -148,13 +148,12 @@ func (d *Detector) odds(e *Endpoint, l *login) float64 {
 	return odds + math.Log(p.byAttackers(d.share(l))/byCustomers)
 }
 
-// share is of how many of the accounts the program of a login is.
+// share is of how many of the accounts the program of a login is, whatever its
+// version.
 func (d *Detector) share(l *login) float64 {
 	share := 0.0
-	for _, k := range [...]kind{byFingerprint, byFingerprintAndUserAgent} {
-		if i, known := d.cells.index[l.keys[k]]; known {
-			share = float64(d.cells.cells[i].right) / max(d.site.right, 1)
-		}
+	if i, known := d.cells.index[l.keys[byFingerprint]]; known {
+		share = float64(d.cells.cells[i].right) / max(d.site.right, 1)
 	}
 	return min(max(share, 0.01), 0.9)
 }
