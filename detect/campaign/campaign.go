@@ -11,10 +11,10 @@
 // customers a predicate would hit is estimated by what only customers do: log
 // in to an account from a network from which it was logged in to on an earlier
 // day, or ask for something else first. An attack that is a customer's perfect
-// likeness has no cell of its own; there, charts of accounts that nobody has
-// ever logged in to say that it is under way, and which of the right logins may
-// be its hits. A password tried at account after account is a campaign of
-// itself.
+// likeness has no cell of its own; there, charts of wrong logins from where and
+// with what the account was never logged in to say that it is under way, and
+// which of the right logins may be its hits. A password tried at account after
+// account is a campaign of itself.
 //
 // It would rather be late than wrong: the same password for the same account
 // counts once a day; several accounts and addresses must be concerned; an

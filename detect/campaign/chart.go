@@ -36,10 +36,11 @@ const (
 // deviations of what wanders.
 var slacks = [...]float64{0.5, 1.5, 3}
 
-// chart watches one endpoint for strangers: accounts that fail, have never
-// been right and do not become so within the window. Honest people mistype
-// and get it right; lists of stolen pairs are mostly of people who have no
-// account here.
+// chart watches one endpoint for strangers: accounts that fail, were never right
+// from that network nor with that program, and do not become so within the
+// window. Honest people mistype at home, and get it right; lists of stolen pairs
+// are mostly of people who have no account here, and their user has neither the
+// place nor the program of those who do.
 //
 // It is a bank of CUSUM charts of the number of strangers (as Javed & Paxson,
 // CCS 2013, do for failures), of which a square root is taken, which makes

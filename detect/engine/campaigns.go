@@ -241,7 +241,7 @@ func campaignMessage(f *detect.Finding, who string, c *campaign.Campaign) string
 		if f.Subject.Endpoint != "" {
 			where = plain.Printable(f.Subject.Endpoint)
 		}
-		text = fmt.Sprintf("Stolen passwords are tried out at %s: %s more than usual within %s, at accounts that nobody ever got into; %s in all. When this was noticed, %s of the logins there were at such accounts, where %s is usual. In everything that a load balancer could match they look like customers'.",
+		text = fmt.Sprintf("Stolen passwords are tried out at %s: %s more than usual within %s, to accounts that were never logged in to from there nor with that program; %s in all. When this was noticed, %s of the logins there were such, where %s is usual. In everything that a load balancer could match they look like customers'.",
 			where, plain.Count(c.Attempts, "login", "logins"), plain.Span(f.WindowEnd-f.WindowStart),
 			"about "+plain.Count(f.Campaign.Accounts, "account", "accounts")+" from about "+plain.Count(f.Campaign.Addresses, "address", "addresses"),
 			plain.Percent(round(1-w.Right/max(w.Attempts, 1), 4)), plain.Percent(round(w.Baseline, 4)))
@@ -249,8 +249,12 @@ func campaignMessage(f *detect.Finding, who string, c *campaign.Campaign) string
 		text = fmt.Sprintf("Stolen passwords are tried out: %s. They come from %s: when this was noticed, %s of the logins from there had failed; of honest logins at most %s do.",
 			extent(f, c), who, plain.Percent(round(1-w.Right/max(w.Attempts, 1), 4)), plain.Percent(round(w.Baseline, 4)))
 	}
-	if f.Campaign.AccountsHit > 0 {
-		text += fmt.Sprintf(" The password of about %s was right: look at those.", plain.Count(f.Campaign.AccountsHit, "account", "accounts"))
+	switch hit := plain.Count(f.Campaign.AccountsHit, "account", "accounts"); {
+	case f.Campaign.AccountsHit == 0:
+	case c.Unmarked() && !c.Spray: // most of them are customers'
+		text += fmt.Sprintf(" The password was right in logins to about %s that show less of what customers show than most: some are the attacker's.", hit)
+	default:
+		text += fmt.Sprintf(" The password of about %s was right: look at those.", hit)
 	}
 	return text
 }
