@@ -34,7 +34,7 @@ func Numbers(f *detect.Finding) []string {
 		}
 	case f.Rule == detect.RuleCampaign:
 		return []string{
-			fmt.Sprintf("Usually about %s of the logins there are at accounts that nobody ever got into.", Percent(e.Baseline)),
+			fmt.Sprintf("Usually about %s of the logins there fail from where and with what the account was never logged in to.", Percent(e.Baseline)),
 			fmt.Sprintf("What is beyond that had added up to %s when it was noticed, in units of how much it wanders by itself; beyond %s it does by chance a few times a year at all endpoints together.", decimal(e.Statistic), decimal(e.Threshold)),
 		}
 	case f.Rule == detect.RuleOutage:

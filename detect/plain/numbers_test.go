@@ -24,7 +24,7 @@ func TestWhatWasComparedIsSaidForEachRule(t *testing.T) {
 				"When it was noticed, what had been seen was about 440 billion times as likely of stolen passwords as of customers; 97 billion times is needed to act."}},
 		{"a campaign without",
 			detect.Finding{Rule: detect.RuleCampaign, Technique: "OAT-008 Credential Stuffing", Evidence: detect.Evidence{Statistic: 7.9858, Baseline: 0.0227, Threshold: 1.8881}},
-			[]string{"Usually about 2.3 % of the logins there are at accounts that nobody ever got into.",
+			[]string{"Usually about 2.3 % of the logins there fail from where and with what the account was never logged in to.",
 				"What is beyond that had added up to 7.99 when it was noticed, in units of how much it wanders by itself; beyond 1.89 it does by chance a few times a year at all endpoints together."}},
 		{"a sprayed password",
 			detect.Finding{Rule: detect.RuleCampaign, Technique: "OAT-007 Credential Cracking", Evidence: detect.Evidence{Statistic: 25.45, Threshold: 24}},
