@@ -40,9 +40,6 @@ func (e *Engine) meets(p *policy.Policy, who entity, id *identity, tx *reassembl
 	price, known := e.priceOf(&subject)
 	a.dear = p.Action != policy.ActionNone && !a.silent && (!known || price > e.cfg.Budget-e.verdicts.spent())
 	e.describeMeeting(a, id, tx, counts)
-	if a.dear {
-		a.finding.Message += " No verdict is made: " + notWhy(&subject, price, known) + "."
-	}
 	e.stats.Findings++
 	e.writeFinding(a)
 	if len(e.verdicts.byID) >= e.cfg.Verdicts {
@@ -128,4 +125,8 @@ func (e *Engine) describeMeeting(a *active, id *identity, tx *reassembly.Transac
 	}
 	f.Message = fmt.Sprintf("%s meets the policy %s at %s: %s within %s.",
 		who, p.Name, plain.Printable(id.endpoint), strings.Join(did, ", "), plain.Span(p.Window.Nanoseconds()))
+	if a.dear {
+		price, known := e.priceOf(&f.Subject)
+		f.Message += " No verdict is made: " + notWhy(&f.Subject, price, known) + "."
+	}
 }

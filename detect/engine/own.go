@@ -16,9 +16,12 @@ import (
 	"offpath/reassembly"
 )
 
-// maxPolicyEntities is how many entities each of an operator's own policies
-// remembers: some 20 MB, and as much again if it counts different things.
-const maxPolicyEntities = 1 << 16
+// How many entities each of an operator's own policies remembers at most, some
+// 20 MB and as much again if it counts different things; and all together.
+const (
+	maxPolicyEntities = 1 << 16
+	allPolicyEntities = 1 << 19
+)
 
 // own is the policies of the operator's own at work. Of nil there are none.
 type own struct {
@@ -47,7 +50,7 @@ func (o *own) with(set *policy.Set) *own {
 	}
 	next := &own{set: set, policies: set.Own(), kinds: set.NeedsKind()}
 	for _, p := range next.policies {
-		table := policy.NewTable(p, maxPolicyEntities)
+		table := policy.NewTable(p, min(maxPolicyEntities, allPolicyEntities/len(next.policies)))
 		if o != nil {
 			for i, before := range o.policies {
 				if before.Name == p.Name && before.SameMatter(p) {

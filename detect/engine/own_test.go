@@ -242,6 +242,16 @@ func TestWhereThereIsNoRoomForVerdictsNobodyIsFoundAgainAndAgain(t *testing.T) {
 	assert.Len(t, b.ids("82.0.0.1/32"), 1, "now there is room")
 }
 
+func TestAFindingWithoutAVerdictSaysWhyAsLongAsItGoesOn(t *testing.T) {
+	b := by(t, transfers("api_key"))
+	b.asks(600, second, ask{client: "45.0.0.1", key: abused})
+	require.Greater(t, len(b.found), 2)
+	for _, f := range b.found {
+		assert.Equal(t, b.found[0].ID, f.ID)
+		assert.Contains(t, f.Message, "No verdict is made: no load balancer can match an API key.")
+	}
+}
+
 func TestPredicatesByOnesOwnPoliciesKeepToTheBudgetTogether(t *testing.T) {
 	b := by(t, policy.Statement{Name: "scan", When: `entity.requests > 5`, Per: []string{"fingerprint"}, Action: "block", Mode: "enforce"})
 	b.bankers(20000, minute)

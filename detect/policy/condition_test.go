@@ -213,3 +213,26 @@ func BenchmarkConditions(b *testing.B) {
 		})
 	}
 }
+
+func FuzzAConditionIsOneOrOneErrorAndAnswersWithinItsCost(f *testing.F) {
+	f.Add(`endpoint.role == "login" && entity.requests > 30`)
+	f.Add(`["a"].exists(m, m == transaction.url.path) || transaction.url.path.matches("^/(a|b)+$")`)
+	f.Add(`has(transaction.url.query) && cidr("192.0.2.0/24").containsIP(transaction.client.ip)`)
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := newCondition(text)
+		if (c == nil) == (err == nil) {
+			t.Fatalf("condition %v, error %v: exactly one expected", c, err)
+		}
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\r\n") {
+				t.Fatalf("error %q has several lines", err)
+			}
+			return
+		}
+		for _, part := range []func(*Facts) (bool, error){c.AtEndpoint, c.Picks, c.Convicts} {
+			if holds, err := part(facts()); holds && err != nil {
+				t.Fatalf("it holds, and fails: %v", err)
+			}
+		}
+	})
+}

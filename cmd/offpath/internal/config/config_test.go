@@ -306,6 +306,7 @@ func FuzzLoadGivesAConfigurationOrOneError(f *testing.F) {
 	f.Add([]byte("capture:\n  interfaces: [eth1]\n"))
 	f.Add([]byte("mitigate: {targets: [{name: a, type: haproxy, address: unix:/a}]}"))
 	f.Add([]byte("detect: {policies: [{name: credential-stuffing, action: rate_limit, rate: {requests: 10, per: 60s}}]}"))
+	f.Add([]byte("detect: {policies: [{name: mine, when: 'endpoint.role == \"login\" && entity.requests > 30', per: [client.ip, endpoint], window: 30s}]}"))
 	f.Add([]byte("a: &a [*a]"))
 	f.Add([]byte("admin: &x {listen: ''}\nlog: *x\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
