@@ -90,10 +90,11 @@ func memory(mb float64) line {
 // lines are what is to be reached, by scenario.
 var lines = map[string][]line{
 	"B1":        {verdictWithin(10), enforced(98), loginsHit(10), settled(traffic.StyleAlways), settled(traffic.StyleOFX)},
+	"B1-cold":   {verdictWithin(60), loginsHit(10)},
 	"B2-50":     {verdictWithin(300), enforcedAfter(85), loginsHit(200), settled(traffic.StyleAlways), settled(traffic.StyleOFX)},
 	"B2-5":      {verdictWithin(1800), enforcedAfter(85), loginsHit(200)},
 	"B3":        {detectWithin(1800), named(85), loginsHit(100)},
-	"B4-A4":     {loginsHit(100)},
+	"B4-A4":     {detectWithin(3600), loginsHit(100)},
 	"B4-A5":     {loginsHit(100)},
 	"B4-A6":     {loginsHit(100)},
 	"B7":        {triesWithin(50), loginsHit(20)},
@@ -108,7 +109,7 @@ var lines = map[string][]line{
 	"N9":        {loginsHit(10), campaigns(0), outage()},
 	"B2-ramp":   {loginsHit(200)},
 	"N1-attack": {loginsHit(200)},
-	"N2-attack": {loginsHit(1000)},
+	"N2-attack": {enforced(80), loginsHit(1000)},
 	"N4-attack": {loginsHit(200)},
 	"N9-attack": {loginsHit(200)},
 	"M":         {memory(250)},
