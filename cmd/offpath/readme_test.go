@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"offpath/cmd/offpath/internal/config"
+	"offpath/detect/login"
 	"offpath/reassembly"
 )
 
@@ -25,6 +26,15 @@ func TestTheREADMEListsEveryAnomaly(t *testing.T) {
 		listed = append(listed, regexp.MustCompile("[a-z0-9_]{3,}").FindAllString(names, -1)...)
 	}
 	assert.ElementsMatch(t, (^reassembly.Anomalies(0)).Names(), listed)
+}
+
+func TestTheREADMEListsEveryRole(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(text), "as in `offpath.endpoint`;")
+	require.True(t, found)
+	list, _, _ := strings.Cut(rest, ";")
+	assert.ElementsMatch(t, login.Roles, regexp.MustCompile("[a-z_]+").FindAllString(list, -1))
 }
 
 func TestTheConfigurationsInTheREADMEAreRight(t *testing.T) {
