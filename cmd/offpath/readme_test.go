@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"offpath/cmd/offpath/internal/config"
-	"offpath/detect/login"
+	roles "offpath/detect/login"
 	"offpath/reassembly"
 )
 
@@ -34,7 +34,7 @@ func TestTheREADMEListsEveryRole(t *testing.T) {
 	_, rest, found := strings.Cut(string(text), "as in `offpath.endpoint`;")
 	require.True(t, found)
 	list, _, _ := strings.Cut(rest, ";")
-	assert.ElementsMatch(t, login.Roles, regexp.MustCompile("[a-z_]+").FindAllString(list, -1))
+	assert.ElementsMatch(t, roles.Roles, regexp.MustCompile("[a-z_]+").FindAllString(list, -1))
 }
 
 func TestTheConfigurationsInTheREADMEAreRight(t *testing.T) {
