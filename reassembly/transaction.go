@@ -69,8 +69,9 @@ type Transaction struct {
 	RefusedBy        string // verdict id by whose order the load balancer refused it
 	Flags            Flags
 	Anomalies        Anomalies
-	GapBytes         int64 // octets of this transaction that the capture lacks
-	Complete         bool  // request and response both seen to their end
+	GapBytes         int64     // octets of this transaction that the capture lacks
+	Complete         bool      // request and response both seen to their end
+	Sensitive        Sensitive // `--detail sensitive`: classes of sensitive data
 
 	Annotation Annotation
 }

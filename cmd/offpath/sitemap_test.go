@@ -101,3 +101,48 @@ func TestAMistakeInASpecificationIsNamed(t *testing.T) {
 		})
 	}
 }
+
+func TestClassesOfSensitiveDataAreInTheMapAndNoValues(t *testing.T) {
+	s := newSynth(t)
+	for i := range 20 {
+		c := s.connect("198.51.100.7:" + itoa(20000+i))
+		c.exchange("POST /api/pay HTTP/1.1\r\nHost: bank.example\r\nContent-Type: application/json\r\nContent-Length: 26\r\n\r\n{\"pan\":\"4111111111111111\"}",
+			"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 33\r\n\r\n{\"iban\":\"DE89370400440532013000\"}")
+		c.close()
+	}
+	capture := s.save("pay.pcapng")
+	folder := t.TempDir()
+	path := func(name string) string { return filepath.Join(folder, name) }
+	sensitive := func(args ...string) map[string]uint64 {
+		t.Helper()
+		r := run(t, append([]string{"replay", "--sitemap", path("map.json")}, args...)...)
+		assert.Equal(t, 0, r.status, r.stderr)
+		text, err := os.ReadFile(path("map.json"))
+		require.NoError(t, err)
+		assert.NotContains(t, string(text), "4111111111111111")
+		assert.NotContains(t, string(text), "DE8937")
+		var doc struct {
+			Paths map[string]map[string]struct {
+				Endpoints []struct {
+					Sensitive map[string]uint64
+					Looked    uint64 `json:"sensitive_looked"`
+				} `json:"x-offpath-endpoints"`
+			}
+		}
+		require.NoError(t, json.Unmarshal(text, &doc))
+		e := doc.Paths["/api/pay"]["post"].Endpoints[0]
+		if e.Sensitive != nil {
+			assert.EqualValues(t, 20, e.Looked)
+		}
+		return e.Sensitive
+	}
+	want := map[string]uint64{"request.body.card": 20, "response.body.iban": 20}
+	assert.Equal(t, want, sensitive(capture))
+
+	r := run(t, "replay", "--detail", "sensitive", "--transactions", path("with.jsonl"), capture)
+	assert.Equal(t, 0, r.status, r.stderr)
+	assert.Equal(t, want, sensitive(path("with.jsonl")), "lines that have them give the same map")
+	r = run(t, "replay", "--transactions", path("without.jsonl"), capture)
+	assert.Equal(t, 0, r.status, r.stderr)
+	assert.Nil(t, sensitive(path("without.jsonl")), "nobody looked")
+}

@@ -40,7 +40,7 @@ func TestWrongInputGetsOneClearLineAndTheRightStatus(t *testing.T) {
 		{"a flag with a wrong value", []string{"replay", "--workers", "two", capture}, 2, "offpath replay: --workers: \"two\" is no value for it; `offpath help replay` says which are"},
 		{"too many workers", []string{"replay", "--workers", "300", capture}, 2, "offpath replay: --workers: 300 is out of range; write a number from 1 to 256"},
 		{"a negative speed", []string{"replay", "--speed", "-1", capture}, 2, "offpath replay: --speed: -1 is out of range; write a factor such as 1 or 60, or 0 for as fast as possible"},
-		{"unknown detail", []string{"replay", "--detail", "headers,tails", capture}, 2, `offpath replay: --detail: "tails" is none of headers, bodies, tls, websocket`},
+		{"unknown detail", []string{"replay", "--detail", "headers,tails", capture}, 2, `offpath replay: --detail: "tails" is none of headers, bodies, tls, websocket, sensitive`},
 		{"a time that is none", []string{"replay", "--from", "noon", capture}, 2, `offpath replay: --from: "noon" is no time; write it as 2026-01-31T09:00:00Z`},
 		{"an end before the beginning", []string{"replay", "--from", "2026-02-01", "--to", "2026-01-01", capture}, 2, "offpath replay: --to: 2026-01-01 lies before --from, 2026-02-01"},
 		{"a filter that names no field", []string{"replay", "--filter", "http.method == 'POST'", capture}, 2, `offpath replay: --filter: at character 5: there is no field "method" here; there is http.request.method`},

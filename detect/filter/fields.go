@@ -127,6 +127,9 @@ var leaves = []leaf{
 	list("offpath.encapsulation", func(tx *reassembly.Transaction) []string { return tx.Encapsulation }),
 	{"offpath.gap_bytes", cel.IntType, func(tx *reassembly.Transaction) (any, bool) { return tx.GapBytes, tx.GapBytes != 0 }},
 	{"offpath.complete", cel.BoolType, func(tx *reassembly.Transaction) (any, bool) { return tx.Complete, tx.Event == nil }},
+	{"offpath.sensitive", texts, func(tx *reassembly.Transaction) (any, bool) {
+		return allReadable(tx.Sensitive.Names()), tx.Sensitive != 0
+	}},
 	list("offpath.anomalies", func(tx *reassembly.Transaction) []string { return tx.Anomalies.Names() }),
 }
 

@@ -42,7 +42,7 @@ func full() *reassembly.Transaction {
 		GRPC:      &reassembly.GRPC{Status: 0, RequestMessages: 1, ResponseMessages: 2, Partial: true},
 		Operation: "op", JA4: "t13d", ServerName: "bank.example", Fingerprint: "f1", FingerprintLoose: "f2", FingerprintWire: "f3",
 		Informational: []int{100, 103}, RefusedBy: "v", Flags: reassembly.FlagGap | reassembly.FlagMidstream,
-		Anomalies: reassembly.AnomalyBareLF, GapBytes: 9, Complete: true,
+		Anomalies: reassembly.AnomalyBareLF, GapBytes: 9, Complete: true, Sensitive: reassembly.SensitiveLooked | 2,
 		Annotation: reassembly.Annotation{EventOutcome: "failure", Outcome: "rejected", Endpoint: "POST bank.example/login", Role: "login"},
 	}
 }
@@ -66,6 +66,7 @@ func TestTheFieldsAreThoseOfALineWithTheirValues(t *testing.T) {
 		Response: reassembly.Response{BodyBytes: reassembly.Unknown, Signature: reassembly.Signature{Length: reassembly.Unknown}, Detail: reassembly.Detail{DecodedBytes: reassembly.Unknown}},
 	}
 	partial := full()
+	partial.Sensitive = reassembly.SensitiveLooked
 	partial.GRPC.Status, partial.OFX.MessageSets, partial.OFX.Amount = reassembly.Unknown, nil, ""
 	for name, tx := range map[string]*reassembly.Transaction{"full": full(), "minimal": minimal, "partial": partial} {
 		t.Run(name, func(t *testing.T) {

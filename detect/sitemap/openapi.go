@@ -229,6 +229,9 @@ func (e *Endpoint) facts() object {
 	if kind := e.Kind(); kind != "" {
 		o["kind"] = kind
 	}
+	if e.Looked > 0 {
+		o["sensitive"], o["sensitive_looked"] = text(e.Sensitive), e.Looked
+	}
 	if len(e.Roles) > 0 {
 		o["roles"] = text(e.Roles) // how many requests were taken for it is the evidence
 	}

@@ -1,6 +1,7 @@
 // Package sitemap gathers what is seen of each endpoint (how often, with what
 // statuses, how fast and how large, by how many clients, under what
-// authentication, in what role) and writes it as a description in OpenAPI 3.1.
+// authentication, in what role, with what classes of sensitive data) and writes
+// it as a description in OpenAPI 3.1.
 //
 // A [Map] belongs to one goroutine. It holds at most the number of endpoints
 // that it was made for; of each, some kilobytes: quantiles come of a histogram
@@ -52,7 +53,9 @@ type Endpoint struct {
 	Carriers           map[string]uint64 // of credentials and sessions; "" is none
 	Granted            map[string]uint64 // of them, those of requests answered with 200 to 299
 	Roles              map[string]uint64
-	Pages, Data, Calls uint64 // answers that are HTML; that are JSON, XML or OFX; requests of a mobile app's software
+	Looked             uint64            // requests in which sensitive data was looked for
+	Sensitive          map[string]uint64 // of them, those with a class of it at a place: request.body.card
+	Pages, Data, Calls uint64            // answers that are HTML; that are JSON, XML or OFX; requests of a mobile app's software
 }
 
 // New makes a Map of at most limit endpoints; 0: [DefaultEndpoints].
@@ -115,6 +118,9 @@ func (e *Endpoint) observe(tx *reassembly.Transaction) {
 	if tx.Request.BodyBytes > 0 {
 		count(&e.RequestMedia, tx.Request.MIMEType, 1)
 	}
+	if tx.Sensitive != 0 {
+		e.sensitive(tx.Sensitive)
+	}
 	e.Received.Add(tx.Request.BodyBytes)
 	if Mobile(tx.Request.UserAgent) {
 		e.Calls++
@@ -144,6 +150,17 @@ func Serves(tx *reassembly.Transaction) (page, data uint64) {
 		return 0, 1
 	}
 	return 0, 0
+}
+
+// sensitive counts classes of sensitive data; their names are a closed list.
+func (e *Endpoint) sensitive(s reassembly.Sensitive) {
+	e.Looked++
+	for name := range s.All() {
+		if e.Sensitive == nil {
+			e.Sensitive = make(map[string]uint64)
+		}
+		e.Sensitive[name]++
+	}
 }
 
 // carrier is what carries a request's credentials or session.
@@ -215,6 +232,13 @@ func (e *Endpoint) Merge(o *Endpoint) {
 	merge(&e.Carriers, o.Carriers)
 	merge(&e.Granted, o.Granted)
 	merge(&e.Roles, o.Roles)
+	e.Looked += o.Looked
+	for name, n := range o.Sensitive {
+		if e.Sensitive == nil {
+			e.Sensitive = make(map[string]uint64)
+		}
+		e.Sensitive[name] += n
+	}
 }
 
 // merge adds counters in the order of their keys, since there may not be room

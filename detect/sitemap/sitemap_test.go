@@ -49,6 +49,28 @@ func TestAnEndpointIsDescribed(t *testing.T) {
 	assert.Equal(t, "mobile", e.Kind())
 }
 
+func TestClassesOfSensitiveDataAreCountedWhereTheyWereLookedFor(t *testing.T) {
+	m := New(0)
+	for i := range 30 {
+		tx := request(i, fmt.Sprint("GET a/users/", i%2))
+		if i%3 > 0 {
+			tx.Sensitive.Add(reassembly.PlaceResponseBody, 0)
+		}
+		if i%3 == 2 {
+			tx.Sensitive.Add(reassembly.PlaceResponseBody, reassembly.ClassIBAN.Of()|reassembly.ClassEmail.Of())
+		}
+		m.Observe(tx)
+	}
+	m.Renamed("GET a/users/0", "GET a/users/{userId}")
+	m.Renamed("GET a/users/1", "GET a/users/{userId}")
+	e := m.Endpoints()[0]
+	assert.EqualValues(t, 20, e.Looked)
+	assert.Equal(t, map[string]uint64{"response.body.iban": 10, "response.body.email": 10}, e.Sensitive)
+	assert.Equal(t, object{"response.body.iban": uint64(10), "response.body.email": uint64(10)}, e.facts()["sensitive"])
+	assert.EqualValues(t, 20, e.facts()["sensitive_looked"])
+	assert.NotContains(t, saw(nil, "GET a/b").Endpoints()[0].facts(), "sensitive", "nobody looked")
+}
+
 func TestARenamedEndpointKeepsWhatIsKnown(t *testing.T) {
 	m := New(0)
 	for i := range 30 {

@@ -31,7 +31,7 @@ func Marshal(tx *reassembly.Transaction) ([]byte, error) {
 		Ja4: tx.JA4, ServerName: []byte(tx.ServerName), Fingerprint: tx.Fingerprint,
 		FingerprintLoose: tx.FingerprintLoose, FingerprintWire: tx.FingerprintWire,
 		RefusedBy: tx.RefusedBy, Flags: tx.Flags.Names(), Anomalies: tx.Anomalies.Names(),
-		GapBytes: tx.GapBytes, Complete: tx.Complete,
+		GapBytes: tx.GapBytes, Complete: tx.Complete, Sensitive: uint64(tx.Sensitive),
 	}
 	if tx.Client.IsValid() {
 		m.Client = tx.Client.AsSlice()
@@ -75,8 +75,8 @@ func Unmarshal(b []byte) (*reassembly.Transaction, error) {
 	}
 	flags, knownFlags := reassembly.FlagsFrom(m.Flags)
 	anomalies, knownAnomalies := reassembly.AnomaliesFrom(m.Anomalies)
-	if m.Id == "" || !knownFlags || !knownAnomalies {
-		return nil, fmt.Errorf("%w: id %q, flags %q, anomalies %q", ErrMessage, m.Id, m.Flags, m.Anomalies)
+	if m.Id == "" || !knownFlags || !knownAnomalies || !reassembly.Sensitive(m.Sensitive).Valid() {
+		return nil, fmt.Errorf("%w: id %q, flags %q, anomalies %q, sensitive %#x", ErrMessage, m.Id, m.Flags, m.Anomalies, m.Sensitive)
 	}
 	source, destination := addrPort(m.Source), addrPort(m.Destination)
 	if !source.IsValid() || !destination.IsValid() {
@@ -99,6 +99,7 @@ func Unmarshal(b []byte) (*reassembly.Transaction, error) {
 		Operation: string(m.Operation), JA4: m.Ja4, ServerName: string(m.ServerName), Fingerprint: m.Fingerprint,
 		FingerprintLoose: m.FingerprintLoose, FingerprintWire: m.FingerprintWire,
 		RefusedBy: m.RefusedBy, Flags: flags, Anomalies: anomalies, GapBytes: m.GapBytes, Complete: m.Complete,
+		Sensitive: reassembly.Sensitive(m.Sensitive),
 	}
 	if client, ok := netip.AddrFromSlice(m.Client); ok {
 		tx.Client = client

@@ -291,5 +291,6 @@ func full() *reassembly.Transaction {
 		Operation: odd, JA4: "t13d", ServerName: odd, Fingerprint: "f", FingerprintLoose: "l", FingerprintWire: "w",
 		Informational: []int{100, 103}, RefusedBy: "00000001", Flags: reassembly.FlagGap | reassembly.FlagTunnel,
 		Anomalies: reassembly.AnomalyObsFold | reassembly.AnomalyNULInHead, GapBytes: 5, Complete: true,
+		Sensitive: reassembly.SensitiveLooked | 1<<35,
 	}
 }

@@ -30,6 +30,10 @@
 // the first message set of OFX behind that of the sign-on. Those of a batch stand
 // in order with commas between. Clients choose it: it proves nothing.
 //
+// With [Config.Sensitive] a transaction says which classes of sensitive data (card
+// numbers, IBANs, tokens and the like) stand where: never values. That costs a look
+// at every octet, so it is done only when asked for.
+//
 // Nothing here fails on the octets of a message: what can't be understood is
 // left unknown. A body that expands beyond bounds (decode.go) is decoded no
 // further and marked.
@@ -76,6 +80,10 @@ type Config struct {
 	DetailHeaders bool
 	// DetailBodies fills Detail.SHA256 and Detail.DecodedBytes.
 	DetailBodies bool
+	// Sensitive fills Transaction.Sensitive: all header values, the target and the
+	// first octets of text bodies are looked through, those of answers to safe
+	// methods as far as those of others.
+	Sensitive bool
 	// MarkerHeader is the response header by which a load balancer says that it
 	// refused a request, and for which verdict; "" is X-Offpath-Refused.
 	MarkerHeader string
@@ -115,7 +123,7 @@ func IsSafe[T string | []byte](method T) bool {
 // SafeAnswerLimit is [Config.BodyLimit] for an answer to a safe method with that
 // head: of one without content coding fewer octets will do.
 func (c *Config) SafeAnswerLimit(head *message.Head) int {
-	if _, coded := head.Get("content-encoding"); coded || c.DetailBodies {
+	if _, coded := head.Get("content-encoding"); coded || c.DetailBodies || c.Sensitive {
 		return c.BodyLimit()
 	}
 	return safeAnswerLimit
@@ -141,7 +149,7 @@ func (c *Config) validate() error {
 // Extractor fills the fields of transactions that come from heads and bodies.
 // It belongs to one worker.
 type Extractor struct {
-	detailHeaders, detailBodies bool
+	detailHeaders, detailBodies, sensitive bool
 
 	marker  string // lower case
 	trusted []netip.Prefix
@@ -192,6 +200,7 @@ func New(c Config) (*Extractor, error) {
 	e := &Extractor{
 		detailHeaders: c.DetailHeaders,
 		detailBodies:  c.DetailBodies,
+		sensitive:     c.Sensitive,
 		marker:        lowerString(c.MarkerHeader),
 		trusted:       unmapAll(c.TrustedProxies),
 		hash:          newHasher(c.Key, c.Cleartext),
@@ -236,6 +245,9 @@ func (e *Extractor) Request(tx *reassembly.Transaction, head *message.Head, body
 	}
 	e.decoder.begin(&f, body)
 	e.requestBody(tx, &f, body)
+	if e.sensitive {
+		e.sensitiveRequest(tx, head)
+	}
 	e.detail(&tx.Request.Detail, &f)
 	e.bomb(tx)
 	e.text.Commit()
@@ -259,6 +271,9 @@ func (e *Extractor) Response(tx *reassembly.Transaction, head *message.Head, bod
 	e.refusal(tx, head)
 	e.decoder.begin(&f, body)
 	e.responseBody(tx, &f, body)
+	if e.sensitive {
+		e.sensitiveResponse(tx, head)
+	}
 	e.detail(&tx.Response.Detail, &f)
 	e.bomb(tx)
 	e.text.Commit()

@@ -199,10 +199,25 @@ func (e *Encoder) appendOffpath(b []byte, tx *reassembly.Transaction, software *
 	if tx.Anomalies != 0 {
 		b = list(b, `,"anomalies":[`, tx.Anomalies.Names())
 	}
+	if tx.Sensitive != 0 {
+		b = appendSensitive(b, tx.Sensitive)
+	}
 	b = str(b, `,"outcome":"`, tx.Annotation.Outcome)
 	b = str(b, `,"endpoint":"`, tx.Annotation.Endpoint)
 	b = str(b, `,"role":"`, tx.Annotation.Role)
 	return append(b, '}')
+}
+
+// appendSensitive appends an empty list where it was looked for and nothing found.
+func appendSensitive(b []byte, s reassembly.Sensitive) []byte {
+	b = append(b, `,"sensitive":[`...)
+	for name := range s.All() {
+		if b[len(b)-1] != '[' {
+			b = append(b, ',')
+		}
+		b = AppendString(b, name)
+	}
+	return append(b, ']')
 }
 
 func appendAgent(b []byte, agent string) []byte {

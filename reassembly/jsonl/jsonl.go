@@ -22,7 +22,7 @@
 //	             request{headers signature header_fields decoded_bytes}
 //	             response{signature header_fields decoded_bytes}
 //	             auth ofx grpc operation informational refused_by flags encapsulation
-//	             gap_bytes complete anomalies outcome endpoint role
+//	             gap_bytes complete anomalies sensitive outcome endpoint role
 //
 // with signature{media keys order cookies location code length},
 // auth{carrier user_field password_field password_fields grant_type

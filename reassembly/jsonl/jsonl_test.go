@@ -54,9 +54,28 @@ func full() *reassembly.Transaction {
 		Operation: "login", JA4: "t13d", ServerName: "bank.example",
 		Fingerprint: "f1", FingerprintLoose: "f2", FingerprintWire: "f3", Informational: []int{100, 103}, RefusedBy: "0000000100000002",
 		Flags: reassembly.FlagGap | reassembly.FlagOneWay, Anomalies: reassembly.AnomalyBareLF | reassembly.AnomalyNULInHead,
-		GapBytes: 17, Complete: true,
+		GapBytes: 17, Complete: true, Sensitive: found(reassembly.PlaceRequestBody, reassembly.ClassCard, reassembly.ClassEmail),
 		Annotation: reassembly.Annotation{EventOutcome: "failure", Outcome: "rejected", Endpoint: "POST bank.example/login", Role: "login"},
 	}
+}
+
+// found is that classes of sensitive data are at a place.
+func found(p reassembly.Place, classes ...reassembly.Class) (s reassembly.Sensitive) {
+	s.Add(p, 0)
+	for _, c := range classes {
+		s.Add(p, c.Of())
+	}
+	return s
+}
+
+func TestThatNothingSensitiveWasFoundIsNoLackOfLooking(t *testing.T) {
+	tx := blank()
+	tx.Sensitive = reassembly.SensitiveLooked
+	line := AppendTransaction(nil, tx)
+	assert.Contains(t, string(line), `,"sensitive":[]`)
+	r := NewReader(bytes.NewReader(line))
+	require.True(t, r.Next(), r.Err())
+	assert.Equal(t, reassembly.SensitiveLooked, r.Transaction().Sensitive)
 }
 
 func TestTheOrderOfKeysIsTheContracts(t *testing.T) {
@@ -308,7 +327,7 @@ func randomTransaction(rng *rand.Rand) *reassembly.Transaction {
 		},
 		Operation: str(), JA4: str(), ServerName: str(), Fingerprint: str(), FingerprintLoose: str(), FingerprintWire: str(),
 		RefusedBy: str(), Flags: reassembly.Flags(rng.IntN(64)), Anomalies: reassembly.Anomalies(rng.IntN(1 << 22)),
-		GapBytes: number(), Complete: rng.IntN(2) == 0,
+		GapBytes: number(), Complete: rng.IntN(2) == 0, Sensitive: (reassembly.Sensitive(rng.Uint64N(1<<36)) | reassembly.SensitiveLooked) * reassembly.Sensitive(rng.IntN(2)),
 		Annotation: reassembly.Annotation{EventOutcome: str(), Outcome: str(), Endpoint: str(), Role: str()},
 	}
 	for range rng.IntN(3) {

@@ -286,6 +286,8 @@ func (r *Reader) offpath(tx *reassembly.Transaction, key []byte) {
 		r.bool(key, &tx.Complete)
 	case "anomalies":
 		tx.Anomalies, _ = reassembly.AnomaliesFrom(r.names(key))
+	case "sensitive":
+		tx.Sensitive, _ = reassembly.SensitiveFrom(r.names(key))
 	case "outcome":
 		r.str(key, &tx.Annotation.Outcome)
 	case "endpoint":

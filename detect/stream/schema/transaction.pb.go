@@ -59,6 +59,7 @@ type Transaction struct {
 	GapBytes         int64                  `protobuf:"varint,27,opt,name=gap_bytes,json=gapBytes,proto3" json:"gap_bytes,omitempty"`                        // offpath.gap_bytes
 	Complete         bool                   `protobuf:"varint,28,opt,name=complete,proto3" json:"complete,omitempty"`                                        // offpath.complete
 	Grpc             *GRPC                  `protobuf:"bytes,29,opt,name=grpc,proto3" json:"grpc,omitempty"`                                                 // offpath.grpc
+	Sensitive        uint64                 `protobuf:"varint,30,opt,name=sensitive,proto3" json:"sensitive,omitempty"`                                      // offpath.sensitive, as the bits of reassembly.Sensitive; 0: absent
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -294,6 +295,13 @@ func (x *Transaction) GetGrpc() *GRPC {
 		return x.Grpc
 	}
 	return nil
+}
+
+func (x *Transaction) GetSensitive() uint64 {
+	if x != nil {
+		return x.Sensitive
+	}
+	return 0
 }
 
 type Endpoint struct {
@@ -1049,7 +1057,7 @@ var File_transaction_proto protoreflect.FileDescriptor
 const file_transaction_proto_rawDesc = "" +
 	"\n" +
 	"\x11transaction.proto\x12\n" +
-	"offpath.v1\"\xda\a\n" +
+	"offpath.v1\"\xf8\a\n" +
 	"\vTransaction\x12\x14\n" +
 	"\x05start\x18\x01 \x01(\x10R\x05start\x12\x10\n" +
 	"\x03end\x18\x02 \x01(\x10R\x03end\x12\x1f\n" +
@@ -1082,7 +1090,8 @@ const file_transaction_proto_rawDesc = "" +
 	"\tanomalies\x18\x1a \x03(\tR\tanomalies\x12\x1b\n" +
 	"\tgap_bytes\x18\x1b \x01(\x03R\bgapBytes\x12\x1a\n" +
 	"\bcomplete\x18\x1c \x01(\bR\bcomplete\x12$\n" +
-	"\x04grpc\x18\x1d \x01(\v2\x10.offpath.v1.GRPCR\x04grpcB\v\n" +
+	"\x04grpc\x18\x1d \x01(\v2\x10.offpath.v1.GRPCR\x04grpc\x12\x1c\n" +
+	"\tsensitive\x18\x1e \x01(\x04R\tsensitiveB\v\n" +
 	"\t_duration\".\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +

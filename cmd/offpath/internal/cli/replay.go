@@ -63,7 +63,7 @@ func runReplay(ctx context.Context, std Streams, c *command, args []string) erro
 	f.StringVar(&o.Accounts, "accounts", "", "write the accounts that campaigns touched as JSON Lines to `PATH`, at the end")
 	f.StringVar(&o.Sitemap, "sitemap", "", "write the endpoints seen as OpenAPI 3.1 to `PATH`, .yaml or .json, at the end")
 	f.StringVar(&o.Spec, "spec", "", "compare the endpoints seen with the OpenAPI 3 or Swagger 2 description in `FILE`, in the report or in --sitemap")
-	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies, tls (every ClientHello as a line of its own), websocket (likewise what each WebSocket has said, at its end)")
+	detail := f.String("detail", "", "more in each transaction: `LIST` of headers, bodies, tls (every ClientHello as a line of its own), websocket (likewise what each WebSocket has said, at its end), sensitive (classes of sensitive data, and where; also with --sitemap)")
 	f.BoolVar(&o.Cleartext, "cleartext", false, "secrets and account names as on the wire instead of keyed hashes")
 	f.StringVar(&o.KeyLog, "keylog", "", "decrypt TLS with the NSS key log (SSLKEYLOGFILE) at `PATH`")
 	hashKey := f.String("hash-key", "", "key of the keyed hashes, `file:PATH` or env:NAME (default a fixed one)")
@@ -142,8 +142,10 @@ func parseDetail(list string) (d wiring.Detail, err error) {
 			d.TLS = true
 		case "websocket":
 			d.Sockets = true
+		case "sensitive":
+			d.Sensitive = true
 		default:
-			return d, wrongUsage("--detail: %q is none of headers, bodies, tls, websocket", name)
+			return d, wrongUsage("--detail: %q is none of headers, bodies, tls, websocket, sensitive", name)
 		}
 	}
 	return d, nil

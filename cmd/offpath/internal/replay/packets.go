@@ -66,8 +66,10 @@ func openSecrets(o *Options) (tls.Config, error) {
 func (p *packets) run(ctx context.Context, feed wiring.Feed) error {
 	o := p.options
 	var err error
+	detail := o.Detail
+	detail.Sensitive = detail.Sensitive || o.Sitemap != ""
 	p.pipeline, err = wiring.Pipeline(o.Config, o.Key, p.source.Workers(), wiring.Extras{
-		Detail: o.Detail, Cleartext: o.Cleartext, TLS: p.secrets,
+		Detail: detail, Cleartext: o.Cleartext, TLS: p.secrets,
 	}, feed)
 	if err != nil {
 		return err

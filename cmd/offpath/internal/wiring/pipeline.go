@@ -21,10 +21,11 @@ type Extras struct {
 
 // Detail says what more there is to be in transactions, and among them.
 type Detail struct {
-	Headers bool // header fields with their values
-	Bodies  bool // hashes and decoded sizes of bodies
-	TLS     bool // every ClientHello as a line of its own
-	Sockets bool // every WebSocket as a line of its own, at its end
+	Headers   bool // header fields with their values
+	Bodies    bool // hashes and decoded sizes of bodies
+	Sensitive bool // classes of sensitive data
+	TLS       bool // every ClientHello as a line of its own
+	Sockets   bool // every WebSocket as a line of its own, at its end
 }
 
 // Pipeline makes reassembly for a number of workers, whose transactions go to
@@ -42,6 +43,7 @@ func Pipeline(c *config.Config, key []byte, workers int, extras Extras, feed Fee
 			IgnoreHeaders:  c.Client.IgnoreHeaders,
 			DetailHeaders:  extras.Detail.Headers,
 			DetailBodies:   extras.Detail.Bodies,
+			Sensitive:      extras.Detail.Sensitive,
 		},
 		Hellos:  extras.Detail.TLS,
 		Sockets: extras.Detail.Sockets,
