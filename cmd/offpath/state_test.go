@@ -10,12 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"offpath/detect/stream/kafkatest"
 )
 
 // tries makes login attempts of a program, each from an address and at an account
@@ -182,4 +185,51 @@ func TestAStateThatCannotBeUsedIsSetAside(t *testing.T) {
 	r = again(t, c)
 	status, body := r.get("/readyz")
 	assert.Equal(t, 200, status, body)
+}
+
+func TestDetectionThatIsKilledReadsAgainWhatItsStateLacks(t *testing.T) {
+	needRoot(t)
+	broker := kafkatest.Start(t)
+	verdicts := filepath.Join(t.TempDir(), "v")
+	c := service(t, "detect", "OFFPATH_STREAM_BROKERS="+broker, "OFFPATH_OUTPUT_VERDICTS="+verdicts, "OFFPATH_STATE_EVERY=10s")
+	r := startService(t, c)
+	sensor := startService(t, service(t, "sensor", "OFFPATH_STREAM_BROKERS="+broker, "OFFPATH_CAPTURE_INTERFACES=lo"))
+	url := loginSite(t)
+	fail := func(from string, first, last int) {
+		for i := first; i < last; i++ {
+			logIn(t, url, from, fmt.Sprint("victim", i), "guess")
+		}
+	}
+	for i := range 100 {
+		user := fmt.Sprintf("customer%d", i)
+		logIn(t, url, fmt.Sprintf("127.0.1.%d", i+1), user, user)
+	}
+	fail("127.0.2.1", 0, 20)
+	eventually(t, func() bool { return subjects(t, verdicts)["127.0.2.1"] }, "a verdict")
+	state := filepath.Join(setting(c, "OFFPATH_STATE_DIR"), "detection.state")
+	eventually(t, func() bool {
+		_, err := os.Stat(state)
+		return err == nil
+	}, "the state on the disk")
+	fail("127.0.3.1", 100, 104) // too few to convict, and no snapshot knows of them
+	eventually(t, func() bool {
+		_, metrics := r.get("/metrics")
+		for line := range strings.Lines(metrics) {
+			if rest, ok := strings.CutPrefix(line, `offpath_detect_logins_total{outcome="rejected"} `); ok {
+				n, err := strconv.Atoi(strings.TrimSpace(rest))
+				return err == nil && n >= 24
+			}
+		}
+		return false
+	}, "they are detected")
+	require.NoError(t, r.cmd.Process.Kill())
+	<-r.exited
+
+	r = again(t, c)
+	fail("127.0.3.1", 104, 108)
+	require.Eventually(t, func() bool { return subjects(t, verdicts)["127.0.3.1"] }, 3*patience, patience/100, "those of before and after together convict")
+	assert.Equal(t, 0, r.stop(syscall.SIGTERM))
+	assert.Equal(t, 0, sensor.stop(syscall.SIGTERM))
+	assert.Len(t, idsOf(t, verdicts, "127.0.2.1"), 1)
+	assert.Len(t, idsOf(t, verdicts, "127.0.3.1"), 1)
 }

@@ -21,24 +21,26 @@ var (
 // Snapshot gathers all that the engine knows, to be written by WriteTo, once, by
 // any goroutine: the engine goes on. Until then it takes as much memory again as
 // what it knows. The books ([Stats]) are not in it, nor what [Config] holds: the
-// databases of networks, the policies, the map. key names the key of the hashes,
-// without telling it.
+// databases of networks, the policies, the map.
 //
 // An engine that resumes from it ([Resume]) goes on as this one does: with the
 // same decisions, to the octet.
-func (e *Engine) Snapshot(key string) io.WriterTo {
+func (e *Engine) Snapshot(of Origin) io.WriterTo {
 	c := snapshot.Writer()
-	e.header(c, &key)
+	e.header(c, &of)
 	e.state(c)
 	return c
 }
 
-// Time is the event time that the engine has been brought to: everything that ends
-// before it is decided. ns since the epoch.
-func (e *Engine) Time() int64 { return e.clock }
+// Origin is what a snapshot says of itself.
+type Origin struct {
+	Key   string // names the key of the hashes, without telling it
+	Input string // how far the input was read, in the words of whoever feeds the engine
+}
 
 // Resumed says what an engine was resumed from.
 type Resumed struct {
+	Input   string // as in Origin
 	Time    int64  // event time up to which it knows everything, ns since the epoch
 	Dropped uint64 // entries that were forgotten, since the limits of cfg are lower than they were
 }
@@ -55,8 +57,8 @@ func Resume(cfg Config, sink Sink, r io.Reader, key string) (*Engine, Resumed, e
 	if err != nil {
 		return nil, Resumed{}, err
 	}
-	found := key
-	if e.header(c, &found); c.Err() == nil && found != key {
+	var of Origin
+	if e.header(c, &of); c.Err() == nil && of.Key != key {
 		return nil, Resumed{}, ErrKey
 	}
 	changed := e.state(c)
@@ -64,7 +66,7 @@ func Resume(cfg Config, sink Sink, r io.Reader, key string) (*Engine, Resumed, e
 		return nil, Resumed{}, err
 	}
 	e.places.fit(c)
-	resumed := Resumed{Time: e.clock, Dropped: c.Dropped()}
+	resumed := Resumed{Input: of.Input, Time: e.clock, Dropped: c.Dropped()}
 	for _, a := range e.verdicts.inOrder() {
 		switch {
 		case a.foreign:
@@ -79,8 +81,8 @@ func Resume(cfg Config, sink Sink, r io.Reader, key string) (*Engine, Resumed, e
 	return e, resumed, nil
 }
 
-func (e *Engine) header(c *snapshot.Codec, key *string) {
-	snapshot.String(c, key)
+func (e *Engine) header(c *snapshot.Codec, of *Origin) {
+	snapshot.String(c, &of.Key, &of.Input)
 	snapshot.Int(c, &e.clock)
 }
 

@@ -27,7 +27,7 @@ const keyID = "the site's key"
 // saved is an engine's snapshot.
 func saved(tb testing.TB, e *Engine) []byte {
 	var b bytes.Buffer
-	_, err := e.Snapshot(keyID).WriteTo(&b)
+	_, err := e.Snapshot(Origin{Key: keyID}).WriteTo(&b)
 	require.NoError(tb, err)
 	return b.Bytes()
 }
@@ -299,7 +299,7 @@ func survives(cfg Config, octets []byte, next []*reassembly.Transaction) bool {
 		copied := *tx
 		e.Observe(&copied)
 	}
-	e.Snapshot(keyID).WriteTo(io.Discard)
+	e.Snapshot(Origin{Key: keyID}).WriteTo(io.Discard)
 	return true
 }
 

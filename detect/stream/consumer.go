@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,14 @@ type ConsumerConfig struct {
 	// foremost one on a partition before the partition goes on without it; it
 	// is taken for dead. 0: 30 s.
 	SensorLag time.Duration
+	// Keep says that offsets are committed only once what was emitted is kept
+	// ([Consumer.Kept]): after a crash everything since is read again. Else they
+	// are committed when it was emitted.
+	Keep bool
+	// Assigned, if any, is told which partitions are read from now on, before the
+	// first of their transactions are emitted; serially with emit. Generations are
+	// numbered from 1.
+	Assigned func(generation uint64, partitions []int)
 }
 
 // ConsumerStats are a consumer's books: messages received = Transactions +
@@ -33,6 +42,7 @@ type ConsumerConfig struct {
 type ConsumerStats struct {
 	Transactions uint64
 	Watermarks   uint64 // messages that carry a watermark alone
+	Known        uint64 // of the transactions, not emitted: they are kept already
 	Duplicates   uint64 // messages written more than once by a producer that tried again
 	Gaps         uint64 // sequence numbers that a partition lacks
 	Undecodable  uint64 // messages that are no transactions
@@ -48,7 +58,9 @@ type Consumer struct {
 	cfg ConsumerConfig
 
 	transactions, watermarks, duplicates, gaps, undecodable atomic.Uint64
-	late, sensorsLost, generations                          atomic.Uint64
+	late, sensorsLost, generations, skipped                 atomic.Uint64
+	kept                                                    atomic.Pointer[kept]
+	known                                                   map[int]int64 // by partition: what ends before was emitted, or is kept
 	waiting                                                 atomic.Int64
 	lastErr                                                 atomic.Pointer[error]
 }
@@ -70,12 +82,29 @@ func NewConsumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, error) {
 	if _, err := cfg.ensureTopic(ctx); err != nil {
 		return nil, err
 	}
-	return &Consumer{cfg: cfg}, nil
+	return &Consumer{cfg: cfg, known: map[int]int64{}}, nil
+}
+
+// Resume says, before Run, up to which event time what each partition held is kept
+// by an earlier process: what ends before is not emitted again.
+func (c *Consumer) Resume(known map[int]int64) { maps.Copy(c.known, known) }
+
+// Kept says that everything that a generation has emitted up to a watermark is kept:
+// its offsets can be committed. It may be called from any goroutine.
+func (c *Consumer) Kept(generation uint64, watermark int64) {
+	c.kept.Store(&kept{generation, watermark})
+}
+
+// kept is how much is kept.
+type kept struct {
+	generation uint64
+	watermark  int64
 }
 
 // Run emits transactions until ctx is done. emit is called serially; it fits
 // the emit function of reassembly/order. Offsets are committed once their
-// transactions were emitted, so that what a crash interrupts is read again.
+// transactions were emitted, or kept, so that what a crash interrupts is read
+// again. What was emitted once is not emitted again by this Consumer.
 func (c *Consumer) Run(ctx context.Context, emit func(txs []*reassembly.Transaction, watermark int64)) error {
 	group, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
 		ID: c.cfg.Group, Brokers: c.cfg.Addresses, Topics: []string{c.cfg.Topic},
@@ -105,7 +134,7 @@ func (c *Consumer) Stats() ConsumerStats {
 	return ConsumerStats{
 		Transactions: c.transactions.Load(), Watermarks: c.watermarks.Load(), Duplicates: c.duplicates.Load(),
 		Gaps: c.gaps.Load(), Undecodable: c.undecodable.Load(), Late: c.late.Load(),
-		SensorsLost: c.sensorsLost.Load(), Generations: c.generations.Load(), Waiting: int(c.waiting.Load()),
+		Known: c.skipped.Load(), SensorsLost: c.sensorsLost.Load(), Generations: c.generations.Load(), Waiting: int(c.waiting.Load()),
 	}
 }
 
@@ -122,7 +151,12 @@ func (c *Consumer) Err() error {
 func (c *Consumer) consume(ctx context.Context, generation *kafka.Generation, emit func([]*reassembly.Transaction, int64)) {
 	assigned := generation.Assignments[c.cfg.Topic]
 	progress := newOffsets(assigned)
+	number, emitted := c.generations.Load(), int64(math.MinInt64)
 	merger := order.New(len(assigned), func(txs []*reassembly.Transaction, watermark int64) {
+		if emitted == math.MinInt64 && c.cfg.Assigned != nil {
+			c.cfg.Assigned(number, ids(assigned))
+		}
+		emitted = watermark
 		emit(txs, watermark)
 		progress.emitted(watermark)
 		c.waiting.Add(-int64(len(txs)))
@@ -136,7 +170,12 @@ func (c *Consumer) consume(ctx context.Context, generation *kafka.Generation, em
 			readCtx, cancel := context.WithCancel(generationCtx)
 			defer cancel()
 			defer context.AfterFunc(ctx, cancel)()
+			known, any := c.known[a.ID]
 			c.read(readCtx, a, newPartition(c), func(tx *reassembly.Transaction, offset, watermark int64) {
+				if any && tx != nil && tx.End < known {
+					c.skipped.Add(1)
+					tx = nil
+				}
 				progress.received(a.ID, offset, tx)
 				if tx == nil {
 					merger.Push(input, nil, watermark)
@@ -156,20 +195,39 @@ func (c *Consumer) consume(ctx context.Context, generation *kafka.Generation, em
 			case <-generationCtx.Done():
 			case <-ctx.Done():
 			case <-tick.C:
-				c.commit(generation, progress)
+				c.commit(generation, number, progress)
 				continue
 			}
 			readers.Wait()
-			c.commit(generation, progress)
+			c.commit(generation, number, progress)
 			return
 		}
 	})
 	<-ended
 	c.waiting.Store(0) // what still waits was not committed and is read again
+	for _, a := range assigned {
+		if before, any := c.known[a.ID]; emitted != math.MinInt64 && (!any || before < emitted) {
+			c.known[a.ID] = emitted
+		}
+	}
 }
 
-func (c *Consumer) commit(generation *kafka.Generation, progress *offsets) {
+func ids(assigned []kafka.PartitionAssignment) (list []int) {
+	for _, a := range assigned {
+		list = append(list, a.ID)
+	}
+	return list
+}
+
+func (c *Consumer) commit(generation *kafka.Generation, number uint64, progress *offsets) {
 	next := progress.committable()
+	if c.cfg.Keep {
+		progress.mark()
+		next = nil
+		if k := c.kept.Load(); k != nil && k.generation == number {
+			next = progress.kept(k.watermark)
+		}
+	}
 	if len(next) == 0 {
 		return
 	}

@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -65,6 +66,86 @@ func TestTheEngineBehindKafkaDecidesAsTheEngineInOneProcess(t *testing.T) {
 	e.Close()
 	require.Equal(t, len(txs), seen)
 	assert.Equal(t, direct, distributed)
+}
+
+// A crash, and a snapshot from before it: what was read since is read again, and
+// decided as if nothing had happened.
+func TestWhatACrashInterruptsIsReadAgainAndNothingTwice(t *testing.T) {
+	txs := attack()
+	direct := &decisions{}
+	e, err := engine.New(engine.Config{}, direct)
+	require.NoError(t, err)
+	for _, tx := range txs {
+		own := *tx
+		e.Observe(&own)
+		e.Advance(tx.End)
+	}
+	address := kafkatest.Start(t)
+	brokers := stream.Brokers{Addresses: []string{address}, Topic: "crash"}
+	produce(t, brokers, "s", 1, txs)
+
+	var before bytes.Buffer
+	var known map[int]int64
+	run := func(e *engine.Engine, known map[int]int64, until int, each func(c *stream.Consumer, seen int, partitions []int, watermark int64)) *stream.Consumer {
+		var partitions []int
+		var c *stream.Consumer
+		c, err := stream.NewConsumer(t.Context(), stream.ConsumerConfig{Brokers: brokers, Keep: true, Assigned: func(_ uint64, list []int) { partitions = list }})
+		require.NoError(t, err)
+		c.Resume(known)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		seen := 0
+		require.NoError(t, c.Run(ctx, func(batch []*reassembly.Transaction, watermark int64) {
+			for _, tx := range batch {
+				e.Observe(tx)
+			}
+			e.Advance(watermark)
+			seen += len(batch)
+			if each != nil {
+				each(c, seen, partitions, watermark)
+			}
+			if seen >= until {
+				cancel()
+			}
+		}))
+		return c
+	}
+	first := &decisions{}
+	e, err = engine.New(engine.Config{}, first)
+	require.NoError(t, err)
+	decided, found, kept := 0, 0, 0
+	c := run(e, nil, len(txs)*3/4, func(c *stream.Consumer, seen int, partitions []int, watermark int64) {
+		if known != nil || seen < len(txs)/2 {
+			return
+		}
+		decided, found, kept = len(first.verdicts), len(first.findings), seen
+		_, err := e.Snapshot(engine.Origin{Input: "p"}).WriteTo(&before)
+		require.NoError(t, err)
+		known = map[int]int64{}
+		for _, p := range partitions {
+			known[p] = watermark
+		}
+	})
+	assert.Zero(t, c.Stats().Known)
+	second := &decisions{verdicts: slices.Clone(first.verdicts[:decided]), findings: slices.Clone(first.findings[:found])}
+	e, resumed, err := engine.Resume(engine.Config{}, second, &before, "")
+	require.NoError(t, err)
+	assert.Equal(t, "p", resumed.Input)
+	c = run(e, known, len(txs)-kept, func(c *stream.Consumer, seen int, _ []int, watermark int64) { c.Kept(1, watermark) })
+	assert.EqualValues(t, kept, c.Stats().Known, "nothing of this was committed")
+	assert.Equal(t, direct, second)
+
+	// What is kept is committed, and not read again.
+	third := &decisions{}
+	e, err = engine.New(engine.Config{}, third)
+	require.NoError(t, err)
+	committed := 0
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	c, err = stream.NewConsumer(t.Context(), stream.ConsumerConfig{Brokers: brokers, Keep: true})
+	require.NoError(t, err)
+	require.NoError(t, c.Run(ctx, func(batch []*reassembly.Transaction, _ int64) { committed += len(batch) }))
+	assert.Less(t, committed, len(txs)/2)
 }
 
 // attack is ten minutes of a login endpoint: a thousand customers, and twenty

@@ -13,7 +13,19 @@ import (
 type offsets struct {
 	mu         sync.Mutex
 	partitions map[int]*pending
+	watermark  int64        // that everything done ends before
+	marks      []checkpoint // how far it was, for what is committed only once it is kept
 }
+
+// checkpoint is what can be committed once everything that ends before a watermark
+// is kept.
+type checkpoint struct {
+	watermark int64
+	next      map[int]int64
+}
+
+// maxMarks bounds the checkpoints, one a second: beyond it every second one goes.
+const maxMarks = 4096
 
 // pending are the messages of a partition that were received and not yet
 // committed, in order of their offsets.
@@ -54,6 +66,7 @@ func (o *offsets) received(partition int, offset int64, tx *reassembly.Transacti
 func (o *offsets) emitted(watermark int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.watermark = watermark
 	for _, p := range o.partitions {
 		for p.done < len(p.messages) && (p.messages[p.done].bare || p.messages[p.done].end < watermark) {
 			p.next = p.messages[p.done].offset + 1
@@ -75,6 +88,34 @@ func (o *offsets) committable() map[int]int64 {
 		if p.next >= 0 && p.next != p.last {
 			next[id] = p.next
 		}
+	}
+	return next
+}
+
+// mark remembers how far it is.
+func (o *offsets) mark() {
+	next := o.committable()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if last := len(o.marks) - 1; len(next) == 0 || last >= 0 && o.marks[last].watermark == o.watermark {
+		return
+	}
+	if len(o.marks) == maxMarks {
+		for i := range maxMarks / 2 {
+			o.marks[i] = o.marks[2*i]
+		}
+		o.marks = o.marks[:maxMarks/2]
+	}
+	o.marks = append(o.marks, checkpoint{o.watermark, next})
+}
+
+// kept returns what can be committed when everything that ends before a watermark is
+// kept.
+func (o *offsets) kept(watermark int64) (next map[int]int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.marks) > 0 && o.marks[0].watermark <= watermark {
+		next, o.marks = o.marks[0].next, o.marks[1:]
 	}
 	return next
 }

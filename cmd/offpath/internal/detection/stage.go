@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"offpath/cmd/offpath/internal/feed"
 	"offpath/cmd/offpath/internal/output"
@@ -126,6 +127,12 @@ func (s *Stage) Lifted(v detect.Verdict) {
 		s.announce(v)
 	})
 }
+
+// Fed is the watermark of the last batch, math.MinInt64 if there was none yet, and
+// Anew says that none of what follows is known by it. Both are for what is called
+// by Post.
+func (s *Stage) Fed() int64 { return s.fed }
+func (s *Stage) Anew()      { s.fed = math.MinInt64 }
 
 // Queue is the books of the queue.
 func (s *Stage) Queue() feed.Stats { return s.queue.Stats() }

@@ -17,11 +17,12 @@ type work struct {
 	engine *engine.Engine
 	line   []byte
 	clock  int64 // event time, ns; 0 before the first
+	fed    int64 // watermark of the last batch; math.MinInt64: none since the input began anew
 	failed bool
 }
 
 func (s *work) start(cfg Config) error {
-	s.cfg = cfg
+	s.cfg, s.fed = cfg, math.MinInt64
 	open := cfg.Open
 	if open == nil {
 		open = engine.New
@@ -52,7 +53,7 @@ func (s *work) handle(b feed.Batch) {
 	}
 	if b.Watermark != math.MinInt64 && b.Watermark != math.MaxInt64 {
 		s.engine.Advance(b.Watermark)
-		s.clock = max(s.clock, b.Watermark)
+		s.clock, s.fed = max(s.clock, b.Watermark), b.Watermark
 	}
 	if len(b.Transactions) == 0 {
 		return

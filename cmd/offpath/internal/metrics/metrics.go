@@ -432,6 +432,7 @@ func (w writer) consumer(s stream.ConsumerStats) {
 	w.counter("offpath_stream_consumed_total", messages, s.Watermarks, "kind", "watermark")
 	w.counter("offpath_stream_consumed_total", messages, s.Duplicates, "kind", "duplicate")
 	w.counter("offpath_stream_consumed_total", messages, s.Undecodable, "kind", "undecodable")
+	w.counter("offpath_stream_known_total", "Transactions read again after a restart that the state held already.", s.Known)
 	w.counter("offpath_stream_gaps_total", "Messages that a partition lacks.", s.Gaps)
 	w.counter("offpath_stream_late_total", "Transactions that came after their watermark.", s.Late)
 	w.counter("offpath_stream_sensors_lost_total", "Sensors that fell too far behind.", s.SensorsLost)

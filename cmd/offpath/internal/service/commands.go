@@ -91,7 +91,7 @@ func Detect(ctx context.Context, o Options) error {
 		return err
 	}
 	mitigating.feedBack(detecting.stage)
-	consuming.stage = detecting.stage
+	consuming.feed(detecting)
 	p.parts = []part{consuming, detecting, mitigating, publishing}
 	return p.serve(ctx)
 }

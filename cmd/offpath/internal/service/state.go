@@ -4,10 +4,12 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,8 +34,14 @@ type keeper struct {
 	every time.Duration
 	log   logging.Log
 	stage *detection.Stage
-	// kept is told that what ended before an event time is in the file; nil: nobody.
-	kept func(clock int64)
+	// kept is told that what the stage was fed of a generation of partitions up to a
+	// watermark is in the file; nil: nobody.
+	kept func(generation uint64, watermark int64)
+	// covered is up to which event time what each partition held is known, of those
+	// that are read at present with what they are fed; for the stage's goroutine.
+	covered    map[int]int64
+	present    []int
+	generation uint64
 
 	resumed engine.Resumed // what it went on from; zero: nothing
 	taken   time.Time      // when the last snapshot was asked for
@@ -48,7 +56,7 @@ type keeper struct {
 // known by, nil where that is not known here.
 func newKeeper(p *process, key []byte) *keeper {
 	c := p.options.Config
-	k := &keeper{file: state.In(c.State.Dir), key: keyID(key), every: c.State.Every, log: p.log, taken: time.Now()}
+	k := &keeper{file: state.In(c.State.Dir), key: keyID(key), every: c.State.Every, log: p.log, taken: time.Now(), covered: map[int]int64{}}
 	p.books.State = k.books.Stats
 	return k
 }
@@ -80,6 +88,11 @@ func (k *keeper) open(cfg engine.Config, sink engine.Sink) (*engine.Engine, erro
 		}
 		event.Msg("restored state of " + at.Format(time.RFC3339))
 		k.books.Restored(at)
+		if k.resumed.Input != "" {
+			if err := json.Unmarshal([]byte(k.resumed.Input), &k.covered); err != nil {
+				return nil, fmt.Errorf("%s: how far the input was read: %w", k.file.Path(), err)
+			}
+		}
 		return e, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return engine.New(cfg, sink)
@@ -131,17 +144,19 @@ func (k *keeper) take(now time.Time) {
 	k.writing.Add(1)
 	k.stage.Post(func(e *engine.Engine) {
 		began := time.Now()
-		clock, content := e.Time(), e.Snapshot(k.key)
+		generation, fed, content := k.generation, k.stage.Fed(), e.Snapshot(engine.Origin{Key: k.key, Input: k.input()})
 		pause := time.Since(began)
 		go func() {
 			defer k.writing.Done()
 			defer k.busy.Store(false)
-			k.write(content, clock, pause)
+			if k.write(content, pause) && k.kept != nil {
+				k.kept(generation, fed)
+			}
 		}()
 	})
 }
 
-func (k *keeper) write(content io.WriterTo, clock int64, pause time.Duration) {
+func (k *keeper) write(content io.WriterTo, pause time.Duration) bool {
 	began := time.Now()
 	size, err := k.file.Write(content)
 	k.books.Wrote(size, pause, time.Since(began), err)
@@ -150,13 +165,39 @@ func (k *keeper) write(content io.WriterTo, clock int64, pause time.Duration) {
 		if k.failure.Swap(&err) == nil {
 			k.log.Error().Str("file", k.file.Path()).Err(err).Msg("state not written; a restart would go on from the one before")
 		}
-		return
+		return false
 	}
 	k.failure.Store(nil)
-	if k.kept != nil {
-		k.kept(clock)
-	}
 	k.log.Debug().Int64("bytes", size).Dur("pause", pause).Msg("state written")
+	return true
+}
+
+// assigned is told which partitions are read from now on, before what they hold is
+// fed. It is called by the stage.
+func (k *keeper) assigned(generation uint64, partitions []int) {
+	k.settle()
+	k.generation, k.present = generation, partitions
+	k.stage.Anew()
+}
+
+// settle notes how far the partitions were read.
+func (k *keeper) settle() {
+	if fed := k.stage.Fed(); fed != math.MinInt64 {
+		for _, p := range k.present {
+			k.covered[p] = max(k.covered[p], fed)
+		}
+	}
+}
+
+// input is how far the partitions were read, for the snapshot; "" where there are
+// none.
+func (k *keeper) input() string {
+	k.settle()
+	if len(k.covered) == 0 {
+		return ""
+	}
+	text, _ := json.Marshal(k.covered) // never fails
+	return string(text)
 }
 
 // last takes the last snapshot, of everything that was fed, and waits for it, once

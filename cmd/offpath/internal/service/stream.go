@@ -10,6 +10,7 @@ import (
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/detection"
 	"offpath/detect"
+	"offpath/detect/engine"
 	"offpath/detect/stream"
 )
 
@@ -87,20 +88,37 @@ func kafkaProblem(what string, err error) []string {
 type consumerPart struct {
 	consumer *stream.Consumer
 	stage    *detection.Stage
+	keeper   *keeper
 }
 
 func newConsumer(ctx context.Context, p *process) (*consumerPart, error) {
 	c := p.options.Config
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
+	part := new(consumerPart)
 	consumer, err := stream.NewConsumer(ctx, stream.ConsumerConfig{
 		Brokers: brokers(c, c.Stream.TransactionsTopic), Group: c.Stream.Group,
+		Keep: true, Assigned: part.assigned,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to Kafka: %w", err)
 	}
 	p.books.Consumer = consumer.Stats
-	return &consumerPart{consumer: consumer}, nil
+	part.consumer = consumer
+	return part, nil
+}
+
+// feed has detection fed. Offsets are committed once the state that holds what was
+// read is written; what was read since is read again after a crash, and leads to the
+// same lines; what the state holds already is not fed again.
+func (part *consumerPart) feed(d *detectionPart) {
+	part.stage, part.keeper = d.stage, d.keeper
+	part.consumer.Resume(d.keeper.covered)
+	d.keeper.kept = part.consumer.Kept
+}
+
+func (part *consumerPart) assigned(generation uint64, partitions []int) {
+	part.stage.Post(func(*engine.Engine) { part.keeper.assigned(generation, partitions) })
 }
 
 func (part *consumerPart) run(ctx context.Context) error {
