@@ -1,5 +1,11 @@
 package campaign
 
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
+
 const (
 	// maxFlows bounds the programs that are counted at an endpoint; what others
 	// do is not told apart.
@@ -36,10 +42,15 @@ func (f flows) get(program uint64) *flow {
 	return w
 }
 
-// turn ends a window with these strangers.
+// turn ends a window with these strangers. Where programs are too many, those
+// with the most logins are told apart: an attacker invents as many as he likes.
 func (f flows) turn(failing map[uint64]failure) {
+	strangers := make(map[uint64]float64)
 	for _, stranger := range failing {
-		f.get(stranger.program).now.strangers++
+		strangers[stranger.program]++
+	}
+	for _, program := range most(strangers, func(n float64) float64 { return n }) {
+		f.get(program).now.strangers += strangers[program]
 	}
 	for program, w := range f {
 		w.move(freshness, w.now.strangers, w.now.right)
@@ -48,6 +59,31 @@ func (f flows) turn(failing map[uint64]failure) {
 			delete(f, program)
 		}
 	}
+	if len(f) < maxFlows {
+		return
+	}
+	programs := most(f, func(w *flow) float64 { return 10*w.right + w.strangers })
+	for _, program := range programs[maxFlows/2:] {
+		if program == 0 {
+			continue
+		}
+		w := f[program]
+		delete(f, program)
+		rest := f[0]
+		if rest == nil {
+			rest = new(flow)
+			f[0] = rest
+		}
+		rest.strangers += w.strangers
+		rest.right += w.right
+	}
+}
+
+// most lists programs, those with the most of something first.
+func most[V any](m map[uint64]V, of func(V) float64) []uint64 {
+	return slices.SortedFunc(maps.Keys(m), func(a, b uint64) int {
+		return cmp.Or(cmp.Compare(of(m[b]), of(m[a])), cmp.Compare(a, b))
+	})
 }
 
 // attempts is how many of a program's attempts are an attacker's for each login
