@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"offpath/capture"
 )
@@ -203,6 +205,36 @@ func TestWhatCanNotBeWrittenIsCountedAndTheStoreGoesOn(t *testing.T) {
 	a, err := s.Find("f4")
 	require.NoError(t, err)
 	assert.False(t, a.None())
+}
+
+func TestALineThatWasWrittenInPartSwallowsNoOther(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "evidence")
+	s, err := Open(folder)
+	require.NoError(t, err)
+	line := func(n int) []byte { return lines(verdictLine(fmt.Sprintf("%016x", n), "block", "m", "f1")) }
+	s.Add(line(1))
+	require.NoError(t, s.Flush())
+
+	// No file may grow by more than half a line, as on a full disk.
+	signal.Ignore(unix.SIGXFSZ)
+	defer signal.Reset(unix.SIGXFSZ)
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_FSIZE, &limit))
+	full := limit
+	full.Cur = uint64(len(line(1)) * 3 / 2)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &full))
+	s.Add(line(2))
+	err = s.Flush()
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_FSIZE, &limit))
+	require.Error(t, err)
+
+	s.Add(line(3))
+	require.NoError(t, s.Flush())
+	require.NoError(t, s.Close())
+	text, err := os.ReadFile(filepath.Join(folder, "00000001.jsonl"))
+	require.NoError(t, err)
+	assert.Equal(t, string(line(1))+string(line(3)), string(text))
+	assert.Equal(t, Stats{Lines: 3, Lost: 1}, s.Stats())
 }
 
 func TestAskingWhileLinesComeIsSafe(t *testing.T) {

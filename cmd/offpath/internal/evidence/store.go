@@ -132,10 +132,14 @@ func (s *Store) write() error {
 		}
 	}
 	n, err := s.file.Write(s.buf)
-	s.size += int64(n)
 	if err != nil {
+		// What is lost is all of it: half a line would swallow the next.
+		if s.file.Truncate(s.size) != nil {
+			s.size = s.segment // begin another file
+		}
 		return fmt.Errorf("write evidence: %w", err)
 	}
+	s.size += int64(n)
 	return nil
 }
 
