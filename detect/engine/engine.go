@@ -363,6 +363,7 @@ func (e *Engine) Stats() Stats {
 		s.NetworkEvictions += n.Replaced
 		s.NetworksDamaged += n.Damaged
 	}
+	s.OverridesTooDear += e.cfg.Overrides.TooDear()
 	c := e.campaigns.Stats()
 	s.Campaigns, s.VetoBudget, s.VetoCampaigns = c.Campaigns, c.OverBudget, c.NoRoom
 	s.CellEvictions, s.Cells, s.OpenCampaigns = c.Evictions, c.Cells, c.Open

@@ -8,7 +8,10 @@ import (
 )
 
 // SetOverrides replaces what an operator knows better.
-func (e *Engine) SetOverrides(s *override.Set) { e.cfg.Overrides = s }
+func (e *Engine) SetOverrides(s *override.Set) {
+	e.stats.OverridesTooDear += e.cfg.Overrides.TooDear()
+	e.cfg.Overrides = s
+}
 
 // SetPolicies replaces the policies. What is in force by one that has changed is
 // written anew as it says now, or lifted, in the order of their ids: verdicts may

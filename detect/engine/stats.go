@@ -45,7 +45,8 @@ type Stats struct {
 	NetworkEvictions  uint64         // answers of the databases of networks forgotten for want of room
 	NetworksDamaged   uint64         // records of these databases that could not be read
 
-	PolicyErrors uint64 // evaluations of policies' conditions that failed: nobody was convicted
+	OverridesTooDear uint64 // overrides that cost too much over a request and did not hold of it
+	PolicyErrors     uint64 // evaluations of policies' conditions that failed: nobody was convicted
 
 	PolicyEntities, Entities, Endpoints, LoginEndpoints, ActiveVerdicts, Cells, OpenCampaigns int // gauges
 }

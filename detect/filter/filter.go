@@ -16,19 +16,22 @@
 // as an index beyond the end of a list.
 //
 // The strings library and the network library (ip, cidr) of CEL are there. A Filter
-// keeps no state but a buffer and belongs to one goroutine. It bounds nothing: who
-// writes the expression waits for it.
+// keeps no state but a buffer and a count and belongs to one goroutine. What an
+// expression costs is bounded only by [CompileBounded]: elsewhere who writes it waits
+// for it.
 //
 // For expressions over more than a transaction, [Variable] declares it whole.
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/ext"
+	"cel.dev/cel-go/interpreter"
 
 	"offpath/reassembly"
 )
@@ -40,11 +43,21 @@ const maxExpression = 16 << 10
 type Filter struct {
 	program cel.Program
 	at      activation
+	tooDear uint64
 }
 
 // Compile makes a Filter. The error is one line that says where the mistake is, and
 // how to mend it where that can be told.
-func Compile(text string) (*Filter, error) {
+func Compile(text string) (*Filter, error) { return compile(text) }
+
+// CompileBounded is Compile for an expression over whatever an attacker sends: where
+// it would cost more than limit, in CEL's units (about one for each operation and for
+// ten octets of a string that is looked at), it does not hold, and that is counted.
+func CompileBounded(text string, limit uint64) (*Filter, error) {
+	return compile(text, cel.CostLimit(limit))
+}
+
+func compile(text string, options ...cel.ProgramOption) (*Filter, error) {
 	if len(text) > maxExpression {
 		return nil, fmt.Errorf("it has %d octets, more than %d", len(text), maxExpression)
 	}
@@ -59,7 +72,7 @@ func Compile(text string) (*Filter, error) {
 	if !ast.OutputType().IsExactType(cel.BoolType) {
 		return nil, fmt.Errorf("it says %s, not whether to pick a transaction; compare it with something, as in http.request.method == \"POST\"", ast.OutputType())
 	}
-	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize))
+	program, err := env.Program(ast, append(options, cel.EvalOptions(cel.OptOptimize))...)
 	if err != nil {
 		return nil, oneLine(err.Error())
 	}
@@ -103,8 +116,15 @@ func (f *Filter) Holds(tx *reassembly.Transaction) bool {
 	f.at.tx = tx
 	value, _, err := f.program.Eval(&f.at)
 	f.at.tx = nil
+	var cancelled interpreter.EvalCancelledError
+	if errors.As(err, &cancelled) {
+		f.tooDear++
+	}
 	return err == nil && value == types.True
 }
+
+// TooDear is how often the expression would have cost more than its limit.
+func (f *Filter) TooDear() uint64 { return f.tooDear }
 
 // activation resolves the names of the top level.
 type activation struct{ tx *reassembly.Transaction }

@@ -7,8 +7,8 @@
 // first that says something about a role decides the role, the first that says
 // something about an outcome the outcome.
 //
-// A Set keeps no state but buffers and belongs to one goroutine. What a condition
-// costs, each request costs.
+// A Set keeps no state but buffers and counts and belongs to one goroutine. A
+// condition that costs too much over what somebody has sent does not hold of it.
 package override
 
 import (
@@ -46,6 +46,20 @@ type Opinion struct {
 	Told    bool // they say something about the outcome
 }
 
+// costLimit bounds what a condition may cost over one request, in CEL's units: some
+// hundred microseconds.
+const costLimit = 20_000
+
+// TooDear is how often a condition cost too much.
+func (s *Set) TooDear() (n uint64) {
+	if s != nil {
+		for i := range s.rules {
+			n += s.rules[i].when.TooDear()
+		}
+	}
+	return n
+}
+
 // Set is statements that were checked. Of nil there are none.
 type Set struct{ rules []rule }
 
@@ -78,7 +92,7 @@ func New(statements []Statement) (*Set, error) {
 			return fail("when", "it is missing; write which requests are meant, such as 'url.path == \"/enter\"'")
 		}
 		var err error
-		if r.when, err = filter.Compile(st.When); err != nil {
+		if r.when, err = filter.CompileBounded(st.When, costLimit); err != nil {
 			return fail("when", "%s", err)
 		}
 		if st.Role == "" && st.Outcome == "" {

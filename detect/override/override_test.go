@@ -1,6 +1,7 @@
 package override
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -38,6 +39,20 @@ func TestTheFirstStatementThatSaysSomethingDecides(t *testing.T) {
 		assert.Equal(t, c.want, s.Of(transaction(c.path, c.status)), "%s %d", c.path, c.status)
 	}
 	assert.Equal(t, Opinion{}, (*Set)(nil).Of(transaction("/enter", 200)))
+}
+
+func TestAConditionThatCostsTooMuchDoesNotHoldAndIsCounted(t *testing.T) {
+	s, err := New([]Statement{{When: `offpath.request.headers.exists(a, offpath.request.headers.exists(b, a + "x" == b))`, Role: "none"}})
+	require.NoError(t, err)
+	tx := transaction("/", 200)
+	tx.Request.Headers = []string{"a", "ax"}
+	assert.Equal(t, "none", s.Of(tx).Role)
+	assert.Zero(t, s.TooDear())
+	for i := range 256 {
+		tx.Request.Headers = append([]string{fmt.Sprint("h", i)}, tx.Request.Headers...)
+	}
+	assert.Equal(t, Opinion{}, s.Of(tx))
+	assert.Equal(t, uint64(1), s.TooDear())
 }
 
 func TestAMistakeIsNamedWithItsMend(t *testing.T) {

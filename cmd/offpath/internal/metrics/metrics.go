@@ -362,6 +362,7 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_templates_total", "Parameters of paths that were learned, not shown by a shape.", s.Names.Templates)
 	w.counter("offpath_detect_templates_collapsed_total", "Of these: learned for want of room among siblings.", s.Names.Collapsed)
 	w.counter("offpath_detect_unadmitted_total", "Requests for what was never answered but by 404, a refusal or silence.", s.Names.Unadmitted)
+	w.counter("offpath_detect_overrides_too_dear_total", "Overrides that cost too much over a request; they do not hold of it.", s.OverridesTooDear)
 	w.counter("offpath_detect_policy_errors_total", "Evaluations of policies' conditions that failed; they convict nobody.", s.PolicyErrors)
 	const held = "What is remembered now."
 	w.gauge("offpath_detect_held", held, float64(s.Entities), "table", "clients")
