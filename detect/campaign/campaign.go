@@ -54,6 +54,7 @@ type Campaign struct {
 	Subject     detect.Subject // of its first predicate; of a chart its endpoint
 	Opened      int64          // ns since the epoch
 	First, Last int64          // attempts that were attributed
+	Told        int64          // when it was last written down, which is its reader's to say
 	Attempts    int
 	Hits        int  // attempts that were right
 	Spray       bool // one password at many accounts

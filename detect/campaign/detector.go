@@ -347,7 +347,7 @@ func (d *Detector) repeated(a *Attempt, now uint32) bool {
 	if a.Account == 0 {
 		return false
 	}
-	key := generations.Mix(a.Account, a.Password)
+	key := generations.Mix(generations.Mix(a.Account, 1), a.Password) // who has its name for a password is one of many
 	at, seen := d.tried.Get(key)
 	if seen && now < at+day {
 		return true

@@ -143,7 +143,7 @@ func (d *Detector) endpointsState(c *snapshot.Codec, endpoints []*Endpoint, camp
 
 func (o *Campaign) state(c *snapshot.Codec) {
 	c.Subject(&o.Subject)
-	snapshot.Int(c, &o.Opened, &o.First, &o.Last)
+	snapshot.Int(c, &o.Opened, &o.First, &o.Last, &o.Told)
 	c.Count(&o.Attempts, snapshot.Many)
 	c.Count(&o.Hits, snapshot.Many)
 	c.Bool(&o.Spray)

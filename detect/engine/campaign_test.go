@@ -156,6 +156,32 @@ func TestAPredicateIsLiftedWhenItsCampaignIsOver(t *testing.T) {
 	}
 }
 
+func TestHowACampaignStandsIsWrittenWhileItGoesOn(t *testing.T) {
+	b := newBench(t)
+	spray := b.rotation(hour, 50*minute, 60, "00000000000000f1")
+	for i, tx := range spray { // one password, with as many programs
+		tx.Auth.PasswordHash, tx.Fingerprint = hash16("Summer2026"), hash16(fmt.Sprint("program", i))
+	}
+	b.day(spray)
+	var last *detect.Finding
+	for _, f := range b.found {
+		if f.Rule != CampaignRule {
+			continue
+		}
+		if last != nil {
+			assert.LessOrEqual(t, f.Time-last.Time, (10*minute + 10*second).Nanoseconds())
+			assert.Greater(t, f.Campaign.Attempts, last.Campaign.Attempts)
+		}
+		if f.Time > at(hour+50*minute) {
+			break
+		}
+		last = f
+	}
+	require.NotNil(t, last)
+	assert.InDelta(t, at(hour+45*minute), last.Time, 10*60e9)
+	assert.Greater(t, last.Campaign.Attempts, 2000)
+}
+
 func TestACampaignIsClosedByATransactionAndByNoClockThatRunsOn(t *testing.T) {
 	b := newBench(t)
 	b.day(b.rotation(hour+45*minute, 5*minute, 120, "00000000000000f1"))

@@ -35,6 +35,9 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 	for i := range r.Hits {
 		e.hold(&r.Hits[i])
 	}
+	if c := r.Campaign; c != nil && e.clock-c.Told >= retold {
+		e.campaignLine(c)
+	}
 	if r.Guilty {
 		if held := e.verdicts.bySubject[r.Subject]; held != nil && e.stopped(held) {
 			return true
@@ -151,7 +154,12 @@ func (e *Engine) campaignLine(c *campaign.Campaign) {
 	f := detect.Finding{ID: campaignID(c), Time: e.clock}
 	e.describeCampaign(&f, c)
 	e.sink.Finding(&f)
+	c.Told = e.clock
 }
+
+// retold is after how long at most how a campaign stands is written anew while
+// attempts are attributed to it, ns.
+const retold = 10 * 60e9
 
 // maxFindings bounds the campaigns that a verdict names.
 const maxFindings = 8
