@@ -61,8 +61,8 @@ type cell struct {
 	since   int64  // of the first of the wrong ones below, ns
 	windows [len(horizons)]window
 
-	// Over a day: attempts, those that were right, and those that only a
-	// customer makes.
+	// Over a day: attempts, those that were right (each account once), and those
+	// that only a customer makes.
 	attempts, right, known, prepared float32
 
 	// Of the wrong ones, one bit a hash: enough to tell one from many.

@@ -366,7 +366,9 @@ func (d *Detector) count(a *Attempt, n *numbers, m *marks, now uint32) *Campaign
 			continue
 		}
 		c.decay(d.decays, now)
-		c.attempts++
+		if !a.Right || !m.again { // or a program that logs in every minute would look like an attack with few customers
+			c.attempts++
+		}
 		for i := range c.windows {
 			switch {
 			case !a.Right:
