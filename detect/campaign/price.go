@@ -8,9 +8,9 @@ import (
 
 // Price is what a verdict about software (fingerprint, User-Agent, JA4, or what is
 // set of them) is expected to hit, of a million legitimate logins, whoever asks for
-// it: an upper bound of one about an endpoint too. Not ok: nothing is set, or too few
-// logins were seen to tell.
-func (d *Detector) Price(s detect.Subject) (price float64, ok bool) {
+// it: an upper bound of one about an endpoint too. seen says whether there were
+// logins with it at all. Not ok: nothing is set, or too few logins were seen to tell.
+func (d *Detector) Price(s detect.Subject) (price float64, seen, ok bool) {
 	var n numbers
 	var asked uint8
 	for _, m := range [...]struct {
@@ -24,7 +24,7 @@ func (d *Detector) Price(s detect.Subject) (price float64, ok bool) {
 		}
 	}
 	if asked == 0 || len(s.UserAgent) > maxUserAgent || d.site.right < fewRight {
-		return 0, false
+		return 0, false, false
 	}
 	keys := n.keys()
 	for k, has := range members {
@@ -32,8 +32,12 @@ func (d *Detector) Price(s detect.Subject) (price float64, ok bool) {
 			continue
 		}
 		if i, known := d.cells.index[keys[k]]; known {
-			return d.price(d.cells.cells[i]), true
+			return d.price(d.cells.cells[i]), true, true
 		}
 	}
-	return d.price(&cell{}), true
+	return d.price(&cell{}), false, true
 }
+
+// PriceOfOne is what it costs to keep one customer out, of a million legitimate
+// logins.
+func (d *Detector) PriceOfOne() float64 { return 1e6 / max(d.site.right, 1) }

@@ -23,26 +23,36 @@ func (e *Engine) meets(p *policy.Policy, who entity, id *identity, tx *reassembl
 		}
 		return
 	}
-	a := &active{policy: p, entity: &who, written: e.clock, proved: e.clock}
 	subject := subjectOf(p, id)
+	if held := e.verdicts.sameOwn(p, &subject); held != nil { // by another API key
+		held.since++
+		held.proved = e.clock
+		if e.due(held) {
+			e.renew(held)
+		}
+		return
+	}
+	a := &active{policy: p, entity: &who, written: e.clock, proved: e.clock}
 	a.silent = subject.Client.IsValid() && overlapsAny(e.cfg.Allow, subject.Client)
 	a.verdict = detect.Verdict{ID: e.meetingID("verdict:", p, id, subject), Subject: subject}
 	a.finding = detect.Finding{ID: e.meetingID("", p, id, subject), Subject: subject}
 	if e.verdicts.byID[a.verdict.ID] != nil {
 		return // the same decision; it stands
 	}
-	if len(e.verdicts.byID) >= e.cfg.Verdicts {
+	full := len(e.verdicts.byID) >= e.cfg.Verdicts || len(e.verdicts.byEntity) >= max(e.cfg.Verdicts/ownShare, 1)
+	if full {
 		e.stats.VetoCapacity++
 		if !e.own.table(p.Name).Say(who.key, e.clock) {
 			return
 		}
 	}
-	price, known := e.priceOf(&subject)
-	a.dear = p.Action != policy.ActionNone && !a.silent && (!known || price > e.cfg.Budget-e.verdicts.spent())
+	price, known := e.priceOf(&subject, id)
+	// A hold asks one account for a second factor: that is what its policy is for.
+	a.dear = p.Action != policy.ActionNone && !a.silent && subject.UserHash == "" && (!known || price > e.cfg.Budget-e.verdicts.spent())
 	e.describeMeeting(a, id, tx, counts)
 	e.stats.Findings++
 	e.writeFinding(a)
-	if len(e.verdicts.byID) >= e.cfg.Verdicts {
+	if full {
 		return
 	}
 	strikes := e.own.table(p.Name).Strike(who.key)
@@ -68,23 +78,38 @@ func (e *Engine) meetingID(kind string, p *policy.Policy, id *identity, s detect
 	return detect.NewID(rule, s, e.clock)
 }
 
+// ownShare is the part of all verdicts, one in so many, that an operator's own
+// policies may have, those that are only found among them: whoever meets a policy on
+// purpose under ever new names must leave room for the others.
+const ownShare = 4
+
 // fewCustomers is how many right logins of late a client address may have of its own.
 // One that has more is shared by customers.
 const fewCustomers = 10
 
 // priceOf is what a verdict about a subject is expected to hit, of a million
-// legitimate logins; not known where there is nothing to tell it by.
-func (e *Engine) priceOf(s *detect.Subject) (price float64, known bool) {
+// legitimate logins; not known where there is nothing to tell it by, or where more
+// than a few share what is acted against without logging in to it.
+func (e *Engine) priceOf(s *detect.Subject, id *identity) (price float64, known bool) {
+	alone := func(m policy.Member) bool {
+		return e.own.crowds == nil || e.own.crowds.sharers(m, id, e.clock) <= fewSharers
+	}
 	switch {
-	case s.Session != "" || s.UserHash != "":
-		return 0, true // whoever has met the policy
+	case s.UserHash != "":
+		return e.campaigns.PriceOfOne(), true // anybody can fail to log in as somebody else
+	case s.Session != "":
+		return 0, alone(policy.BySession)
 	case s.Client.IsValid():
 		if logins, perMillion := e.sequential.Customers(s.Client); logins > fewCustomers {
-			price = perMillion
+			return perMillion, true
 		}
-		return price, true
+		return 0, alone(policy.ByClient)
 	}
-	return e.campaigns.Price(*s)
+	price, seen, known := e.campaigns.Price(*s)
+	if known && !seen {
+		known = s.Fingerprint != "" && alone(policy.ByFingerprint) || s.UserAgent != "" && alone(policy.ByUserAgent) || s.JA4 != "" && alone(policy.ByJA4)
+	}
+	return price, known
 }
 
 func notWhy(s *detect.Subject, price float64, known bool) string {
@@ -126,7 +151,7 @@ func (e *Engine) describeMeeting(a *active, id *identity, tx *reassembly.Transac
 	f.Message = fmt.Sprintf("%s meets the policy %s at %s: %s within %s.",
 		who, p.Name, plain.Printable(id.endpoint), strings.Join(did, ", "), plain.Span(p.Window.Nanoseconds()))
 	if a.dear {
-		price, known := e.priceOf(&f.Subject)
+		price, known := e.priceOf(&f.Subject, id)
 		f.Message += " No verdict is made: " + notWhy(&f.Subject, price, known) + "."
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
@@ -29,6 +30,7 @@ type own struct {
 	policies []*policy.Policy
 	tables   []*policy.Table // of each
 	kinds    bool            // whether one asks for the kind of endpoint
+	crowds   *crowds         // nil: none acts against anybody
 	facts    policy.Facts
 	identity identity // of the request at hand
 }
@@ -50,6 +52,11 @@ func (o *own) with(set *policy.Set) *own {
 	}
 	next := &own{set: set, policies: set.Own(), kinds: set.NeedsKind()}
 	for _, p := range next.policies {
+		if p.Action != policy.ActionNone && next.crowds == nil {
+			if next.crowds = newCrowds(); o != nil && o.crowds != nil {
+				next.crowds = o.crowds
+			}
+		}
 		table := policy.NewTable(p, min(maxPolicyEntities, allPolicyEntities/len(next.policies)))
 		if o != nil {
 			for i, before := range o.policies {
@@ -151,17 +158,20 @@ func (e *Engine) ownPolicies(tx *reassembly.Transaction, at *place) {
 			}
 		}
 	}
-	if c.met == 0 {
+	if c.met == 0 && o.crowds == nil {
 		return
 	}
-	var id *identity
+	id := &o.identity
+	*id = e.identify(tx, at)
+	if o.crowds != nil {
+		o.crowds.see(tx, id, e.clock)
+	}
+	// What comes from where nobody is acted against speaks against nobody else; of
+	// itself it is only said.
+	allowed := id.client.IsValid() && overlapsAny(e.cfg.Allow, id.client)
 	for i, p := range o.policies {
-		if c.met&(1<<i) == 0 || !e.asked(p.Condition.Picks(f)) {
+		if c.met&(1<<i) == 0 || allowed && p.Action != policy.ActionNone && !slices.Contains(p.Per, policy.ByClient) || !e.asked(p.Condition.Picks(f)) {
 			continue
-		}
-		if id == nil {
-			id = &o.identity
-			*id = e.identify(tx, at)
 		}
 		k, ok := keyOf(p, id)
 		if !ok {
@@ -199,6 +209,10 @@ type identity struct {
 	fingerprint, userAgent, ja4, session, apiKey, user, endpoint string
 }
 
+// Longer ones are kept by no verdict: they count as unknown. Of the User-Agent it is
+// what campaigns know.
+const maxUserAgent, maxEndpointName = 512, 1024
+
 // identify tells who is behind a request. Behind a trusted proxy that passes nothing
 // on, the client is not known.
 func (e *Engine) identify(tx *reassembly.Transaction, at *place) identity {
@@ -208,6 +222,12 @@ func (e *Engine) identify(tx *reassembly.Transaction, at *place) identity {
 	}
 	if len(tx.Auth.SessionPresented) > 0 {
 		id.session = tx.Auth.SessionPresented[0]
+	}
+	if len(id.userAgent) > maxUserAgent {
+		id.userAgent = ""
+	}
+	if len(id.endpoint) > maxEndpointName {
+		id.endpoint = ""
 	}
 	if client := tx.Client.Unmap().WithZone(""); client.IsValid() && !containsAddr(e.cfg.TrustedProxies, client) {
 		bits := client.BitLen()

@@ -117,6 +117,11 @@ func (o *own) state(c *snapshot.Codec) (changed map[string]bool) {
 	if o != nil {
 		list = slices.Clone(o.policies)
 	}
+	crowds := newCrowds() // what is read for policies that are none any more is thrown away
+	if o != nil && o.crowds != nil {
+		crowds = o.crowds
+	}
+	crowds.state(c)
 	changed = make(map[string]bool)
 	snapshot.List(c, &list, policy.MaxOwn, func(p **policy.Policy) {
 		if !c.Reading() {

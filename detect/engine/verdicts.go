@@ -125,6 +125,21 @@ func (v *verdicts) remove(a *active) {
 	}
 }
 
+// sameOwn finds the verdict in force about software by one of the operator's own
+// policies: what several API keys are abused by is acted against, and paid for, once.
+func (v *verdicts) sameOwn(p *policy.Policy, s *detect.Subject) *active {
+	at, ok := predicateOf(s)
+	if !ok {
+		return nil
+	}
+	for _, a := range v.predicates[at] {
+		if a.entity != nil && a.entity.policy == p.Name && a.verdict.Subject == *s && !a.unwritten() {
+			return a
+		}
+	}
+	return nil
+}
+
 func (v *verdicts) ofClient(p netip.Prefix) *active { return v.bySubject[detect.Subject{Client: p}] }
 
 // inOrder lists the verdicts by their ids.
