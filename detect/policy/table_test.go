@@ -88,6 +88,26 @@ func TestATableIsBoundedAndForgetsWhoWasSeenTheLongestAgo(t *testing.T) {
 	assert.Equal(t, int64(1), table.Count(key(10), start+1000e9, &Seen{}).Requests, "who is long gone starts anew")
 }
 
+func TestInventedNamesPushOutNobodyWhoCounts(t *testing.T) {
+	table := tableOf(t, `entity.requests > 1`, 24*time.Hour, 64)
+	for range 40 {
+		table.Count(key(1), start, &Seen{})
+	}
+	table.Count(key(2), start, &Seen{})
+	table.Strike(key(2))
+	for i := range uint64(10000) {
+		table.Count(key(i+10), start+int64(i)*1e9, &Seen{})
+	}
+	assert.Equal(t, int64(41), table.Count(key(1), start+10000e9, &Seen{}).Requests, "who asked for more")
+	assert.Equal(t, 1, table.Strike(key(2)), "who had a verdict")
+
+	for i := range uint64(10000) {
+		table.Count(key(i+20000), start+49*time.Hour.Nanoseconds()+int64(i)*1e9, &Seen{})
+	}
+	assert.Equal(t, int64(1), table.Count(key(1), start+52*time.Hour.Nanoseconds(), &Seen{}).Requests)
+	assert.Zero(t, table.Strike(key(2)), "who has been gone for longer than a verdict lasts makes room")
+}
+
 func TestStrikesAreRememberedUntilAPardon(t *testing.T) {
 	table := tableOf(t, `entity.requests > 1`, time.Minute, 64)
 	assert.Zero(t, table.Strike(key(1)), "nobody")
