@@ -59,7 +59,8 @@ lab: build
 # The packages that measure themselves against the clock of a live kernel run
 # after the others, one at a time, so that nothing competes with them. What the
 # race detector's cgo forbids, dropping privileges, is tested without it, and so
-# is what would take minutes with it, the templates of real APIs.
+# is what would take minutes with it: the templates of real APIs, ten million
+# addresses.
 live := offpath/cmd/lab offpath/capture/afpacket offpath/mitigate/haproxy
 
 .PHONY: test
@@ -68,7 +69,7 @@ test:
 	go test -race -count=1 -timeout 20m $(filter-out $(live),$(shell go list ./...))
 	go test -race -count=1 -timeout 20m -p 1 $(live)
 	CGO_ENABLED=0 go test -count=1 -run Privileges ./capture/afpacket
-	CGO_ENABLED=0 go test -count=1 -run RealAPIs -v ./detect/endpoint
+	CGO_ENABLED=0 go test -count=1 -run 'RealAPIs|TenMillion' -v ./detect/endpoint ./detect/engine
 
 .PHONY: lint
 lint:

@@ -144,13 +144,13 @@ func TestAStateThatCannotBeUsedIsSetAside(t *testing.T) {
 	require.NoError(t, err)
 
 	for _, broken := range []struct {
-		name, want string
-		content    []byte
-		key        string
+		name, want, reason string
+		content            []byte
+		key                string
 	}{
-		{"damaged", "the file is damaged", bytes.Repeat([]byte{0xff}, 100), ""},
-		{"cut short", "the file is damaged", whole[:len(whole)/2], ""},
-		{"of another key", "the site key has changed", whole, "another-key-of-the-site"},
+		{"damaged", "the file is damaged", "damaged", bytes.Repeat([]byte{0xff}, 100), ""},
+		{"cut short", "the file is damaged", "damaged", whole[:len(whole)/2], ""},
+		{"of another key", "the site key has changed", "before-key-*", whole, "another-key-of-the-site"},
 	} {
 		t.Run(broken.name, func(t *testing.T) {
 			require.NoError(t, os.WriteFile(state, broken.content, 0o600))
@@ -171,7 +171,11 @@ func TestAStateThatCannotBeUsedIsSetAside(t *testing.T) {
 			}()
 			aside, err := []byte(nil), error(nil)
 			eventually(t, func() bool {
-				aside, err = os.ReadFile(state + ".aside")
+				found, _ := filepath.Glob(state + "." + broken.reason)
+				if len(found) != 1 {
+					return false
+				}
+				aside, err = os.ReadFile(found[0])
 				return err == nil && bytes.Equal(aside, broken.content)
 			}, "it is set aside")
 			next.Process.Signal(syscall.SIGTERM)

@@ -1,6 +1,11 @@
 package endpoint
 
-import "github.com/cespare/xxhash/v2"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/cespare/xxhash/v2"
+)
 
 // ring is a bounded list of endpoints that are known by their keys only; the
 // oldest makes room.
@@ -35,6 +40,7 @@ type recent struct {
 
 type slot struct {
 	key   []byte
+	sum   uint64 // of the key, where that is not known since it was in a snapshot; else 0
 	found *Endpoint
 	epoch uint32
 }
@@ -46,15 +52,27 @@ func newRecent() recent {
 }
 
 func (r *recent) get(key []byte) *Endpoint {
-	if s := r.slot(key); s.epoch == r.epoch && string(s.key) == string(key) {
+	s := r.slot(key)
+	switch {
+	case s.epoch != r.epoch:
+	case s.sum == 0 && string(s.key) == string(key):
+		return s.found
+	case s.sum != 0 && s.sum == sumOf(key):
+		s.key, s.sum = append(s.key[:0], key...), 0
 		return s.found
 	}
 	return nil
 }
 
+// sumOf stands for a key in a snapshot: paths hold customers' names.
+func sumOf(key []byte) uint64 {
+	sum := sha256.Sum256(key)
+	return max(binary.LittleEndian.Uint64(sum[:]), 1)
+}
+
 func (r *recent) put(key []byte, e *Endpoint) {
 	s := r.slot(key)
-	s.key, s.found, s.epoch = append(s.key[:0], key...), e, r.epoch
+	s.key, s.sum, s.found, s.epoch = append(s.key[:0], key...), 0, e, r.epoch
 }
 
 func (r *recent) slot(key []byte) *slot { return &r.slots[xxhash.Sum64(key)%maxRecent] }

@@ -212,28 +212,35 @@ func (l *Learner) ringState(c *snapshot.Codec, r *ring) {
 	}
 }
 
-// recentState codes which paths were seen lately: who is not looked for is not
-// noted among the last values of a path either.
+// recentState codes which paths were seen lately, by their sums: who is not looked
+// for is not noted among the last values of a path either.
 func (l *Learner) recentState(c *snapshot.Codec) {
-	var held []slot
-	for _, s := range l.recent.slots {
-		if s.epoch == l.recent.epoch && s.found.at != nil {
-			held = append(held, s)
-		}
+	type entry struct {
+		slot, place int
+		sum         uint64
 	}
-	snapshot.List(c, &held, maxRecent, func(s *slot) {
-		key, place := string(s.key), -1
-		if !c.Reading() {
-			place = s.found.place
+	var held []entry
+	for i := range l.recent.slots {
+		s := &l.recent.slots[i]
+		if s.epoch != l.recent.epoch || s.found.at == nil {
+			continue
 		}
-		snapshot.String(c, &key)
-		if c.Index(&place, len(l.list)); !c.Reading() {
+		e := entry{i, s.found.place, s.sum}
+		if e.sum == 0 {
+			e.sum = sumOf(s.key)
+		}
+		held = append(held, e)
+	}
+	snapshot.List(c, &held, maxRecent, func(e *entry) {
+		c.Index(&e.slot, maxRecent)
+		c.Fixed64(&e.sum)
+		if c.Index(&e.place, len(l.list)); !c.Reading() {
 			return
 		}
-		if place < 0 {
+		if e.place < 0 || e.slot < 0 {
 			c.Fail("a path leads nowhere")
 			return
 		}
-		l.recent.put([]byte(key), l.list[place])
+		l.recent.slots[e.slot] = slot{sum: max(e.sum, 1), found: l.list[e.place], epoch: l.recent.epoch}
 	})
 }

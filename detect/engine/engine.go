@@ -54,7 +54,8 @@ type Engine struct {
 	campaigns  *campaign.Detector
 	verdicts   *verdicts
 	policies   *policy.Set
-	own        *own // policies of the operator's own at work; nil: there are none
+	changed    map[string]bool // own policies that are about something else than in the snapshot, until Settle
+	own        *own            // policies of the operator's own at work; nil: there are none
 	witness    *witness.Book
 	outcomes   [outcome.Classes]uint64 // logins by class
 	stats      Stats

@@ -45,9 +45,10 @@ type Resumed struct {
 	Dropped uint64 // entries that were forgotten, since the limits of cfg are lower than they were
 }
 
-// Resume makes an Engine that goes on from a snapshot. Where allow-list, mode or
-// policies are others than they were, sink is told of what that changes. The
-// error is ErrVersion, ErrKey or ErrDamaged, or a mistake in cfg.
+// Resume makes an Engine that goes on from a snapshot. It writes nothing: what
+// became of its verdicts since then is said by Ended and Restore, and what allow-list,
+// mode and policies change that are others than they were by Settle, which must
+// follow. The error is ErrVersion, ErrKey or ErrDamaged, or a mistake in cfg.
 func Resume(cfg Config, sink Sink, r io.Reader, key string) (*Engine, Resumed, error) {
 	e, err := New(cfg, sink)
 	if err != nil {
@@ -61,24 +62,30 @@ func Resume(cfg Config, sink Sink, r io.Reader, key string) (*Engine, Resumed, e
 	if e.header(c, &of); c.Err() == nil && of.Key != key {
 		return nil, Resumed{}, ErrKey
 	}
-	changed := e.state(c)
+	e.changed = e.state(c)
 	if err := c.Close(); err != nil {
 		return nil, Resumed{}, err
 	}
 	e.places.fit(c)
 	resumed := Resumed{Input: of.Input, Time: e.clock, Dropped: c.Dropped()}
+	return e, resumed, nil
+}
+
+// Settle brings the verdicts of a snapshot to what the configuration says now: first
+// to the allow-list, so that nothing is written against it.
+func (e *Engine) Settle() {
+	e.SetAllow(e.cfg.Allow)
 	for _, a := range e.verdicts.inOrder() {
 		switch {
 		case a.foreign:
-		case a.entity != nil && changed[a.entity.policy]:
+		case a.entity != nil && e.changed[a.entity.policy]:
 			e.lift(a, "was what its policy was about before")
 		default:
 			e.reorder(a)
 		}
 	}
+	e.changed = nil
 	e.SetMode(e.cfg.Mode)
-	e.SetAllow(e.cfg.Allow)
-	return e, resumed, nil
 }
 
 func (e *Engine) header(c *snapshot.Codec, of *Origin) {

@@ -360,6 +360,7 @@ func TestAChangedConfigurationIsHonouredFromTheFirst(t *testing.T) {
 	out := new(recorder)
 	e, _, err := Resume(Config{Mode: detect.ModeEnforce}, out, bytes.NewReader(octets), keyID)
 	require.NoError(t, err)
+	e.Settle()
 	require.Len(t, out.decided, 1)
 	assert.Equal(t, id, out.decided[0].ID, "the same verdict")
 	assert.Equal(t, detect.ModeEnforce, out.decided[0].Mode)
@@ -368,9 +369,30 @@ func TestAChangedConfigurationIsHonouredFromTheFirst(t *testing.T) {
 	out = new(recorder)
 	e, _, err = Resume(Config{Allow: []netip.Prefix{netip.MustParsePrefix("45.0.0.0/8")}}, out, bytes.NewReader(octets), keyID)
 	require.NoError(t, err)
+	e.Settle()
 	require.Len(t, out.decided, 1)
 	assert.Equal(t, detect.ActionLift, out.decided[0].Action)
 	assert.Empty(t, e.Active())
+}
+
+func TestWhatWasLiftedSinceASnapshotDoesNotComeBack(t *testing.T) {
+	b, id := convicted(t)
+	octets := saved(t, b.Engine)
+	out := new(recorder)
+	e, _, err := Resume(Config{Mode: detect.ModeEnforce}, out, bytes.NewReader(octets), keyID)
+	require.NoError(t, err)
+	assert.Empty(t, out.decided, "nothing is written before it is known what became of it")
+	e.Ended(func(verdict string) bool { return verdict == id })
+	e.Settle()
+	assert.Empty(t, out.decided)
+	assert.Empty(t, e.Active())
+
+	allowed := new(recorder)
+	e, _, err = Resume(Config{Mode: detect.ModeEnforce, Allow: []netip.Prefix{netip.MustParsePrefix("45.0.0.0/8")}}, allowed, bytes.NewReader(octets), keyID)
+	require.NoError(t, err)
+	e.Settle()
+	require.Len(t, allowed.decided, 1, "not first enforced and then lifted")
+	assert.Equal(t, detect.ActionLift, allowed.decided[0].Action)
 }
 
 func TestAPolicyThatIsAboutSomethingElseNowBeginsAnew(t *testing.T) {
@@ -382,6 +404,7 @@ func TestAPolicyThatIsAboutSomethingElseNowBeginsAnew(t *testing.T) {
 		out := new(recorder)
 		e, _, err := Resume(Config{Policies: ownPolicies(t, window)}, out, bytes.NewReader(saved(t, b.Engine)), keyID)
 		require.NoError(t, err)
+		e.Settle()
 		assert.Equal(t, kept, e.Stats().PolicyEntities > 0)
 		assert.Equal(t, kept, len(e.Active()) > 0)
 		assert.Equal(t, kept, len(out.decided) == 0, "what it stood for is lifted")
@@ -389,6 +412,7 @@ func TestAPolicyThatIsAboutSomethingElseNowBeginsAnew(t *testing.T) {
 	out := new(recorder)
 	e, _, err := Resume(Config{}, out, bytes.NewReader(saved(t, b.Engine)), keyID)
 	require.NoError(t, err, "without them")
+	e.Settle()
 	assert.Empty(t, e.Active())
 }
 
@@ -397,6 +421,7 @@ func TestBooksBeginAnew(t *testing.T) {
 	b, _ := convicted(t)
 	e, _, err := Resume(Config{}, b.recorder, bytes.NewReader(saved(t, b.Engine)), keyID)
 	require.NoError(t, err)
+	e.Settle()
 	s := e.Stats()
 	assert.Zero(t, s.Transactions)
 	assert.Zero(t, s.Verdicts)

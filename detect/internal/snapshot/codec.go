@@ -66,6 +66,11 @@ func (c *Codec) Fail(format string, args ...any) {
 	c.fail(fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...)))
 }
 
+// refuse says that a value which nobody could read back is not written.
+func (c *Codec) refuse(format string, args ...any) {
+	c.fail(fmt.Errorf("it can't be written: "+format, args...))
+}
+
 func (c *Codec) fail(err error) {
 	if c.err != nil {
 		return
@@ -168,6 +173,9 @@ const Many = 1 << 53
 // Count codes a number from 0 to limit.
 func (c *Codec) Count(n *int, limit int) {
 	u := uint64(*n)
+	if c.in == nil && (*n < 0 || u > uint64(limit)) { // or nobody could read it
+		c.refuse("%d is not from 0 to %d", *n, limit)
+	}
 	Uint(c, &u)
 	if c.in == nil {
 		return
@@ -206,6 +214,9 @@ func (c *Codec) Fixed64(values ...*uint64) {
 // Float64 codes floating-point numbers that are neither infinite nor none.
 func (c *Codec) Float64(values ...*float64) {
 	for _, v := range values {
+		if c.in == nil && (math.IsNaN(*v) || math.IsInf(*v, 0)) {
+			c.refuse("a number is %v", *v)
+		}
 		u := math.Float64bits(*v)
 		c.Fixed64(&u)
 		if c.in == nil {
@@ -222,6 +233,9 @@ func (c *Codec) Float64(values ...*float64) {
 func (c *Codec) Float32(values ...*float32) {
 	for _, v := range values {
 		if c.in == nil {
+			if f := float64(*v); math.IsNaN(f) || math.IsInf(f, 0) {
+				c.refuse("a number is %v", f)
+			}
 			n := math.Float32bits(*v)
 			c.put(byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
 			continue

@@ -24,6 +24,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // WriteTo writes the snapshot, and makes what was left for later. It can be
 // called once.
 func (c *Codec) WriteTo(w io.Writer) (int64, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
 	f := &frames{w: w, frame: make([]byte, headSize, headSize+frameSize)}
 	f.write(binary.LittleEndian.AppendUint32([]byte(magic), Version))
 	f.sum = crc32.Checksum(f.frame[headSize:], castagnoli)
@@ -69,6 +72,9 @@ func (f *frames) later(describe func(*Codec)) {
 	c.spill = f.write
 	describe(c)
 	f.write(c.out)
+	if f.err == nil {
+		f.err = c.err
+	}
 }
 
 // flush writes a frame, unless it is empty.

@@ -2,6 +2,7 @@ package snapshot_test
 
 import (
 	"bytes"
+	"io"
 	"math"
 	"net/netip"
 	"strings"
@@ -180,7 +181,7 @@ func TestAClaimIsNotBelieved(t *testing.T) {
 		"a number that is too large": {number(256), func(c *snapshot.Codec) { snapshot.Uint(c, new(uint8)) }, "too large"},
 		"a truth that is 2":          {number(2), func(c *snapshot.Codec) { c.Bool(new(bool)) }, "a truth is 2"},
 		"a place beyond the list":    {number(12), func(c *snapshot.Codec) { c.Index(new(int), 10) }, "is more than"},
-		"a number that is none": {func(c *snapshot.Codec) { f := math.NaN(); c.Float64(&f) },
+		"a number that is none": {func(c *snapshot.Codec) { f := math.Float64bits(math.NaN()); c.Fixed64(&f) },
 			func(c *snapshot.Codec) { c.Float64(new(float64)) }, "none"},
 		"keys out of order": {func(c *snapshot.Codec) { n, m := uint64(7), uint64(math.MaxUint64); snapshot.Uint(c, &n, &m) },
 			func(c *snapshot.Codec) {
@@ -218,4 +219,21 @@ func FuzzReader(f *testing.F) {
 			require.Equal(t, got, again)
 		}
 	})
+}
+
+func TestWhatNobodyCouldReadIsNotWritten(t *testing.T) {
+	for name, describe := range map[string]func(c *snapshot.Codec){
+		"no number":           func(c *snapshot.Codec) { v := math.NaN(); c.Float64(&v) },
+		"an infinite one":     func(c *snapshot.Codec) { v := float32(math.Inf(1)); c.Float32(&v) },
+		"a count below 0":     func(c *snapshot.Codec) { n := -1; c.Count(&n, 10) },
+		"a count beyond":      func(c *snapshot.Codec) { n := 11; c.Count(&n, 10) },
+		"a text without end":  func(c *snapshot.Codec) { s := strings.Repeat("x", 2<<20); snapshot.String(c, &s) },
+		"one that comes late": func(c *snapshot.Codec) { c.Later(func(c *snapshot.Codec) { n := -1; c.Count(&n, 10) }) },
+	} {
+		c := snapshot.Writer()
+		c.Section("test")
+		describe(c)
+		_, err := c.WriteTo(io.Discard)
+		assert.ErrorContains(t, err, "it can't be written", name)
+	}
 }

@@ -144,11 +144,17 @@ func (d *detectionPart) reload(c *config.Config) {
 		if bad == nil {
 			e.SetOverrides(overrides)
 		}
-		e.SetMode(detect.Mode(c.Mitigate.Mode))
+		// So that no line is written that the next takes back: what must not be
+		// acted against first, then what is to be done less.
+		e.SetAllow(c.Client.Allow)
+		mode := detect.Mode(c.Mitigate.Mode)
+		if mode != detect.ModeEnforce {
+			e.SetMode(mode)
+		}
 		if wrong == nil {
 			e.SetPolicies(policies)
 		}
-		e.SetAllow(c.Client.Allow)
+		e.SetMode(mode)
 		if err == nil {
 			e.SetNetworks(networks)
 		}

@@ -79,6 +79,10 @@ func (k *keeper) open(cfg engine.Config, sink engine.Sink) (*engine.Engine, erro
 		e, k.resumed, err = engine.Resume(cfg, sink, r, k.key)
 		return err
 	})
+	if ahead := time.Until(time.Unix(0, k.resumed.Time)); err == nil && ahead > maxAhead {
+		err = fmt.Errorf("%w: by %v", errAhead, ahead.Round(time.Second))
+		k.resumed = engine.Resumed{}
+	}
 	switch {
 	case err == nil:
 		at := time.Unix(0, k.resumed.Time).UTC()
@@ -96,27 +100,39 @@ func (k *keeper) open(cfg engine.Config, sink engine.Sink) (*engine.Engine, erro
 		return e, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return engine.New(cfg, sink)
-	case errors.Is(err, engine.ErrVersion), errors.Is(err, engine.ErrKey), errors.Is(err, engine.ErrDamaged):
+	case errors.Is(err, engine.ErrVersion), errors.Is(err, engine.ErrKey), errors.Is(err, engine.ErrDamaged), errors.Is(err, errAhead):
 	default:
 		return nil, &SetupError{fmt.Errorf("%s can't be read: %w; mend that, or move it away to begin anew", k.file.Path(), err)}
 	}
-	if aside := k.file.SetAside(); aside != nil {
+	reason, mend := k.mend(err)
+	if aside := k.file.SetAside(reason); aside != nil {
 		return nil, &SetupError{errors.Join(err, aside)}
 	}
-	k.log.Warn().Str("file", k.file.Path()).Str("moved_to", k.file.Aside()).Err(err).
-		Msg("what detection had learned is not restored: " + mend(err) + "; verdicts in force are, by the journal of mitigation")
+	k.log.Warn().Str("file", k.file.Path()).Str("moved_to", k.file.Aside(reason)).Err(err).
+		Msg("what detection had learned is not restored: " + mend + "; verdicts in force are, by the journal of mitigation")
 	return engine.New(cfg, sink)
 }
 
-// mend says why a state is not used, and what can be done.
-func mend(err error) string {
+// errAhead says that a state knows of times that have not come: a clock was wrong.
+// With it nothing would expire or be forgotten until they have.
+var errAhead = errors.New("it is ahead of the clock")
+
+// maxAhead is by how much a state may be ahead of the clock.
+const maxAhead = 5 * time.Minute
+
+// mend says why a state is not used, in a word, which names the file that it becomes
+// (with the key that is used instead, so that going back and forth loses none), and
+// in a sentence that says what can be done.
+func (k *keeper) mend(err error) (reason, text string) {
 	switch {
 	case errors.Is(err, engine.ErrVersion):
-		return "it was written by another version of offpath, which can go on from it"
+		return "other-version", "it was written by another version of offpath, which can go on from it"
 	case errors.Is(err, engine.ErrKey):
-		return "the site key has changed, and with it the names of accounts and sessions; with the old key in hash.key it can be restored"
+		return "before-key-" + k.key, "the site key has changed, and with it the names of accounts and sessions; with the old key in hash.key, and the file put back, it can be restored"
+	case errors.Is(err, errAhead):
+		return "ahead", "a clock was wrong when it was written, here or at a sensor; without it detection learns anew"
 	}
-	return "the file is damaged; restore it from a backup, or do without it"
+	return "damaged", "the file is damaged; restore it from a backup, or do without it"
 }
 
 // found is told of each finding.

@@ -3,8 +3,8 @@
 //
 // The file is replaced whole and atomically: whatever happens, the one before or
 // the new one is there. It is packed with Zstandard, and its memory is bounded by
-// its size, whatever it says. A file that can't be used is set aside, one at a
-// time, for whoever wants to know why.
+// its size, whatever it says. A file that can't be used is set aside, one for each
+// reason, for whoever wants to know why.
 //
 // A [File] is for one process, and one goroutine at a time.
 package state
@@ -23,7 +23,7 @@ const (
 	name = "detection.state"
 	temp = "." + name + "-*"
 	// maxRatio is how much larger than the file what is in it may be.
-	maxRatio = 100
+	maxRatio = 1000
 	// maxWindow bounds the memory of unpacking, octets.
 	maxWindow = 8 << 20
 )
@@ -37,8 +37,8 @@ func In(folder string) *File { return &File{folder} }
 // Path is where it is.
 func (f *File) Path() string { return filepath.Join(f.folder, name) }
 
-// Aside is where it is moved if it can't be used.
-func (f *File) Aside() string { return f.Path() + ".aside" }
+// Aside is where it is moved if it can't be used, for a reason: a word.
+func (f *File) Aside(reason string) string { return f.Path() + "." + reason }
 
 // Write replaces the file, and returns its size in octets. It is on the disk when
 // Write returns.
@@ -60,7 +60,8 @@ func (f *File) Write(content io.WriterTo) (size int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := content.WriteTo(packed); err != nil {
+	written, err := content.WriteTo(packed)
+	if err != nil {
 		return 0, err
 	}
 	if err := packed.Close(); err != nil {
@@ -75,6 +76,9 @@ func (f *File) Write(content io.WriterTo) (size int64, err error) {
 	}
 	if err := file.Close(); err != nil {
 		return 0, err
+	}
+	if written > maxRatio*info.Size() {
+		return 0, fmt.Errorf("%d octets became %d: nobody would read that", written, info.Size())
 	}
 	if err := os.Rename(file.Name(), f.Path()); err != nil {
 		return 0, err
@@ -116,9 +120,10 @@ func (f *File) Read(use func(io.Reader) error) error {
 	return use(io.LimitReader(packed, maxRatio*info.Size()))
 }
 
-// SetAside moves the file out of the way.
-func (f *File) SetAside() error {
-	if err := os.Rename(f.Path(), f.Aside()); err != nil {
+// SetAside moves the file out of the way. One that was set aside for the same
+// reason before goes.
+func (f *File) SetAside(reason string) error {
+	if err := os.Rename(f.Path(), f.Aside(reason)); err != nil {
 		return fmt.Errorf("set %s aside: %w", f.Path(), err)
 	}
 	return nil
