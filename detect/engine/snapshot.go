@@ -72,8 +72,16 @@ func Resume(cfg Config, sink Sink, r io.Reader, key string) (*Engine, Resumed, e
 }
 
 // Settle brings the verdicts of a snapshot to what the configuration says now: first
-// to the allow-list, so that nothing is written against it.
-func (e *Engine) Settle() {
+// to the allow-list, so that nothing is written against it. Nothing is written of
+// what has run out by a time (ns since the epoch) either: the clock of the snapshot
+// stands where it was taken.
+func (e *Engine) Settle(now int64) {
+	for _, a := range e.verdicts.inOrder() {
+		if a.verdict.Expires <= now {
+			e.drop(a)
+			e.ended(a, a.verdict.Expires)
+		}
+	}
 	e.SetAllow(e.cfg.Allow)
 	for _, a := range e.verdicts.inOrder() {
 		switch {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -360,7 +361,7 @@ func TestAChangedConfigurationIsHonouredFromTheFirst(t *testing.T) {
 	out := new(recorder)
 	e, _, err := Resume(Config{Mode: detect.ModeEnforce}, out, bytes.NewReader(octets), keyID)
 	require.NoError(t, err)
-	e.Settle()
+	e.Settle(0)
 	require.Len(t, out.decided, 1)
 	assert.Equal(t, id, out.decided[0].ID, "the same verdict")
 	assert.Equal(t, detect.ModeEnforce, out.decided[0].Mode)
@@ -369,7 +370,7 @@ func TestAChangedConfigurationIsHonouredFromTheFirst(t *testing.T) {
 	out = new(recorder)
 	e, _, err = Resume(Config{Allow: []netip.Prefix{netip.MustParsePrefix("45.0.0.0/8")}}, out, bytes.NewReader(octets), keyID)
 	require.NoError(t, err)
-	e.Settle()
+	e.Settle(0)
 	require.Len(t, out.decided, 1)
 	assert.Equal(t, detect.ActionLift, out.decided[0].Action)
 	assert.Empty(t, e.Active())
@@ -383,16 +384,23 @@ func TestWhatWasLiftedSinceASnapshotDoesNotComeBack(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, out.decided, "nothing is written before it is known what became of it")
 	e.Ended(func(verdict string) bool { return verdict == id })
-	e.Settle()
+	e.Settle(0)
 	assert.Empty(t, out.decided)
 	assert.Empty(t, e.Active())
 
 	allowed := new(recorder)
 	e, _, err = Resume(Config{Mode: detect.ModeEnforce, Allow: []netip.Prefix{netip.MustParsePrefix("45.0.0.0/8")}}, allowed, bytes.NewReader(octets), keyID)
 	require.NoError(t, err)
-	e.Settle()
+	e.Settle(0)
 	require.Len(t, allowed.decided, 1, "not first enforced and then lifted")
 	assert.Equal(t, detect.ActionLift, allowed.decided[0].Action)
+
+	late := new(recorder)
+	e, _, err = Resume(Config{Mode: detect.ModeEnforce}, late, bytes.NewReader(octets), keyID)
+	require.NoError(t, err)
+	e.Settle(math.MaxInt64)
+	assert.Empty(t, late.decided, "it has run out while the engine did not run")
+	assert.Empty(t, e.Active())
 }
 
 func TestAPolicyThatIsAboutSomethingElseNowBeginsAnew(t *testing.T) {
@@ -404,7 +412,7 @@ func TestAPolicyThatIsAboutSomethingElseNowBeginsAnew(t *testing.T) {
 		out := new(recorder)
 		e, _, err := Resume(Config{Policies: ownPolicies(t, window)}, out, bytes.NewReader(saved(t, b.Engine)), keyID)
 		require.NoError(t, err)
-		e.Settle()
+		e.Settle(0)
 		assert.Equal(t, kept, e.Stats().PolicyEntities > 0)
 		assert.Equal(t, kept, len(e.Active()) > 0)
 		assert.Equal(t, kept, len(out.decided) == 0, "what it stood for is lifted")
@@ -412,7 +420,7 @@ func TestAPolicyThatIsAboutSomethingElseNowBeginsAnew(t *testing.T) {
 	out := new(recorder)
 	e, _, err := Resume(Config{}, out, bytes.NewReader(saved(t, b.Engine)), keyID)
 	require.NoError(t, err, "without them")
-	e.Settle()
+	e.Settle(0)
 	assert.Empty(t, e.Active())
 }
 
@@ -421,7 +429,7 @@ func TestBooksBeginAnew(t *testing.T) {
 	b, _ := convicted(t)
 	e, _, err := Resume(Config{}, b.recorder, bytes.NewReader(saved(t, b.Engine)), keyID)
 	require.NoError(t, err)
-	e.Settle()
+	e.Settle(0)
 	s := e.Stats()
 	assert.Zero(t, s.Transactions)
 	assert.Zero(t, s.Verdicts)

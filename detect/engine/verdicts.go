@@ -495,14 +495,13 @@ func (e *Engine) Restore(v *detect.Verdict) {
 }
 
 // catchUp brings a verdict to its last line, where that is later than the
-// snapshot.
+// snapshot. What the configuration says about it now is Settle's.
 func (e *Engine) catchUp(a *active, v *detect.Verdict) {
 	if a.foreign || a.unwritten() || v.Time <= a.verdict.Time || v.Subject != a.verdict.Subject {
 		return
 	}
 	a.verdict, a.written, a.since = *v, v.Time, 0
 	heap.Fix(&e.verdicts.expiries, a.place)
-	e.reorder(a)
 }
 
 // Ended ends the verdicts that were ended while the engine did not run, or after

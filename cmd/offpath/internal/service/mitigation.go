@@ -53,7 +53,7 @@ func (m *mitigationPart) feedBack(stage *detection.Stage) {
 	for _, v := range m.controller.Verdicts() {
 		stage.Restore(v.Verdict, v.Who != "")
 	}
-	stage.Post((*engine.Engine).Settle)
+	stage.Post(func(e *engine.Engine) { e.Settle(time.Now().UnixNano()) })
 	m.hits = func(hits []detect.Hits) {
 		stage.Post(func(e *engine.Engine) { e.Hits(hits) })
 	}

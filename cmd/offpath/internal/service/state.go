@@ -104,12 +104,13 @@ func (k *keeper) open(cfg engine.Config, sink engine.Sink) (*engine.Engine, erro
 	default:
 		return nil, &SetupError{fmt.Errorf("%s can't be read: %w; mend that, or move it away to begin anew", k.file.Path(), err)}
 	}
-	reason, mend := k.mend(err)
-	if aside := k.file.SetAside(reason); aside != nil {
-		return nil, &SetupError{errors.Join(err, aside)}
+	reason, text := mend(err)
+	aside, failed := k.file.SetAside(reason)
+	if failed != nil {
+		return nil, &SetupError{errors.Join(err, failed)}
 	}
-	k.log.Warn().Str("file", k.file.Path()).Str("moved_to", k.file.Aside(reason)).Err(err).
-		Msg("what detection had learned is not restored: " + mend + "; verdicts in force are, by the journal of mitigation")
+	k.log.Warn().Str("file", k.file.Path()).Str("moved_to", aside).Err(err).
+		Msg("what detection had learned is not restored: " + text + "; verdicts in force are, by the journal of mitigation")
 	return engine.New(cfg, sink)
 }
 
@@ -120,15 +121,14 @@ var errAhead = errors.New("it is ahead of the clock")
 // maxAhead is by how much a state may be ahead of the clock.
 const maxAhead = 5 * time.Minute
 
-// mend says why a state is not used, in a word, which names the file that it becomes
-// (with the key that is used instead, so that going back and forth loses none), and
-// in a sentence that says what can be done.
-func (k *keeper) mend(err error) (reason, text string) {
+// mend says why a state is not used, in a word, which names the file that it becomes,
+// and in a sentence that says what can be done.
+func mend(err error) (reason, text string) {
 	switch {
 	case errors.Is(err, engine.ErrVersion):
 		return "other-version", "it was written by another version of offpath, which can go on from it"
 	case errors.Is(err, engine.ErrKey):
-		return "before-key-" + k.key, "the site key has changed, and with it the names of accounts and sessions; with the old key in hash.key, and the file put back, it can be restored"
+		return "other-key", "the site key has changed, and with it the names of accounts and sessions; with the old key in hash.key, and the file put back, it can be restored"
 	case errors.Is(err, errAhead):
 		return "ahead", "a clock was wrong when it was written, here or at a sensor; without it detection learns anew"
 	}

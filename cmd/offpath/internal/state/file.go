@@ -3,7 +3,7 @@
 //
 // The file is replaced whole and atomically: whatever happens, the one before or
 // the new one is there. It is packed with Zstandard, and its memory is bounded by
-// its size, whatever it says. A file that can't be used is set aside, one for each
+// its size, whatever it says. Files that can't be used are set aside, a few for each
 // reason, for whoever wants to know why.
 //
 // A [File] is for one process, and one goroutine at a time.
@@ -37,8 +37,21 @@ func In(folder string) *File { return &File{folder} }
 // Path is where it is.
 func (f *File) Path() string { return filepath.Join(f.folder, name) }
 
-// Aside is where it is moved if it can't be used, for a reason: a word.
-func (f *File) Aside(reason string) string { return f.Path() + "." + reason }
+// maxAside is how many files are kept that were set aside for one reason.
+const maxAside = 8
+
+// aside is where it is moved if it can't be used, for a reason: a word. No other
+// that was set aside goes for it, but for the last of too many.
+func (f *File) aside(reason string) string {
+	path := f.Path() + "." + reason
+	for n := 2; n <= maxAside; n++ {
+		if _, err := os.Lstat(path); err != nil {
+			break
+		}
+		path = fmt.Sprintf("%s.%s.%d", f.Path(), reason, n)
+	}
+	return path
+}
 
 // Write replaces the file, and returns its size in octets. It is on the disk when
 // Write returns.
@@ -120,11 +133,11 @@ func (f *File) Read(use func(io.Reader) error) error {
 	return use(io.LimitReader(packed, maxRatio*info.Size()))
 }
 
-// SetAside moves the file out of the way. One that was set aside for the same
-// reason before goes.
-func (f *File) SetAside(reason string) error {
-	if err := os.Rename(f.Path(), f.Aside(reason)); err != nil {
-		return fmt.Errorf("set %s aside: %w", f.Path(), err)
+// SetAside moves the file out of the way, and says where.
+func (f *File) SetAside(reason string) (path string, err error) {
+	path = f.aside(reason)
+	if err := os.Rename(f.Path(), path); err != nil {
+		return "", fmt.Errorf("set %s aside: %w", f.Path(), err)
 	}
-	return nil
+	return path, nil
 }

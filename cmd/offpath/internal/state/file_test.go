@@ -82,8 +82,17 @@ func TestAFileThatIsNotWhatItSeemsIsAnErrorAndSetAside(t *testing.T) {
 		_, err := io.ReadAll(r)
 		return err
 	}))
-	require.NoError(t, f.SetAside("damaged"))
-	assert.FileExists(t, f.Aside("damaged"))
+	first, err := f.SetAside("damaged")
+	require.NoError(t, err)
 	assert.NoFileExists(t, f.Path())
-	assert.Error(t, f.SetAside("damaged"))
+	_, err = f.SetAside("damaged")
+	assert.Error(t, err)
+	require.NoError(t, os.WriteFile(f.Path(), []byte("another"), 0o600))
+	second, err := f.SetAside("damaged")
+	require.NoError(t, err)
+	for path, want := range map[string]string{first: "no Zstandard", second: "another"} {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, want, string(text))
+	}
 }
