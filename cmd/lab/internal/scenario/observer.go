@@ -18,7 +18,7 @@ type sighting struct {
 	inForce  time.Time // the load balancer had confirmed it; zero: never
 	renewals int
 	expires  time.Time
-	gone     bool // it vanished while the attack went on
+	gone     bool // it was in force, vanished while the attack went on, and left its client none
 }
 
 // observer follows offpath through its API and says what is new.
@@ -101,12 +101,15 @@ func (o *observer) poll(ctx context.Context) error {
 
 // see enters the active verdicts.
 func (o *observer) see(active []sensor.Verdict) {
-	present := map[string]bool{}
+	present, clients := map[string]bool{}, map[netip.Prefix]bool{}
 	for _, v := range active {
 		if v.Operator {
 			continue
 		}
 		present[v.ID] = true
+		if v.Client.IsValid() {
+			clients[v.Client] = true // of an address and a program it may end when the address has one of its own
+		}
 		known, ok := o.verdicts[v.ID]
 		if !ok {
 			if len(o.verdicts) == 0 {
@@ -121,7 +124,7 @@ func (o *observer) see(active []sensor.Verdict) {
 		}
 	}
 	for id, known := range o.verdicts {
-		if !present[id] && !known.gone && !o.over {
+		if !present[id] && !known.inForce.IsZero() && !clients[known.client] && !known.gone && !o.over {
 			known.gone = true
 			o.stage.time.Say("verdict %s on %v is gone while the attack goes on", id, known.client)
 		}

@@ -65,20 +65,20 @@ type pace struct {
 	visits float64       // customers' sessions begun per second
 	manual time.Duration // of the attack before the operator's own verdict
 	report time.Duration // between two lines of counters
+	// ttl of verdicts is short, so that they must be renewed while refusals are all
+	// that is seen of the attack.
+	ttl time.Duration
 }
 
 const (
 	customers = 6000
 	bots      = 48
-	// verdictTTL is short, so that verdicts must be renewed while refusals are all
-	// that is seen of the attack.
-	verdictTTL = 20 * time.Second
 )
 
 func (o Options) pace() pace {
-	p := pace{leadIn: 15 * time.Second, rampUp: 30 * time.Second, rate: 72, visits: 26, report: 5 * time.Second}
+	p := pace{leadIn: 15 * time.Second, rampUp: 30 * time.Second, rate: 72, visits: 26, report: 5 * time.Second, ttl: 20 * time.Second}
 	if o.Short {
-		p.leadIn, p.rampUp, p.rate = 10*time.Second, 5*time.Second, 96
+		p.leadIn, p.rampUp, p.rate, p.ttl = 10*time.Second, 5*time.Second, 96, 6*time.Second
 	}
 	if o.Length > 3*time.Minute {
 		p.report = 15 * time.Second
@@ -87,6 +87,7 @@ func (o Options) pace() pace {
 	p.attack = o.Length - p.leadIn
 	p.rampUp = min(p.rampUp, p.attack*3/4)
 	p.manual = p.attack * 2 / 5
+	p.ttl = min(p.ttl, p.attack/2)
 	return p
 }
 

@@ -76,6 +76,7 @@ func TestPaceFitsTheLength(t *testing.T) {
 		assert.Less(t, p.manual, p.attack)
 		assert.GreaterOrEqual(t, p.rate, 30.0)
 		assert.GreaterOrEqual(t, p.leadIn, 8*time.Second)
+		assert.LessOrEqual(t, p.ttl, p.attack/2, "verdicts have to be renewed")
 	}
 	assert.Equal(t, 30*time.Second, Options{}.withDefaults().pace().rampUp)
 }

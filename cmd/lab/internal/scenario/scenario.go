@@ -116,7 +116,7 @@ func (s *stage) build(ctx context.Context) error {
 	}
 	outside := s.outside()
 	s.config = sensor.Config{Dir: filepath.Join(s.lease.Dir, "sensor"), Namespace: s.net.Name("tap"), Interface: internet.TapInterface,
-		BalancerSocket: outside.Socket(), Mode: s.options.Mode, VerdictTTL: verdictTTL, Record: s.options.Record}
+		BalancerSocket: outside.Socket(), Mode: s.options.Mode, VerdictTTL: s.pace.ttl, Record: s.options.Record}
 	if s.options.Tap != internet.Front {
 		s.config.TrustedProxies = []netip.Prefix{netip.PrefixFrom(internet.BalancerInside, 32)}
 	}

@@ -2,15 +2,25 @@ package wiring
 
 import (
 	"fmt"
+	"time"
 
 	"offpath/cmd/offpath/internal/config"
 	"offpath/detect"
+	"offpath/detect/policy"
 	"offpath/mitigate/controller"
 )
+
+// hitReadings of a verdict's counter fall into the shortest lifetime; a verdict is
+// renewed after a quarter of its own.
+const hitReadings = 8
 
 // Controller is the configuration of mitigation.
 func Controller(c *config.Config) (controller.Config, error) {
 	targets, err := Targets(c)
+	if err != nil {
+		return controller.Config{}, err
+	}
+	policies, err := c.PolicySet()
 	if err != nil {
 		return controller.Config{}, err
 	}
@@ -20,7 +30,21 @@ func Controller(c *config.Config) (controller.Config, error) {
 		Allow:    c.Client.Allow,
 		Own:      c.Client.TrustedProxies,
 		StateDir: c.State.Dir,
+
+		HitsInterval: hitsInterval(policies, c.Detect.VerdictTTL, c.Detect.VerdictTTLMax),
 	}, nil
+}
+
+// hitsInterval is how often counters are read: behind a load balancer they are
+// all that shows that a verdict is still needed, so several times in the life of
+// the shortest one.
+func hitsInterval(policies *policy.Set, ttl, longest time.Duration) time.Duration {
+	shortest := ttl
+	for _, p := range policies.Policies() {
+		first, _ := p.Lifetimes(ttl, longest)
+		shortest = min(shortest, first)
+	}
+	return min(controller.DefaultHitsInterval, shortest/hitReadings)
 }
 
 // Undelivered says, one line each, which load balancers lack verdicts or the
