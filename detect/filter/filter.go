@@ -25,7 +25,6 @@ package filter
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -33,11 +32,25 @@ import (
 	"cel.dev/cel-go/ext"
 	"cel.dev/cel-go/interpreter"
 
+	"offpath/detect/internal/expression"
 	"offpath/reassembly"
 )
 
 // maxExpression bounds the text, octets.
 const maxExpression = 16 << 10
+
+// language is that of conditions on a transaction.
+var language = expression.Language{
+	Environment: environment,
+	MaxOctets:   maxExpression,
+	Decides:     "whether to pick a transaction",
+	Example:     `http.request.method == "POST"`,
+	Word:        "field",
+	NoField:     whatIsThere,
+	NoName: func(string) string {
+		return "; fields begin with one of " + strings.Join(fields.order, ", ") + ", and text stands in quotes"
+	},
+}
 
 // Filter is an expression that was compiled.
 type Filter struct {
@@ -58,23 +71,13 @@ func CompileBounded(text string, limit uint64) (*Filter, error) {
 }
 
 func compile(text string, options ...cel.ProgramOption) (*Filter, error) {
-	if len(text) > maxExpression {
-		return nil, fmt.Errorf("it has %d octets, more than %d", len(text), maxExpression)
-	}
-	env, err := environment()
+	env, tree, err := language.Check(text)
 	if err != nil {
-		return nil, fmt.Errorf("set up CEL: %w", err)
-	}
-	ast, issues := env.Compile(text)
-	if err := explain(issues); err != nil {
 		return nil, err
 	}
-	if !ast.OutputType().IsExactType(cel.BoolType) {
-		return nil, fmt.Errorf("it says %s, not whether to pick a transaction; compare it with something, as in http.request.method == \"POST\"", ast.OutputType())
-	}
-	program, err := env.Program(ast, append(options, cel.EvalOptions(cel.OptOptimize))...)
+	program, err := expression.Program(env, tree, options...)
 	if err != nil {
-		return nil, oneLine(err.Error())
+		return nil, err
 	}
 	return &Filter{program: program}, nil
 }
@@ -142,34 +145,6 @@ func (a *activation) ResolveName(name string) (any, bool) {
 // Parent implements cel.Activation.
 func (a *activation) Parent() cel.Activation { return nil }
 
-// explain makes one line of what is wrong with an expression.
-func explain(issues *cel.Issues) error {
-	if issues == nil || issues.Err() == nil {
-		return nil
-	}
-	first := issues.Errors()[0]
-	message, mend := first.Message, ""
-	if name, ok := strings.CutPrefix(message, "undefined field '"); ok {
-		name, _, _ = strings.Cut(name, "'")
-		message = fmt.Sprintf("there is no field %q here", name)
-		mend = whatIsThere(name)
-	} else if name, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
-		name, _, _ = strings.Cut(name, "'")
-		message = fmt.Sprintf("%q is no field and no function", name)
-		mend = "; fields begin with one of " + strings.Join(fields.order, ", ") + ", and text stands in quotes"
-	}
-	return oneLine("at " + Where(first) + ": " + message + mend)
-}
-
-// Where says where in an expression a mistake is.
-func Where(e *cel.Error) string {
-	where := fmt.Sprintf("character %d", e.Location.Column()+1)
-	if e.Location.Line() > 1 {
-		where = fmt.Sprintf("line %d, %s", e.Location.Line(), where)
-	}
-	return where
-}
-
 // whatIsThere says where the name of a field that is not there occurs.
 func whatIsThere(name string) string {
 	if annotated[name] {
@@ -181,5 +156,3 @@ func whatIsThere(name string) string {
 	}
 	return "; there is " + strings.Join(places, ", ")
 }
-
-func oneLine(text string) error { return fmt.Errorf("%s", strings.Join(strings.Fields(text), " ")) }

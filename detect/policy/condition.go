@@ -12,6 +12,7 @@ import (
 	"cel.dev/cel-go/common/types"
 
 	"offpath/detect/filter"
+	"offpath/detect/internal/expression"
 	"offpath/detect/login"
 	"offpath/reassembly"
 )
@@ -111,22 +112,23 @@ func holds(p cel.Program, f *Facts) (bool, error) {
 	return value == types.True, nil
 }
 
+// language is that of conditions of policies.
+var language = expression.Language{
+	Environment: environment,
+	MaxOctets:   maxCondition,
+	Decides:     "whether the policy is met",
+	Example:     "entity.requests > 30",
+	Word:        "name",
+	NoField:     noField,
+	NoName:      noName,
+}
+
 // newCondition makes a Condition of its text. The error is one line that says where
 // the mistake is, and how to mend it.
 func newCondition(text string) (*Condition, error) {
-	if len(text) > maxCondition {
-		return nil, fmt.Errorf("it has %d octets, more than %d", len(text), maxCondition)
-	}
-	env, err := environment()
+	env, whole, err := language.Check(text)
 	if err != nil {
-		return nil, fmt.Errorf("set up CEL: %w", err)
-	}
-	whole, issues := env.Compile(text)
-	if err := explain(issues); err != nil {
 		return nil, err
-	}
-	if !whole.OutputType().IsExactType(cel.BoolType) {
-		return nil, fmt.Errorf("it says %s, not whether the policy is met; compare it with something, as in entity.requests > 30", whole.OutputType())
 	}
 	if err := checkNames(whole.NativeRep().Expr()); err != nil {
 		return nil, err
@@ -136,7 +138,7 @@ func newCondition(text string) (*Condition, error) {
 	for _, conjunct := range conjuncts(whole.NativeRep().Expr()) {
 		text, err := cel.ExprToString(conjunct, whole.NativeRep().SourceInfo())
 		if err != nil {
-			return nil, oneLine(err)
+			return nil, expression.OneLine(err)
 		}
 		names := c.names(whole, conjunct)
 		switch {
@@ -177,14 +179,10 @@ func compile(env *cel.Env, conjuncts []string) (cel.Program, error) {
 		return nil, nil
 	}
 	tree, issues := env.Compile("(" + strings.Join(conjuncts, ") && (") + ")")
-	if err := explain(issues); err != nil {
-		return nil, err
+	if err := issues.Err(); err != nil { // each was read before
+		return nil, expression.OneLine(err)
 	}
-	program, err := env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit))
-	if err != nil {
-		return nil, oneLine(err)
-	}
-	return program, nil
+	return expression.Program(env, tree, cel.CostLimit(costLimit))
 }
 
 // conjuncts are what an expression joins by && at its top.
@@ -278,37 +276,24 @@ func literals(e ast.Expr) (list []string) {
 	return list
 }
 
-// explain makes one line of what is wrong with an expression.
-func explain(issues *cel.Issues) error {
-	if issues == nil || issues.Err() == nil {
-		return nil
+// noField says how a field that is not there may be meant.
+func noField(name string) string {
+	if paths := filter.Paths(name); len(paths) > 0 {
+		return "; there is transaction." + strings.Join(paths, ", transaction.")
 	}
-	first := issues.Errors()[0]
-	message, mend := first.Message, ""
-	if name, ok := strings.CutPrefix(message, "undefined field '"); ok {
-		name, _, _ = strings.Cut(name, "'")
-		message = fmt.Sprintf("there is no field %q here", name)
-		if paths := filter.Paths(name); len(paths) > 0 {
-			mend = "; there is transaction." + strings.Join(paths, ", transaction.")
-		} else {
-			mend = "; `offpath replay --transactions -` shows which there are"
-		}
-	} else if name, ok := strings.CutPrefix(message, "undeclared reference to '"); ok {
-		name, _, _ = strings.Cut(name, "'")
-		message = fmt.Sprintf("%q is no name and no function", name)
-		first, _, _ := strings.Cut(name, ".")
-		switch paths := filter.Paths(name); {
-		case first == "endpoint":
-			mend = "; there is " + strings.Join(placeNames, ", ")
-		case first == "entity":
-			mend = "; there is " + strings.Join(entityNames, ", ")
-		case len(paths) > 0:
-			mend = "; there is transaction." + strings.Join(paths, ", transaction.")
-		default:
-			mend = "; names begin with transaction, endpoint or entity, and text stands in quotes"
-		}
-	}
-	return oneLine(fmt.Errorf("at %s: %s%s", filter.Where(first), message, mend))
+	return "; `offpath replay --transactions -` shows which there are"
 }
 
-func oneLine(err error) error { return errors.New(strings.Join(strings.Fields(err.Error()), " ")) }
+// noName says how a word that stands for nothing may be meant.
+func noName(name string) string {
+	first, _, _ := strings.Cut(name, ".")
+	switch paths := filter.Paths(name); {
+	case first == "endpoint":
+		return "; there is " + strings.Join(placeNames, ", ")
+	case first == "entity":
+		return "; there is " + strings.Join(entityNames, ", ")
+	case len(paths) > 0:
+		return "; there is transaction." + strings.Join(paths, ", transaction.")
+	}
+	return "; names begin with transaction, endpoint or entity, and text stands in quotes"
+}
