@@ -53,6 +53,7 @@ type Engine struct {
 	sequential *sequential.Detector
 	campaigns  *campaign.Detector
 	verdicts   *verdicts
+	hits       []hit // in the order in which they were read
 	policies   *policy.Set
 	changed    map[string]bool // own policies that are about something else than in the snapshot, until Settle
 	own        *own            // policies of the operator's own at work; nil: there are none
@@ -289,6 +290,7 @@ func (e *Engine) Advance(clock int64) {
 		return
 	}
 	e.clock = clock
+	e.takeHits()
 	e.expire()
 }
 

@@ -432,12 +432,14 @@ func TestHitsRenewAVerdictWhoseRefusalsAreNotSeen(t *testing.T) {
 			require.Len(t, b.decided, 1)
 			b.Advance(at(6 * minute))
 			b.Hits([]detect.Hits{{Verdict: b.decided[0].ID, Refused: c.hits}, {Verdict: "unknown", Refused: 1}})
+			assert.Zero(t, b.Stats().Renewals, "the mirror may still show them")
+			b.Advance(at(6*minute + second))
 			assert.Equal(t, c.want, b.Stats().Renewals)
 			if c.want > 0 {
 				v := b.decided[1]
 				assert.Equal(t, b.decided[0].ID, v.ID)
-				assert.Equal(t, at(6*minute), v.Time)
-				assert.Equal(t, at(16*minute), v.Expires)
+				assert.Equal(t, at(6*minute+second), v.Time)
+				assert.Equal(t, at(16*minute+second), v.Expires)
 				assert.InDelta(t, 20, v.Expected.AttackRequestsPerMinute, 1, "100 in five minutes")
 			}
 		})

@@ -120,6 +120,7 @@ func (e *Engine) state(c *snapshot.Codec) (changed map[string]bool) {
 	campaigns := e.campaigns.State(c, endpoints, held)
 	changed = e.own.state(c)
 	e.verdicts.state(c, e, campaigns)
+	snapshot.List(c, &e.hits, maxHits, func(h *hit) { h.state(c) })
 	e.witness.State(c)
 	e.legs.State(c)
 	return changed

@@ -51,10 +51,32 @@ func TestHitsKeepAVerdictAliveWhenItsRefusalsAreNoLongerSeen(t *testing.T) {
 	b.Advance(at(2*minute + 30*second))
 	before := b.verdicts.byID[id].since
 	b.Hits([]detect.Hits{{Verdict: id, Refused: 100}})
+	b.Advance(at(2*minute + 35*second))
 	assert.Equal(t, before, b.verdicts.byID[id].since, "hits beside refusals say nothing new")
 	b.Advance(at(6 * minute))
 	b.Hits([]detect.Hits{{Verdict: id, Refused: 100}})
+	b.Advance(at(6*minute + second))
 	assert.EqualValues(t, 1, b.Stats().Renewals)
+}
+
+func TestRefusalsThatAreCountedBeforeTheMirrorShowsThemCountOnce(t *testing.T) {
+	b, id := convicted(t)
+	before := b.verdicts.byID[id].since
+	b.Advance(at(2 * minute))
+	b.Hits([]detect.Hits{{Verdict: id, Refused: 1}})
+	b.try(try{at: 2*minute + 300*time.Millisecond, client: "45.0.0.1", refused: id})
+	b.Advance(at(3 * minute))
+	assert.Equal(t, before+1, b.verdicts.byID[id].since)
+}
+
+func TestHitsThatWaitAreBounded(t *testing.T) {
+	b, id := convicted(t)
+	before := b.verdicts.byID[id].since
+	for range maxHits + 3 {
+		b.Hits([]detect.Hits{{Verdict: id, Refused: 1}})
+	}
+	assert.Len(t, b.hits, maxHits)
+	assert.Equal(t, before+3, b.verdicts.byID[id].since, "the oldest count at once")
 }
 
 func TestAChangeOfModeConcernsTheVerdictsInForce(t *testing.T) {
@@ -102,8 +124,9 @@ func TestVerdictsOfAnEarlierRunAreCarriedOn(t *testing.T) {
 	}{
 		{"by refusals", func(b *bench) { b.try(try{at: 8 * minute, client: "45.0.0.1", refused: id}) }, 0},
 		{"by hits", func(b *bench) {
-			b.Advance(at(8 * minute))
+			b.Advance(at(8*minute - second))
 			b.Hits([]detect.Hits{{Verdict: id, Refused: 3}})
+			b.Advance(at(8 * minute))
 		}, 0},
 		{"by failures", func(b *bench) {
 			b.try(try{at: 8*minute - second, client: "81.0.0.1", account: "c", password: "p", right: true})

@@ -514,23 +514,6 @@ func (e *Engine) Ended(ended func(id string) bool) {
 	}
 }
 
-// sightLasts is how long after a refusal was seen the mirror counts as showing
-// refusals, ns.
-const sightLasts = 60e9
-
-// Hits takes what load balancers counted: refusals keep a verdict alive as
-// refusals seen on the mirror do. Counts of a verdict whose refusals are seen
-// say nothing new.
-func (e *Engine) Hits(hits []detect.Hits) {
-	for _, h := range hits {
-		a := e.verdicts.byID[h.Verdict]
-		if a == nil || h.Refused == 0 || a.marked != 0 && e.clock-a.marked < sightLasts {
-			continue
-		}
-		e.refusals(a, h.Refused)
-	}
-}
-
 // lifetime doubles with every strike, up to the longest.
 func lifetime(ttl, longest int64, strikes int) int64 {
 	for range strikes {
