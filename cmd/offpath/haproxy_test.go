@@ -53,13 +53,15 @@ func newBalancer(t *testing.T, site string, offpath ...string) *balancer {
 	text := strings.ReplaceAll(printed.stdout, "127.0.0.1:10077", "127.0.0.1:"+freePort(t))
 	_, text, _ = strings.Cut(text, "# ===== part 1")
 	global, text, _ := strings.Cut(text, "# ===== part 2")
-	sections, rules, found := strings.Cut(text, "# ===== part 3")
+	sections, text, _ := strings.Cut(text, "# ===== part 3")
+	rules, script, found := strings.Cut(text, "# ===== part 4")
 	require.True(t, found)
 	body := func(part string) string { _, rest, _ := strings.Cut(part, "\n"); return rest }
 
 	for _, name := range []string{"allow.map", "allow-live.map", "networks.map"} {
 		require.NoError(t, os.WriteFile(filepath.Join(b.folder, name), nil, 0o600))
 	}
+	require.NoError(t, os.WriteFile(filepath.Join(b.folder, "offpath.lua"), []byte(body(script)), 0o600))
 	backend, err := url.Parse(site)
 	require.NoError(t, err)
 	port := freePort(t)

@@ -46,29 +46,39 @@ func BenchmarkVerdictToFirst403(b *testing.B) {
 }
 
 // BenchmarkRequest is what the rules cost a request that no verdict concerns,
-// on one kept connection: bare has none of them.
+// on one kept connection: bare has none of them, and with a predicate in force
+// HAProxy computes the fingerprint of every request.
 func BenchmarkRequest(b *testing.B) {
-	for _, verdicts := range []int{-1, 0, 100_000} {
-		name := "bare"
-		if verdicts >= 0 {
-			name = fmt.Sprintf("%d verdicts", verdicts)
+	addresses := func(n int) []mitigate.Entry {
+		set := make([]mitigate.Entry, n)
+		for i := range set {
+			set[i].Subject.Client = network(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))
 		}
-		b.Run(name, func(b *testing.B) {
+		return set
+	}
+	program := detect.Subject{Fingerprint: "0123456789abcdef", Endpoint: "POST bank.example/login"}
+	for _, c := range []struct {
+		name     string
+		verdicts []mitigate.Entry
+	}{
+		{"bare", nil},
+		{"0 verdicts", addresses(0)},
+		{"100000 verdicts", addresses(100_000)},
+		{"100000 verdicts and one about a program", append(addresses(100_000), mitigate.Entry{Subject: program})},
+	} {
+		b.Run(c.name, func(b *testing.B) {
 			var s *haproxytest.Server
-			if verdicts < 0 {
+			if c.verdicts == nil {
 				s = haproxytest.NewPlain(b)
 				s.Up()
 			} else {
 				s = haproxytest.Start(b, haproxy.Setup{})
 				target := targetOf(b, "lb1", s.Socket, s)
-				set := make([]mitigate.Entry, verdicts)
-				for i := range set {
-					set[i] = mitigate.Entry{
-						ID: mitigate.ID(1<<32 + i + 1), Action: detect.ActionBlock, Expires: time.Now().Add(time.Hour).Unix(),
-						Subject: detect.Subject{Client: network(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))},
-					}
+				for i := range c.verdicts {
+					e := &c.verdicts[i]
+					e.ID, e.Action, e.Expires = mitigate.ID(1<<32+i+1), detect.ActionBlock, time.Now().Add(time.Hour).Unix()
 				}
-				require.NoError(b, target.Apply(b.Context(), set, nil))
+				require.NoError(b, target.Apply(b.Context(), c.verdicts, nil))
 				require.NoError(b, target.SetMode(b.Context(), detect.ModeEnforce, false))
 			}
 			ask := asking(b, s, customer)

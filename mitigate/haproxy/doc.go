@@ -10,6 +10,10 @@
 //     its rows outlive a reload. The row "mode" holds the mode; without it
 //     nothing is enforced. The row "off" is for a person at the load balancer:
 //     while it is there nothing is enforced either;
+//     Subjects that are more than an address (a program's fingerprint, a User-Agent,
+//     an endpoint, a domain, or several of them) have rows too, under a hash of all
+//     their members; the row "shapes" says which combinations there are. HAProxy
+//     finds them with offpath.lua, which is asked only while there are any;
 //   - the map networks.map, one line per network with the same in its value.
 //     Adding to a map never replaces, so it is written anew as a whole
 //     (prepare, add, commit) and kept small;
@@ -27,6 +31,10 @@
 // half of HAProxy's buffer: 2.6 crashes on a payload that fills it. Every word
 // that is sent is checked against a closed set of characters first; what an
 // attacker can choose (paths) goes as a hash.
+//
+// Lua computes fingerprints as package fingerprint of the sensor defines them, and names
+// an endpoint as package endpoint does, so that another way to write a path is no way
+// around a verdict. Endpoints with a template or an operation it can't tell.
 //
 // It does not configure, start or reload HAProxy, and does not speak to a
 // master socket. One controller owns the tables of one HAProxy: rows it does

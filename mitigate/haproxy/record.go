@@ -1,8 +1,6 @@
 package haproxy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"math"
 	"net/netip"
@@ -21,9 +19,11 @@ const (
 	networkMap   = "networks.map"
 	allowMap     = "allow.map"      // the operator's own; never written
 	allowLiveMap = "allow-live.map" // ours
+	scriptFile   = "offpath.lua"
 
-	modeKey = "mode"
-	offKey  = "off"
+	modeKey   = "mode"
+	offKey    = "off"
+	shapesKey = "shapes"
 )
 
 // The actions as HAProxy compares them, in gpt0. Above monitorOffset the entry
@@ -67,53 +67,30 @@ type record struct {
 // network map.
 type place struct {
 	key     string       // row; "" for a network
+	shape   shape        // of a predicate; 0: the row is an address's
 	network netip.Prefix // line
 }
 
 // locate finds the place of a subject; reason says why it has none.
 func locate(s detect.Subject) (p place, reason string) {
 	switch {
-	case s.Fingerprint != "":
-		return p, "it does not compute fingerprints"
-	case s.UserAgent != "":
-		return p, "it does not match user agents"
 	case s.JA4 != "":
 		return p, "it does not compute JA4"
 	case s.Session != "":
 		return p, "it does not compute session hashes"
 	case s.UserHash != "":
 		return p, "no load balancer can match an account"
-	case s.Domain != "":
-		return p, "it matches a domain only as part of an endpoint"
-	case !s.Client.IsValid():
-		return p, "the subject names no client address"
-	case s.Client.Addr().Zone() != "" || s.Client.Addr().Is4In6():
+	case s.Client.IsValid() && (s.Client.Addr().Zone() != "" || s.Client.Addr().Is4In6()):
 		return p, fmt.Sprintf("%s is not an address as seen on the wire", s.Client)
-	case !s.Client.IsSingleIP() && s.Endpoint != "":
-		return p, "it matches an endpoint only together with a single address"
-	case !s.Client.IsSingleIP():
-		return place{network: s.Client.Masked()}, ""
-	case s.Endpoint == "":
+	case s == detect.Subject{}:
+		return p, "the subject names nothing"
+	case !plainClient(s):
+		p.key, p.shape, reason = predicate(s)
+		return p, reason
+	case s.Client.IsSingleIP():
 		return place{key: "ip:" + addressText(s.Client.Addr())}, ""
 	}
-	request, ok := literalEndpoint(s.Endpoint)
-	if !ok {
-		return p, fmt.Sprintf("endpoint %q is not one literal path", s.Endpoint)
-	}
-	// A row's key has at most 72 octets and a path any: so its hash.
-	sum := sha256.Sum256([]byte(addressText(s.Client.Addr()) + "|" + request))
-	return place{key: "ie:" + hex.EncodeToString(sum[:])}, ""
-}
-
-// literalEndpoint turns `METHOD host/path` into what HAProxy makes of a
-// request. Templates and operations are none.
-func literalEndpoint(endpoint string) (string, bool) {
-	method, rest, ok := strings.Cut(endpoint, " ")
-	slash := strings.IndexByte(rest, '/')
-	if !ok || method == "" || slash <= 0 || strings.ContainsAny(rest, " {}#*") {
-		return "", false
-	}
-	return method + " " + strings.ToLower(rest[:slash]) + rest[slash:], true
+	return place{network: s.Client.Masked()}, ""
 }
 
 // addressText writes an address as HAProxy does, by inet_ntop(3). That differs

@@ -15,6 +15,9 @@ import (
 //go:embed setup/*.cfg
 var setupFiles embed.FS
 
+//go:embed setup/offpath.lua
+var script string
+
 // MaxProxyHops is how many trusted proxies in a row the rules look past.
 const MaxProxyHops = 4
 
@@ -38,6 +41,9 @@ type Setup struct {
 	TrustedProxies []netip.Prefix
 	// ClientHeader names clients, the nearest last; default X-Forwarded-For.
 	ClientHeader string
+	// IgnoreHeaders are names of header fields that don't count in fingerprints, as
+	// in client.ignore_headers.
+	IgnoreHeaders []string
 	// Counters are the sticky counters the rules may use for rates and hits;
 	// HAProxy 2.6 has 0 to 2, and a configuration that uses 1 or 2 itself has
 	// to give others here. Both 0: 1 and 2.
@@ -69,6 +75,11 @@ func (s *Setup) validate() error {
 			return fmt.Errorf("haproxy setup: %q holds what haproxy.cfg may take for syntax", word)
 		}
 	}
+	for _, name := range s.IgnoreHeaders {
+		if name == "" || !plain(name) || strings.ContainsAny(name, ":()") {
+			return fmt.Errorf("haproxy setup: %q is no name of a header field", name)
+		}
+	}
 	for _, p := range s.TrustedProxies {
 		if !p.IsValid() {
 			return fmt.Errorf("haproxy setup: trusted proxy %s is no network", p)
@@ -87,6 +98,9 @@ type Config struct {
 	Sections string   // whole sections
 	Rules    string   // lines that come first in each protected frontend
 	Files    []string // map files that have to exist before HAProxy starts
+	Script   string   // in Lua
+	// ScriptFile is where the script lies.
+	ScriptFile string
 }
 
 // Render checks the setup and makes the configuration.
@@ -101,6 +115,8 @@ func (s Setup) Render() (Config, error) {
 		AllowFile:     s.MapDir + "/" + allowMap,
 		AllowLiveFile: s.MapDir + "/" + allowLiveMap,
 		NetworkFile:   s.MapDir + "/" + networkMap,
+		LuaFile:       s.MapDir + "/" + scriptFile,
+		Ignored:       strings.Join(s.IgnoreHeaders, ":"),
 		Trusted:       s.TrustedProxies,
 		RateCounter:   s.Counters[0],
 		HitCounter:    s.Counters[1],
@@ -123,7 +139,7 @@ func (s Setup) Render() (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("haproxy setup: %w", err)
 	}
-	config := Config{Files: view.Files}
+	config := Config{Files: view.Files, Script: script, ScriptFile: view.LuaFile}
 	for name, text := range map[string]*string{
 		"header.cfg": &config.Header, "global.cfg": &config.Global,
 		"sections.cfg": &config.Sections, "rules.cfg": &config.Rules,
@@ -152,12 +168,13 @@ func socketFamily(hostPort string) string {
 // view is what the templates see.
 type view struct {
 	Setup
-	AllowFile, AllowLiveFile, NetworkFile string
-	Files                                 []string
-	StatsSocket, SocatAddress             string
-	Trusted                               []netip.Prefix
-	Hops                                  []int // 1 is the nearest name in ClientHeader
-	RateCounter, HitCounter               int
+	AllowFile, AllowLiveFile, NetworkFile, LuaFile string
+	Files                                          []string
+	StatsSocket, SocatAddress                      string
+	Ignored                                        string // header fields, with colons between
+	Trusted                                        []netip.Prefix
+	Hops                                           []int // 1 is the nearest name in ClientHeader
+	RateCounter, HitCounter                        int
 }
 
 // WriteTo prints everything with its explanation, for a person.
@@ -170,6 +187,8 @@ func (c Config) WriteTo(w io.Writer) (int64, error) {
 	b.WriteString(c.Sections)
 	b.WriteString("\n# ===== part 3: first in every protected frontend =====\n")
 	b.WriteString(c.Rules)
+	b.WriteString("\n# ===== part 4: the file " + c.ScriptFile + " =====\n")
+	b.WriteString(c.Script)
 	n, err := io.WriteString(w, b.String())
 	return int64(n), err
 }

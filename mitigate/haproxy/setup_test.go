@@ -30,6 +30,7 @@ func TestPrintedSetupIsAcceptedByHAProxyWithoutAWarning(t *testing.T) {
 			ClientHeader:   "CF-Connecting-IP",
 		}},
 		{"other counters, names and sizes", haproxy.Setup{Counters: [2]int{0, 2}, PeerName: "lb-2.example", PeerAddress: "[::1]:1024", TableSize: "200k"}},
+		{"ignored header fields", haproxy.Setup{IgnoreHeaders: []string{"accept-charset", "sec-ch-ua"}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -39,6 +40,7 @@ func TestPrintedSetupIsAcceptedByHAProxyWithoutAWarning(t *testing.T) {
 			for _, file := range config.Files {
 				require.NoError(t, os.WriteFile(file, nil, 0o600))
 			}
+			require.NoError(t, os.WriteFile(config.ScriptFile, []byte(config.Script), 0o600))
 			path := filepath.Join(t.TempDir(), "haproxy.cfg")
 			text := "global\n" + config.Global + "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n" +
 				config.Sections + "frontend f\n bind 127.0.0.1:8080\n" + config.Rules
@@ -57,11 +59,11 @@ func TestPrintedSetupTellsAnOperatorEverything(t *testing.T) {
 	n, err := config.WriteTo(&b)
 	require.NoError(t, err)
 	assert.EqualValues(t, b.Len(), n)
-	for _, part := range []string{config.Header, config.Global, config.Sections, config.Rules} {
+	for _, part := range []string{config.Header, config.Global, config.Sections, config.Rules, config.Script} {
 		assert.NotEmpty(t, part)
 		assert.Contains(t, b.String(), part)
 	}
-	for _, file := range config.Files {
+	for _, file := range append(config.Files, config.ScriptFile) {
 		assert.Contains(t, config.Header, file)
 	}
 	assert.Len(t, config.Files, 3)
@@ -86,6 +88,7 @@ func TestSetupRefusesWhatHAProxyWouldMisread(t *testing.T) {
 		{"table size", haproxy.Setup{TableSize: "1m expire 1s"}, `"1m expire 1s"`},
 		{"the same counter twice", haproxy.Setup{Counters: [2]int{2, 2}}, "2 and 2"},
 		{"counter", haproxy.Setup{Counters: [2]int{-1, 2}}, "-1 and 2"},
+		{"ignored header", haproxy.Setup{IgnoreHeaders: []string{"accept extra"}}, `"accept extra"`},
 		{"network", haproxy.Setup{TrustedProxies: []netip.Prefix{{}}}, "invalid Prefix"},
 	}
 	for _, tt := range tests {

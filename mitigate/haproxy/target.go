@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,6 +91,12 @@ type Target struct {
 	// mu is held while the network map is written, and guards the image of it.
 	mu       sync.Mutex
 	networks map[netip.Prefix]record // nil: not known
+
+	// shapesMu is held while predicates are written, and guards which shapes of them
+	// there are and which of these HAProxy was told of.
+	shapesMu    sync.Mutex
+	shapes      shapes
+	shapesThere shapes
 }
 
 var _ mitigate.Target = (*Target)(nil)
@@ -125,8 +132,9 @@ func (t *Target) Addresses() []netip.Addr {
 	return nil
 }
 
-// Carries implements [mitigate.Target]: block, tag and rate limits, for a
-// client address, a network, or an address at one literal endpoint.
+// Carries implements [mitigate.Target]: block, tag and rate limits, for a client
+// address or network, and for any of an address or IPv6 network of 64 bits, a
+// fingerprint, a User-Agent, and a domain or literal endpoint together.
 func (t *Target) Carries(e *mitigate.Entry) error {
 	_, _, err := t.place(e)
 	return err
@@ -182,8 +190,9 @@ func (t *Target) sizes(ctx context.Context) (batch, payload int, err error) {
 
 // Apply implements [mitigate.Target].
 func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detect.Subject) error {
-	rows := make([]row, 0, len(set)+len(remove))
+	var rows, predicates []row
 	var networks []networkChange
+	image := shapes{}
 	for i := range set {
 		p, r, err := t.place(&set[i])
 		switch {
@@ -191,6 +200,9 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 			return err
 		case p.key == "":
 			networks = append(networks, networkChange{p.network, r})
+		case p.shape != 0:
+			predicates = append(predicates, row{p.key, r})
+			image = image.with(p.shape, r.expires)
 		default:
 			rows = append(rows, row{p.key, r})
 		}
@@ -209,11 +221,52 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 	if err != nil {
 		return err
 	}
-	rejected, err := t.changeNetworks(ctx, networks)
-	if err != nil {
-		return err
+	for _, write := range []func() ([]mitigate.Rejection, error){
+		func() ([]mitigate.Rejection, error) { return t.writePredicates(ctx, predicates, image) },
+		func() ([]mitigate.Rejection, error) { return t.changeNetworks(ctx, networks) },
+	} {
+		rejected, err := write()
+		if err != nil {
+			return err
+		}
+		rejections = append(rejections, rejected...)
 	}
-	return t.rejected(append(rejections, rejected...))
+	return t.rejected(rejections)
+}
+
+// writePredicates writes rows of predicates, and before them the row that says which
+// shapes there are, if it does not say so yet.
+func (t *Target) writePredicates(ctx context.Context, rows []row, of shapes) ([]mitigate.Rejection, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	t.shapesMu.Lock()
+	defer t.shapesMu.Unlock()
+	t.shapes = t.shapes.and(of)
+	if t.shapes != t.shapesThere {
+		if rejected, err := t.writeShapes(ctx, rows); err != nil || len(rejected) > 0 {
+			return rejected, err
+		}
+	}
+	return t.writeRows(ctx, rows)
+}
+
+// writeShapes writes the row of shapes. Where it is refused, predicates would do
+// nothing and count as refused too. The caller holds shapesMu.
+func (t *Target) writeShapes(ctx context.Context, predicates []row) ([]mitigate.Rejection, error) {
+	refused, err := t.writeRows(ctx, []row{t.shapes.row()})
+	if err != nil {
+		return nil, err
+	}
+	if len(refused) > 0 {
+		rejected := make([]mitigate.Rejection, len(predicates))
+		for i, r := range predicates {
+			rejected[i] = mitigate.Rejection{ID: r.record.id, Answer: refused[0].Answer}
+		}
+		return rejected, nil
+	}
+	t.shapesThere = t.shapes
+	return nil, nil
 }
 
 func (t *Target) rejected(rejections []mitigate.Rejection) error {
@@ -282,6 +335,10 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 
 	rows := make(map[string]record, len(entries))
 	networks := make(map[netip.Prefix]record)
+	var predicates []row
+	t.shapesMu.Lock()
+	defer t.shapesMu.Unlock()
+	t.shapes, t.shapesThere = shapes{}, shapes{}
 	for i := range entries {
 		p, r, err := t.place(&entries[i])
 		switch {
@@ -289,19 +346,32 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 			return report, err
 		case p.key == "":
 			networks[p.network] = r
-		default:
-			rows[p.key] = r
+			continue
+		case p.shape != 0:
+			t.shapes = t.shapes.with(p.shape, r.expires)
+			predicates = append(predicates, row{p.key, r})
 		}
+		rows[p.key] = r
 	}
 
+	rejections, err := t.writeShapes(ctx, predicates)
+	if err != nil {
+		return report, err
+	}
+	if len(rejections) > 0 {
+		for _, p := range predicates {
+			delete(rows, p.key)
+		}
+	}
 	changes, err := t.compareRows(ctx, rows, &report)
 	if err != nil {
 		return report, err
 	}
-	rejections, err := t.writeRows(ctx, changes)
+	refused, err := t.writeRows(ctx, changes)
 	if err != nil {
 		return report, err
 	}
+	rejections = append(rejections, refused...)
 	rejected, err := t.syncNetworks(ctx, networks, &report)
 	if err != nil {
 		return report, err
@@ -335,7 +405,7 @@ func (t *Target) compareRows(ctx context.Context, wanted map[string]record, repo
 	equal := make(map[string]bool, len(wanted))
 	for line := range strings.Lines(dump) {
 		found, ok := parseTableRow(strings.TrimSuffix(line, "\n"))
-		if !ok || found.key == modeKey || found.key == offKey || !plain(found.key) {
+		if !ok || slices.Contains(ownKeys, found.key) || !plain(found.key) {
 			continue
 		}
 		switch r, want := wanted[found.key]; {
@@ -354,6 +424,9 @@ func (t *Target) compareRows(ctx context.Context, wanted map[string]record, repo
 	}
 	return changes, nil
 }
+
+// ownKeys are rows that are no verdicts.
+var ownKeys = []string{modeKey, offKey, shapesKey}
 
 // rowsUsed counts the rows of the verdict table without listing them.
 func (t *Target) rowsUsed(ctx context.Context) (int, error) {

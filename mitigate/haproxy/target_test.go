@@ -193,17 +193,6 @@ func TestNetworksAreRefusedWholeAndNothingBeside(t *testing.T) {
 	assert.Equal(t, passed, getVia(s, "2001:db8:1:2::1"), "lifted")
 }
 
-func TestEndpointOfAnAddressIsRefusedAndItsOtherRequestsAreNot(t *testing.T) {
-	s, target := enforcing(t)
-	e := entry(client)
-	e.Subject.Endpoint = "GET Bank.example/api/login"
-	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{e}, nil))
-	assert.Equal(t, refused(403, e), get(s, client, "/api/login?x=1", "Host", "bank.EXAMPLE:443"))
-	assert.Equal(t, passed, get(s, client, "/api/login/2", "Host", "bank.example"))
-	assert.Equal(t, passed, get(s, client, "/api/login", "Host", "other.example"))
-	assert.Equal(t, passed, get(s, other, "/api/login", "Host", "bank.example"))
-}
-
 func TestAllowListsWin(t *testing.T) {
 	s := haproxytest.New(t, proxied)
 	require.NoError(t, os.WriteFile(s.MapDir+"/allow.map", []byte("203.0.113.0/24 1\n"), 0o600))
@@ -407,13 +396,12 @@ func TestUnsupportedIsSaidAndNotSent(t *testing.T) {
 		{"challenge", func(e *mitigate.Entry) { e.Action = detect.ActionChallenge }},
 		{"deceive", func(e *mitigate.Entry) { e.Action = detect.ActionDeceive }},
 		{"hold", func(e *mitigate.Entry) { e.Action = detect.ActionHold }},
-		{"fingerprint", func(e *mitigate.Entry) { e.Subject.Fingerprint = "f" }},
-		{"user agent", func(e *mitigate.Entry) { e.Subject.UserAgent = "u" }},
 		{"JA4", func(e *mitigate.Entry) { e.Subject.JA4 = "j" }},
 		{"session", func(e *mitigate.Entry) { e.Subject.Session = "s" }},
 		{"account", func(e *mitigate.Entry) { e.Subject.UserHash = "u" }},
-		{"domain alone", func(e *mitigate.Entry) { e.Subject.Domain = "bank.example" }},
-		{"no client", func(e *mitigate.Entry) { e.Subject = detect.Subject{Endpoint: "GET bank.example/"} }},
+		{"nothing", func(e *mitigate.Entry) { e.Subject = detect.Subject{} }},
+		{"an endpoint and a domain", func(e *mitigate.Entry) { e.Subject.Endpoint, e.Subject.Domain = "GET bank.example/", "bank.example" }},
+		{"a user agent longer than HAProxy keeps", func(e *mitigate.Entry) { e.Subject.UserAgent = strings.Repeat("u", 5000) }},
 		{"template", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET bank.example/a/{id}" }},
 		{"operation", func(e *mitigate.Entry) { e.Subject.Endpoint = "POST bank.example/graphql#login" }},
 		{"endpoint without a domain", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET /login" }},

@@ -92,5 +92,5 @@
 // its sides has a core of its own.
 //
 // testdata/fingerprint-vectors.json holds requests with their strings and fingerprints,
-// testdata/core.lua the core as HAProxy 2.6 computes it.
+// and the tests let HAProxy compute the cores of all.
 package fingerprint

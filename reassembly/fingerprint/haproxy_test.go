@@ -24,7 +24,7 @@ import (
 // balancer is an HAProxy that answers every request with the fingerprint that it
 // computes, or passes it on as load balancers do it.
 const balancer = `global
-  lua-load %s
+  lua-load-per-thread %s
 defaults
   mode http
   timeout client 10s
@@ -32,7 +32,7 @@ defaults
   timeout connect 10s
 frontend clients
   bind 127.0.0.1:%d
-  http-request return status 200 hdr X-Core %%[lua.offpath_core,sha2(256),hex,lower,bytes(0,16)] if !{ path /pass }
+  http-request return status 200 hdr X-Core %%[lua.offpath_fingerprint] if !{ path /pass }
   option forwardfor
   http-request set-header X-Forwarded-Proto https
   http-request set-header X-Request-Id %%[uuid]
@@ -53,10 +53,10 @@ func startHAProxy(t *testing.T, site string) string {
 	require.NoError(t, err)
 	port := l.Addr().(*net.TCPAddr).Port
 	require.NoError(t, l.Close())
-	lua, err := os.ReadFile("testdata/core.lua")
+	lua, err := os.ReadFile("../../mitigate/haproxy/setup/offpath.lua")
 	require.NoError(t, err)
 	folder := t.TempDir()
-	script, config := filepath.Join(folder, "core.lua"), filepath.Join(folder, "haproxy.cfg")
+	script, config := filepath.Join(folder, "offpath.lua"), filepath.Join(folder, "haproxy.cfg")
 	require.NoError(t, os.WriteFile(script, lua, 0o600))
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, balancer, script, port, site), 0o600))
 	cmd := exec.Command(path, "-db", "-f", config)

@@ -89,6 +89,7 @@ func New(t testing.TB, setup haproxy.Setup) *Server {
 	for _, file := range config.Files {
 		require.NoError(t, os.WriteFile(file, nil, 0o600))
 	}
+	require.NoError(t, os.WriteFile(config.ScriptFile, []byte(config.Script), 0o600))
 
 	backend := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(backend.Close)

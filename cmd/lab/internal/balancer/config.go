@@ -15,11 +15,13 @@ import (
 // to.
 type parts struct {
 	global, sections, rules string
+	script, scriptFile      string   // the script in Lua, and where it lies
 	files                   []string // that have to exist before HAProxy starts
 }
 
 var (
 	partLine  = regexp.MustCompile(`(?m)^# ===== part (\d): .*\n`)
+	fileName  = regexp.MustCompile(`/\S+`)
 	touchLine = regexp.MustCompile(`(?m)^#\s+touch (.*)$`)
 )
 
@@ -39,12 +41,17 @@ func cut(setup string) (p parts, err error) {
 			p.sections = text
 		case "3":
 			p.rules = text
+		case "4":
+			p.script = text
+			if file := fileName.FindString(setup[mark[0]:mark[1]]); file != "" {
+				p.scriptFile = file
+			}
 		}
 	}
 	if touch := touchLine.FindStringSubmatch(setup); touch != nil {
 		p.files = strings.Fields(touch[1])
 	}
-	if p.global == "" || p.sections == "" || p.rules == "" || len(p.files) == 0 {
+	if p.global == "" || p.sections == "" || p.rules == "" || p.script == "" || p.scriptFile == "" || len(p.files) == 0 {
 		return p, fmt.Errorf("cut the printed setup: a part or the list of files is missing in %.200q", setup)
 	}
 	return p, nil
@@ -116,6 +123,7 @@ func (c Config) install(setup string, certificate []byte) error {
 	for _, name := range p.files {
 		files[name] = nil
 	}
+	files[p.scriptFile] = []byte(p.script)
 	for name, text := range files {
 		inside, ok := strings.CutPrefix(name, etc+"/")
 		if !ok {

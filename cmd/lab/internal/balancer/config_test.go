@@ -18,14 +18,17 @@ const printed = `# How to.
 backend t
 # ===== part 3: first in every protected frontend =====
     http-request deny
+# ===== part 4: the file /etc/haproxy/offpath/c.lua =====
+-- a script
 `
 
 func TestThePrintedSetupIsCutIntoItsParts(t *testing.T) {
 	p, err := cut(printed)
 	require.NoError(t, err)
 	assert.Equal(t, parts{global: "    stats socket /x\n", sections: "backend t\n", rules: "    http-request deny\n",
+		script: "-- a script\n", scriptFile: "/etc/haproxy/offpath/c.lua",
 		files: []string{"/etc/haproxy/offpath/a.map", "/etc/haproxy/offpath/b.map"}}, p)
-	for _, missing := range []string{"touch", "part 1", "part 2", "part 3"} {
+	for _, missing := range []string{"touch", "part 1", "part 2", "part 3", "part 4", " /etc/haproxy/offpath/c.lua"} {
 		_, err := cut(strings.Replace(printed, missing, "", 1))
 		assert.Error(t, err, missing)
 	}

@@ -15,7 +15,7 @@ const (
 	// refusal.
 	maxDelay = 10 * time.Second
 	// minShare is the least share of an address's requests that are refused
-	// after its own verdict, percent.
+	// since it was stopped, percent.
 	minShare = 99
 	// stragglers are logins that the bank knows of and offpath does not, or
 	// the other way round: hydra is killed in the middle of what it does.
@@ -33,6 +33,7 @@ type figures struct {
 	known          bool          // offpath has all the metrics asked for
 	verdicts       map[string]*sighting
 	renewals, gone int
+	own, programs  int // verdicts that were in force, by what they are about
 	onCustomers    []string
 	findings       int
 	troubles       int
@@ -58,6 +59,13 @@ func (r *result) figures() *figures {
 	f.verdicts, f.findings, f.troubles, f.trouble = o.verdicts, o.findings, o.troubles, o.trouble
 	for _, v := range o.verdicts {
 		f.renewals += v.renewals
+		switch {
+		case v.inForce.IsZero():
+		case v.client.IsValid():
+			f.own++
+		default:
+			f.programs++
+		}
 		if v.gone {
 			f.gone++
 		}
@@ -71,8 +79,8 @@ func (f *figures) table(enforced bool) *report.Table {
 	t := &report.Table{}
 	t.Row("attack requests made", "%d from %d addresses", len(f.attack), f.addresses)
 	t.Row("refused", "%d (%.1f %%)", f.refused, percent(f.refused, len(f.attack)))
-	t.Row("addresses with a verdict of their own", "%d of %d", f.convicted, f.addresses)
-	t.Row("refused per address after its verdict", "min %.1f %%, median %.1f %%", f.lowest, f.median)
+	t.Row("addresses stopped", "%d of %d, by %d verdicts about one and %d about a program", f.stopped, f.addresses, f.own, f.programs)
+	t.Row("refused per address since", "min %.1f %%, median %.1f %%", f.lowest, f.median)
 	if f.refusal.IsZero() {
 		t.Row("first attack request to first 403", "never")
 	} else {
@@ -125,8 +133,8 @@ func (f *figures) acceptEnforced(checks *report.Checks) {
 	checks.Add("first refusal within 10 s", !f.refusal.IsZero() && f.delay >= 0 && f.delay <= maxDelay, "%.2f s", f.delay.Seconds())
 	// One that hits several right passwords in its first tries, and the last
 	// to start on a busy machine, may take longer than a short run.
-	checks.Add("four of five attacking addresses get a verdict", f.convicted*5 >= f.addresses*4 && f.addresses == bots+1, "%d of %d", f.convicted, f.addresses)
-	checks.Add("at least 99 % refused per address after its own verdict", f.judged > f.idle && f.lowest >= minShare,
+	checks.Add("four of five attacking addresses are stopped", f.stopped*5 >= f.addresses*4 && f.addresses == bots+1, "%d of %d", f.stopped, f.addresses)
+	checks.Add("at least 99 % refused per address since", f.judged > f.idle && f.lowest >= minShare,
 		"lowest %.1f %%, with %v for requests under way; %d addresses fell silent", f.lowest, grace, f.idle)
 	checks.Add("no flapping", f.flaps == 0 && f.gone == 0, "%d requests answered after a refusal, %d verdicts gone during the attack", f.flaps, f.gone)
 	checks.Add("refused by hand, lifted, not refused again", f.probe.later > 0 && f.probe.laterRefused == 0 && f.probe.laterBroken == 0,

@@ -15,13 +15,13 @@ const grace = 100 * time.Millisecond
 // fate is what became of one attacking address.
 type fate struct {
 	requests, refused int
-	before            int       // requests that came before its verdict
+	before            int       // requests that came before it was stopped
 	after, leaked     int       // requests after it, and those of them that were answered
 	flaps             int       // refused, then answered again
-	verdict           time.Time // in force; zero: never
+	stopped           time.Time // its own verdict was in force, or one about its program refused it; zero: never
 }
 
-// share of the requests after its verdict that were refused, percent.
+// share of the requests since it was stopped that were refused, percent.
 func (f fate) share() float64 { return 100 * float64(f.after-f.leaked) / float64(f.after) }
 
 // fates sorts the attack by address.
@@ -33,11 +33,14 @@ func (r *result) fates() map[netip.Addr]*fate {
 	for _, e := range r.attack {
 		f := fates[e.Client]
 		if f == nil {
-			f = &fate{verdict: r.observer.verdictOn(e.Client)}
+			f = &fate{stopped: r.observer.verdictOn(e.Client)}
 			fates[e.Client] = f
 		}
+		if e.Refused() && (f.stopped.IsZero() || e.Time.Before(f.stopped)) {
+			f.stopped = e.Time
+		}
 		f.requests++
-		switch after := !f.verdict.IsZero() && e.Time.After(f.verdict.Add(grace)); {
+		switch after := !f.stopped.IsZero() && e.Time.After(f.stopped.Add(grace)); {
 		case e.Refused():
 			f.refused++
 			if after {
@@ -58,10 +61,10 @@ func (r *result) fates() map[netip.Addr]*fate {
 
 // summary is the fates of all attacking addresses together.
 type summary struct {
-	addresses, convicted, idle int // idle: no request after the verdict
-	refused, flaps             int
-	lowest, median             float64 // share refused after the own verdict, percent
-	judged                     int     // addresses that have such a share
+	addresses, stopped, idle int // idle: no request since
+	refused, flaps           int
+	lowest, median           float64 // share refused since, percent
+	judged                   int     // addresses that have such a share
 }
 
 func summarise(fates map[netip.Addr]*fate) (s summary) {
@@ -71,14 +74,14 @@ func summarise(fates map[netip.Addr]*fate) (s summary) {
 		s.refused += f.refused
 		s.flaps += f.flaps
 		switch {
-		case f.verdict.IsZero():
+		case f.stopped.IsZero():
 			continue
 		case f.after == 0:
 			s.idle++
 		default:
 			shares = append(shares, f.share())
 		}
-		s.convicted++
+		s.stopped++
 	}
 	slices.Sort(shares)
 	if s.judged = len(shares); s.judged > 0 {

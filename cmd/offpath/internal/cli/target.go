@@ -34,6 +34,7 @@ func runTargetConfig(_ context.Context, std Streams, c *command, args []string) 
 		MapDir:         target.MapDir,
 		PeerName:       target.Name,
 		TrustedProxies: settings.Client.TrustedProxies,
+		IgnoreHeaders:  settings.Client.IgnoreHeaders,
 	}.Render()
 	if err != nil {
 		return err

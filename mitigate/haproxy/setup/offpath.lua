@@ -1,0 +1,183 @@
+-- What offpath's rules ask of Lua: the fingerprint of the program behind a request, and
+-- which verdict about more than an address applies to it. Every thread has a copy of its
+-- own (lua-load-per-thread); nothing is kept from one request to the next.
+
+local verdicts = "offpath_verdicts"
+
+-- The header fields that count, less those of client.ignore_headers, which the variable
+-- proc.offpath_ignore lists with colons between. (HAProxy 2.6 hands no arguments to a
+-- script that is loaded per thread.)
+local counted = {
+  ["accept"] = true, ["accept-charset"] = true, ["accept-encoding"] = true, ["accept-language"] = true,
+  ["sec-ch-ua"] = true, ["sec-ch-ua-mobile"] = true, ["sec-ch-ua-platform"] = true,
+  ["sec-fetch-dest"] = true, ["sec-fetch-mode"] = true, ["sec-fetch-site"] = true, ["user-agent"] = true,
+}
+local learned = false
+
+local function learn(txn)
+  if learned then return end
+  learned = true
+  for name in (txn:get_var("proc.offpath_ignore") or ""):gmatch("[^:]+") do counted[name:lower()] = nil end
+end
+
+local function joined(headers, name)
+  local values = counted[name] and headers[name]
+  if not values then return "" end
+  local all = {}
+  for i = 0, #values do all[#all + 1] = values[i] end -- they begin at 0
+  return table.concat(all, ","):sub(1, 512)
+end
+
+local function compact(value)
+  return (value:gsub("[ \t]", "")):lower()
+end
+
+local function habits(value)
+  local letters = ""
+  if value:find("%-[a-z]") then letters = letters .. "l" end
+  if value:find("=[^0]") or value:find("=$") then letters = letters .. "q" end
+  if value:find("[ \t]") then letters = letters .. "s" end
+  if value:find("_") then letters = letters .. "u" end
+  if value:find("%*") then letters = letters .. "w" end
+  return letters
+end
+
+local function masked(value)
+  value = value:gsub("Android[^()]*%)", "Android)")
+  value = value:gsub("[0-9A-Fa-f-]+", function(run) if #run >= 16 then return "#" end end)
+  return (value:gsub("[0-9][0-9._]*", "#"))
+end
+
+-- The canonical string of the core fingerprint.
+local function core_string(txn)
+  learn(txn)
+  local names, seen = {}, {}
+  for name in (txn.f:req_hdr_names(",") or ""):gmatch("[^,]+") do
+    if counted[name] and not seen[name] then
+      seen[name] = true
+      names[#names + 1] = name
+    end
+  end
+  local headers = txn.http:req_get_headers()
+  return table.concat({
+    "core 1", table.concat(names, ","),
+    compact(joined(headers, "accept-encoding")), compact(joined(headers, "accept-charset")),
+    habits(joined(headers, "accept-language")), masked(joined(headers, "user-agent")),
+  }, "\n")
+end
+
+local function hash(txn, text)
+  return txn.c:hex(txn.c:sha2(text, 256)):lower()
+end
+
+local function fingerprint(txn)
+  return hash(txn, core_string(txn)):sub(1, 16)
+end
+
+core.register_fetches("offpath_fingerprint", fingerprint)
+
+-- A path as offpath names it: without empty segments, ;parameters and dot segments.
+local function normal(path)
+  local kept = {}
+  for segment in path:gmatch("[^/]+") do
+    segment = segment:match("^[^;]*")
+    local dots = segment:gsub("%%2[Ee]", ".")
+    if dots == ".." then
+      kept[#kept] = nil
+    elseif segment ~= "" and dots ~= "." then
+      kept[#kept + 1] = segment
+    end
+  end
+  return "/" .. table.concat(kept, "/")
+end
+
+local function host(txn)
+  return (txn.c:lower(txn.c:host_only(txn.f:req_hdr("host") or "")):gsub("%.$", ""))
+end
+
+-- The first 64 bits of an IPv6 address as HAProxy writes it, as the text of a network.
+local function network64(address)
+  if not address or not address:find(":", 1, true) then return nil end
+  local function groups(text)
+    local list = {}
+    for group in text:gmatch("[^:]+") do
+      list[#list + 1] = group
+      if group:find(".", 1, true) then list[#list + 1] = "" end -- 192.0.2.1 is two
+    end
+    return list
+  end
+  local left, right = address:match("^(.-)::(.*)$")
+  local head, tail = groups(left or address), groups(right or "")
+  local zeros = 8 - #head - #tail
+  local first = {}
+  for i = 1, 4 do
+    first[i] = head[i] or i > #head + zeros and tail[i - #head - zeros] or "0"
+  end
+  while first[#first] == "0" do first[#first] = nil end
+  return table.concat(first, ":") .. "::"
+end
+
+-- The members of a predicate, in the order of its text: the bit in its shape, its name,
+-- and how a request has it (nil: not at all).
+local members = {
+  {1, "address", function(txn) return txn:get_var("txn.offpath_ip") end},
+  {2, "network", function(txn) return network64(txn:get_var("txn.offpath_ip")) end},
+  {4, "fingerprint", fingerprint},
+  {8, "user_agent", function(txn)
+    local values = txn.http:req_get_headers()["user-agent"]
+    return values and values[0]
+  end},
+  {16, "endpoint", function(txn) return txn.f:method() .. " " .. host(txn) .. normal(txn.f:path() or "") end},
+  {32, "domain", host},
+}
+
+-- All shapes, those with most members first: the most specific verdict wins.
+local order = {}
+do
+  local function size(shape)
+    local n = 0
+    while shape > 0 do n, shape = n + shape % 2, shape // 2 end
+    return n
+  end
+  for shape = 1, 63 do order[#order + 1] = shape end
+  table.sort(order, function(a, b)
+    local na, nb = size(a), size(b)
+    if na ~= nb then return na > nb end
+    return a < b
+  end)
+end
+
+-- The key of the row that applies to a request: the most specific that is enforced, else
+-- the most specific that only watches.
+core.register_fetches("offpath_predicate", function(txn)
+  local low = txn.c:table_gpt0("shapes", verdicts)
+  local high = txn.c:table_gpc1("shapes", verdicts)
+  local now = txn:get_var("txn.offpath_now")
+  local known, watched = {}, nil
+  for _, shape in ipairs(order) do
+    local word, bit = low, shape
+    if shape >= 32 then word, bit = high, shape - 32 end
+    if word & (1 << bit) ~= 0 then
+      local text = ""
+      for _, member in ipairs(members) do
+        if shape & member[1] ~= 0 then
+          local value = known[member[2]]
+          if value == nil then
+            value = member[3](txn) or false
+            known[member[2]] = value
+          end
+          text = text and value and text .. member[2] .. " " .. value .. "\n"
+        end
+      end
+      if text then
+        local key = "p:" .. hash(txn, text)
+        if txn.c:table_gpc0(key, verdicts) > now then
+          local action = txn.c:table_gpt0(key, verdicts)
+          if action >= 1 and action <= 4 then return key end
+          watched = watched or key
+        end
+      end
+    end
+  end
+  return watched
+end)
