@@ -83,9 +83,11 @@ func BenchmarkRequest(b *testing.B) {
 			}
 			ask := asking(b, s, customer)
 			require.Equal(b, 200, ask())
+			before := s.CPU()
 			for b.Loop() {
 				ask()
 			}
+			b.ReportMetric(float64(s.CPU()-before)/float64(b.N), "haproxy-ns/op")
 		})
 	}
 }

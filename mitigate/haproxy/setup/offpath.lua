@@ -1,6 +1,6 @@
 -- What offpath's rules ask of Lua: the fingerprint of the program behind a request, and
 -- which verdict about more than an address applies to it. Every thread has a copy of its
--- own (lua-load-per-thread); nothing is kept from one request to the next.
+-- own (lua-load-per-thread).
 
 local verdicts = "offpath_verdicts"
 
@@ -48,30 +48,42 @@ local function masked(value)
   return (value:gsub("[0-9][0-9._]*", "#"))
 end
 
--- The canonical string of the core fingerprint.
-local function core_string(txn)
-  learn(txn)
+local function hash(txn, text)
+  return txn.c:hex(txn.c:sha2(text, 256)):lower()
+end
+
+-- The names of the fields that count, of all names of a request.
+local function counting(all)
   local names, seen = {}, {}
-  for name in (txn.f:req_hdr_names(",") or ""):gmatch("[^,]+") do
+  for name in all:gmatch("[^,]+") do
     if counted[name] and not seen[name] then
       seen[name] = true
       names[#names + 1] = name
     end
   end
-  local headers = txn.http:req_get_headers()
-  return table.concat({
-    "core 1", table.concat(names, ","),
-    compact(joined(headers, "accept-encoding")), compact(joined(headers, "accept-charset")),
-    habits(joined(headers, "accept-language")), masked(joined(headers, "user-agent")),
-  }, "\n")
+  return table.concat(names, ",")
 end
 
-local function hash(txn, text)
-  return txn.c:hex(txn.c:sha2(text, 256)):lower()
-end
+-- The latest thousand fingerprints by what they are made of: masking takes longest, and
+-- programs are few.
+local remembered, size = {}, 0
 
 local function fingerprint(txn)
-  return hash(txn, core_string(txn)):sub(1, 16)
+  learn(txn)
+  local names, headers = txn.f:req_hdr_names(",") or "", txn.http:req_get_headers()
+  local encoding, charset = joined(headers, "accept-encoding"), joined(headers, "accept-charset")
+  local language, agent = joined(headers, "accept-language"), joined(headers, "user-agent")
+  local made_of = table.concat({names, encoding, charset, language, agent}, "\n")
+  local result = #made_of <= 2048 and remembered[made_of]
+  if result then return result end
+  result = hash(txn, table.concat({
+    "core 1", counting(names), compact(encoding), compact(charset), habits(language), masked(agent),
+  }, "\n")):sub(1, 16)
+  if #made_of <= 2048 then
+    if size == 1000 then remembered, size = {}, 0 end
+    remembered[made_of], size = result, size + 1
+  end
+  return result
 end
 
 core.register_fetches("offpath_fingerprint", fingerprint)
@@ -147,36 +159,48 @@ do
   end)
 end
 
+-- Those of order that are in force, by the two words of the row "shapes"; the latest
+-- answer is kept, since that row seldom changes.
+local in_force, last_low, last_high = {}, 0, 0
+
+local function shapes(low, high)
+  if low ~= last_low or high ~= last_high then
+    in_force, last_low, last_high = {}, low, high
+    for _, shape in ipairs(order) do
+      local word, bit = low, shape
+      if shape >= 32 then word, bit = high, shape - 32 end
+      if word & (1 << bit) ~= 0 then in_force[#in_force + 1] = shape end
+    end
+  end
+  return in_force
+end
+
+-- The text of a request's members of a shape, of which known are those already asked for;
+-- nil if it lacks one.
+local function text_of(txn, shape, known)
+  local text = {}
+  for _, member in ipairs(members) do
+    if shape & member[1] ~= 0 then
+      local name = member[2]
+      if known[name] == nil then known[name] = member[3](txn) or false end
+      if not known[name] then return nil end
+      text[#text + 1] = name .. " " .. known[name] .. "\n"
+    end
+  end
+  return table.concat(text)
+end
+
 -- The key of the row that applies to a request: the most specific that is enforced, else
 -- the most specific that only watches.
 core.register_fetches("offpath_predicate", function(txn)
-  local low = txn.c:table_gpt0("shapes", verdicts)
-  local high = txn.c:table_gpc1("shapes", verdicts)
-  local now = txn:get_var("txn.offpath_now")
-  local known, watched = {}, nil
-  for _, shape in ipairs(order) do
-    local word, bit = low, shape
-    if shape >= 32 then word, bit = high, shape - 32 end
-    if word & (1 << bit) ~= 0 then
-      local text = ""
-      for _, member in ipairs(members) do
-        if shape & member[1] ~= 0 then
-          local value = known[member[2]]
-          if value == nil then
-            value = member[3](txn) or false
-            known[member[2]] = value
-          end
-          text = text and value and text .. member[2] .. " " .. value .. "\n"
-        end
-      end
-      if text then
-        local key = "p:" .. hash(txn, text)
-        if txn.c:table_gpc0(key, verdicts) > now then
-          local action = txn.c:table_gpt0(key, verdicts)
-          if action >= 1 and action <= 4 then return key end
-          watched = watched or key
-        end
-      end
+  local now, known, watched = txn:get_var("txn.offpath_now"), {}, nil
+  for _, shape in ipairs(shapes(txn.c:table_gpt0("shapes", verdicts), txn.c:table_gpc1("shapes", verdicts))) do
+    local text = text_of(txn, shape, known)
+    local key = text and "p:" .. hash(txn, text)
+    if key and txn.c:table_gpc0(key, verdicts) > now then
+      local action = txn.c:table_gpt0(key, verdicts)
+      if action >= 1 and action <= 4 then return key end
+      watched = watched or key
     end
   end
   return watched

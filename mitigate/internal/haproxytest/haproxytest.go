@@ -170,6 +170,21 @@ func (s *Server) Reload() {
 func (s *Server) Pause()  { s.process.cmd.Process.Signal(syscall.SIGSTOP) }
 func (s *Server) Resume() { s.process.cmd.Process.Signal(syscall.SIGCONT) }
 
+// CPU is the processor time that HAProxy has taken so far.
+func (s *Server) CPU() time.Duration {
+	s.t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.cmd.Process.Pid))
+	require.NoError(s.t, err)
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on, proc(5)
+	var ticks int64
+	for _, text := range fields[11:13] { // utime, stime
+		n, err := strconv.ParseInt(text, 10, 64)
+		require.NoError(s.t, err)
+		ticks += n
+	}
+	return time.Duration(ticks) * (time.Second / 100)
+}
+
 func (s *Server) start(arguments ...string) *process {
 	s.t.Helper()
 	p := &process{output: new(bytes.Buffer), done: make(chan struct{})}
