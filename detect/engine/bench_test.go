@@ -12,6 +12,7 @@ import (
 
 	"offpath/detect"
 	"offpath/detect/policy"
+	"offpath/detect/sitemap"
 	"offpath/reassembly"
 )
 
@@ -102,6 +103,11 @@ func BenchmarkObserve(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) { observe(b, warm(b), c.list) })
 	}
+	b.Run("reads with a map", func(b *testing.B) {
+		e := warm(b)
+		e.cfg.Map = sitemap.New(0)
+		observe(b, e, reads(1<<14))
+	})
 	for _, c := range []struct{ name, when string }{
 		{"reads that no policy is about", `endpoint.role == "login" && entity.requests > 30`},
 		{"reads that a policy counts", `endpoint.role == "" && entity.requests > 1000000`},

@@ -70,8 +70,8 @@ type Config struct {
 	Accounts int
 	// Endpoints bounds the endpoints that are remembered, 64 to 2^20; 0: 4096.
 	Endpoints int
-	// Map, where there is one, gathers what is seen of each endpoint. Second legs
-	// and what a load balancer refused take no part.
+	// Map, where there is one, gathers what is seen of each endpoint; the Engine owns
+	// it. Second legs and what a load balancer refused take no part.
 	Map *sitemap.Map
 	// Verdicts bounds the verdicts that are active at once, 1 to 2^20; 0: 2^17.
 	// Further convictions are findings without a verdict, counted.

@@ -31,6 +31,7 @@ import (
 	"offpath/detect/override"
 	"offpath/detect/policy"
 	"offpath/detect/sequential"
+	"offpath/detect/sitemap"
 	"offpath/detect/witness"
 	"offpath/reassembly"
 )
@@ -350,6 +351,14 @@ func (e *Engine) Active() []detect.Verdict {
 	return list
 }
 
+// Map is a copy of the map of endpoints; nil if none is made.
+func (e *Engine) Map() *sitemap.Map {
+	if e.cfg.Map == nil {
+		return nil
+	}
+	return e.cfg.Map.Copy()
+}
+
 // Stats returns the books as they stand.
 func (e *Engine) Stats() Stats {
 	s := e.stats
@@ -375,6 +384,9 @@ func (e *Engine) Stats() Stats {
 	s.Entities, s.EntityEvictions, s.DossierEvictions = d.Entities, d.EntityEvictions, d.DossierEvictions
 	s.Endpoints, s.EndpointEvictions = len(e.places.list), e.places.evictions
 	s.Names = e.places.learner.Stats()
+	if m := e.cfg.Map; m != nil {
+		s.Mapped, s.MapForgotten, s.MapLost = m.Len(), m.Forgotten(), m.Lost()
+	}
 	for _, p := range e.places.list {
 		if p.rank > 0 {
 			s.LoginEndpoints++

@@ -9,6 +9,7 @@ import (
 	"offpath/detect/campaign"
 	"offpath/detect/internal/snapshot"
 	"offpath/detect/policy"
+	"offpath/detect/sitemap"
 )
 
 // Why a snapshot can't be resumed from.
@@ -20,8 +21,8 @@ var (
 
 // Snapshot gathers all that the engine knows, to be written by WriteTo, once, by
 // any goroutine: the engine goes on. Until then it takes as much memory again as
-// what it knows. The books ([Stats]) are not in it, nor what [Config] holds: the
-// databases of networks, the policies, the map.
+// what it knows. The books ([Stats]) are not in it, nor what [Config] holds, the map
+// aside: the databases of networks, the policies.
 //
 // An engine that resumes from it ([Resume]) goes on as this one does: with the
 // same decisions, to the octet.
@@ -29,6 +30,7 @@ func (e *Engine) Snapshot(of Origin) io.WriterTo {
 	c := snapshot.Writer()
 	e.header(c, &of)
 	e.state(c)
+	e.seen(c)
 	return c
 }
 
@@ -63,8 +65,12 @@ func Resume(cfg Config, sink Sink, r io.Reader, key string) (*Engine, Resumed, e
 		return nil, Resumed{}, ErrKey
 	}
 	e.changed = e.state(c)
+	seen := e.seen(c)
 	if err := c.Close(); err != nil {
 		return nil, Resumed{}, err
+	}
+	if cfg.Map != nil && seen != nil {
+		*cfg.Map = *seen
 	}
 	e.places.fit(c)
 	resumed := Resumed{Input: of.Input, Time: e.clock, Dropped: c.Dropped()}
@@ -124,6 +130,21 @@ func (e *Engine) state(c *snapshot.Codec) (changed map[string]bool) {
 	e.witness.State(c)
 	e.legs.State(c)
 	return changed
+}
+
+// seen codes the map, if there is one; what is read is another than that of cfg, which
+// damage must not reach.
+func (e *Engine) seen(c *snapshot.Codec) *sitemap.Map {
+	m := e.cfg.Map
+	there := m != nil
+	if c.Bool(&there); !there {
+		return nil
+	}
+	if c.Reading() {
+		m = m.Empty()
+	}
+	m.State(c)
+	return m
 }
 
 // state codes what was counted for the operator's own policies.

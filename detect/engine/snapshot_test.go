@@ -20,6 +20,7 @@ import (
 	"offpath/detect/internal/snapshot"
 	"offpath/detect/jsonl"
 	"offpath/detect/policy"
+	"offpath/detect/sitemap"
 	"offpath/reassembly"
 )
 
@@ -138,6 +139,9 @@ func newRestarts(t *testing.T, change ...func(*Config)) *restarts {
 
 // restart goes on with another engine.
 func (r *restarts) restart(octets []byte) {
+	if r.cfg.Map != nil {
+		r.cfg.Map = r.cfg.Map.Empty()
+	}
 	e, resumed, err := Resume(r.cfg, r.recorder, bytes.NewReader(octets), keyID)
 	require.NoError(r.t, err)
 	assert.Equal(r.t, r.clock, resumed.Time)
@@ -181,6 +185,8 @@ func TestARestartAnywhereChangesNothing(t *testing.T) {
 		{"with the defaults", func(*Config) {}},
 		{"with accounts listed", func(c *Config) { c.Accounts = 500 }},
 		{"with policies of the operator's own", func(c *Config) { c.Policies = ownPolicies(t, hour) }},
+		{"with a map", func(c *Config) { c.Map = sitemap.New(0) }},
+		{"with a map that is full", func(c *Config) { c.Map, c.Endpoints = sitemap.New(5), 64 }},
 		{"with all tables full", func(c *Config) {
 			c.Entities, c.Cells, c.Endpoints, c.Verdicts, c.Accounts = 500, 64, 64, 32, 100
 		}},
@@ -206,6 +212,14 @@ func TestARestartAnywhereChangesNothing(t *testing.T) {
 				whole.lines, cut.lines = nil, nil
 			}
 			assert.Equal(t, whole.Enforcements(), cut.Enforcements())
+			if whole.cfg.Map != nil {
+				want, err := whole.Map().JSON(nil)
+				require.NoError(t, err)
+				got, err := cut.Map().JSON(nil)
+				require.NoError(t, err)
+				assert.Equal(t, string(want), string(got))
+				assert.Greater(t, whole.Stats().Mapped, 4)
+			}
 			s := whole.Stats()
 			assert.Greater(t, times, 20)
 			assert.NotZero(t, s.Campaigns)
@@ -232,7 +246,7 @@ func TestARestartAnywhereChangesNothing(t *testing.T) {
 
 // small is the engine of a bank with little room, in the middle of an attack.
 func small(t testing.TB) (*restarts, []*reassembly.Transaction) {
-	r := &restarts{cfg: Config{Entities: 64, Cells: 64, Endpoints: 64, Verdicts: 32, Accounts: 32}}
+	r := &restarts{cfg: Config{Entities: 64, Cells: 64, Endpoints: 64, Verdicts: 32, Accounts: 32, Map: sitemap.New(0)}}
 	r.bench = &bench{recorder: new(recorder)}
 	var err error
 	r.Engine, err = New(r.cfg, r.recorder)
@@ -434,6 +448,30 @@ func TestBooksBeginAnew(t *testing.T) {
 	assert.Zero(t, s.Transactions)
 	assert.Zero(t, s.Verdicts)
 	assert.Equal(t, 1, s.ActiveVerdicts)
+}
+
+func TestAMapThatIsNoLongerWantedOrWasNotThereBeginsAnew(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Map = sitemap.New(0) })
+	b.run(customers(1, 300, 0, 10*minute, 0.3))
+	octets := saved(t, b.Engine)
+	require.NotZero(t, b.Stats().Mapped)
+	without, _, err := Resume(Config{}, b.recorder, bytes.NewReader(octets), keyID)
+	require.NoError(t, err)
+	assert.Nil(t, without.Map())
+	assert.Zero(t, without.Stats().Mapped)
+	m := sitemap.New(0)
+	again, _, err := Resume(Config{Map: m}, b.recorder, bytes.NewReader(saved(t, without)), keyID)
+	require.NoError(t, err)
+	assert.Zero(t, again.Stats().Mapped)
+
+	_, _, err = Resume(Config{Map: m}, b.recorder, bytes.NewReader(octets[:len(octets)-9]), keyID)
+	require.ErrorIs(t, err, ErrDamaged)
+	assert.Zero(t, m.Len(), "damage does not reach the map")
+
+	small, resumed, err := Resume(Config{Map: sitemap.New(1)}, b.recorder, bytes.NewReader(octets), keyID)
+	require.NoError(t, err)
+	assert.Equal(t, 1, small.Stats().Mapped)
+	assert.EqualValues(t, b.Stats().Mapped-1, resumed.Dropped)
 }
 
 // firstDifference names the part of the state in which two engines differ.

@@ -39,6 +39,8 @@ type Stats struct {
 	EntityEvictions   uint64         // clients forgotten for want of room
 	EndpointEvictions uint64         // endpoints forgotten for want of room
 	Names             endpoint.Stats // of the learner of their names
+	MapForgotten      uint64         // endpoints of the map that made room for others, since it is kept
+	MapLost           uint64         // requests of endpoints that the map had no room for, since it is kept
 	DossierEvictions  uint64         // evidence lists forgotten for want of room
 	PolicyEvictions   uint64         // entities of policies forgotten for want of room
 	CellEvictions     uint64         // combinations of values forgotten for want of room
@@ -48,5 +50,5 @@ type Stats struct {
 	OverridesTooDear uint64 // overrides that cost too much over a request and did not hold of it
 	PolicyErrors     uint64 // evaluations of policies' conditions that failed: nobody was convicted
 
-	PolicyEntities, Entities, Endpoints, LoginEndpoints, ActiveVerdicts, Cells, OpenCampaigns int // gauges
+	PolicyEntities, Entities, Endpoints, Mapped, LoginEndpoints, ActiveVerdicts, Cells, OpenCampaigns int // gauges
 }

@@ -3,7 +3,6 @@ package sitemap
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -34,6 +33,7 @@ type Difference struct {
 // Comparison is what differs between a Map and a specification.
 type Comparison struct {
 	Title, Version string
+	Since, Until   int64        // ns since the epoch: what was seen, from the first request to the last; 0: nothing
 	Differences    []Difference // by kind, then by endpoint and operation
 	Specified      int          // operations
 	Seen           int          // endpoints that were compared
@@ -74,10 +74,7 @@ type comparer struct {
 // and OPTIONS are taken to be specified.
 func (m *Map) Compare(s *specification.Spec) *Comparison {
 	c := &comparer{spec: s, routes: routesOf(s), used: make([]bool, len(s.Operations))}
-	c.Title, c.Version = s.Title, s.Version
-	for i := range s.Operations {
-		c.Specified = max(c.Specified, s.Operations[i].Number)
-	}
+	c.Title, c.Version, c.Specified, c.Since, c.Until = s.Title, s.Version, s.Count(), m.since, m.until
 	endpoints := m.Endpoints()
 	c.hosts(endpoints)
 	for _, e := range endpoints {
@@ -195,8 +192,8 @@ func (c *comparer) add(kind string, e *Endpoint, operation int, why []string) {
 // answered reports whether anybody was answered without an error: else it may
 // not be there, and somebody looks for what is.
 func (e *Endpoint) answered() bool {
-	for status := range e.Statuses {
-		if status >= 100 && status < 400 {
+	for i := range e.Statuses {
+		if status := e.Statuses[i].Key; status >= 100 && status < 400 {
 			return true
 		}
 	}
@@ -257,9 +254,9 @@ func (c *comparer) specifiedVersions(at int) []string {
 // drift is what of an endpoint its operation does not specify.
 func drift(e *Endpoint, o *specification.Operation) (why []string) {
 	var statuses []string
-	for _, status := range slices.Sorted(maps.Keys(e.Statuses)) {
-		if len(o.Statuses) > 0 && !specifiedStatus(o.Statuses, status) {
-			statuses = append(statuses, fmt.Sprintf("%d (%d seen)", status, e.Statuses[status]))
+	for _, status := range e.Statuses.Sorted() {
+		if len(o.Statuses) > 0 && !specifiedStatus(o.Statuses, status.Key) {
+			statuses = append(statuses, fmt.Sprintf("%d (%d seen)", status.Key, status.N))
 		}
 	}
 	why = say(why, "status", "statuses", statuses)
@@ -269,11 +266,11 @@ func drift(e *Endpoint, o *specification.Operation) (why []string) {
 		return why // what more is sent along is nobody's harm
 	}
 	var carriers []string
-	for _, carrier := range slices.Sorted(maps.Keys(e.Granted)) {
-		switch carrier {
+	for _, carrier := range e.Granted.Sorted() {
+		switch carrier.Key {
 		case "", "basic", "bearer", "cookie", "api_key":
-			if !slices.Contains(o.Carriers, carrier) {
-				carriers = append(carriers, fmt.Sprintf("%s (%d answered with success)", cmp.Or(carrier, "none"), e.Granted[carrier]))
+			if !slices.Contains(o.Carriers, carrier.Key) {
+				carriers = append(carriers, fmt.Sprintf("%s (%d answered with success)", cmp.Or(carrier.Key, "none"), carrier.N))
 			}
 		default: // an account and a password in the body, beside which nothing else is noted
 		}
@@ -298,14 +295,15 @@ func specifiedStatus(list []string, status int) bool {
 
 // unknownMedia are media types that were seen and are not specified; none where
 // no media types are.
-func unknownMedia(seen map[string]uint64, specified []string) (list []string) {
+func unknownMedia(seen Counts[string], specified []string) (list []string) {
 	if len(specified) == 0 {
 		return nil
 	}
-	for _, media := range slices.Sorted(maps.Keys(seen)) {
-		main, _, _ := strings.Cut(strings.ToLower(media), "/")
-		if media != "" && !slices.ContainsFunc(specified, func(s string) bool { return s == strings.ToLower(media) || s == main+"/*" || s == "*/*" }) {
-			list = append(list, fmt.Sprintf("%s (%d seen)", media, seen[media]))
+	for _, of := range seen.Sorted() {
+		media := strings.ToLower(of.Key)
+		main, _, _ := strings.Cut(media, "/")
+		if media != "" && !slices.ContainsFunc(specified, func(s string) bool { return s == media || s == main+"/*" || s == "*/*" }) {
+			list = append(list, fmt.Sprintf("%s (%d seen)", of.Key, of.N))
 		}
 	}
 	return list

@@ -145,8 +145,8 @@ paths: {/x: {post: {`
 				for range 2 { // what is answered with 404 alone is not there
 					m.Observe(request(0, "POST a/x"))
 				}
-				delete(m.byName["POST a/x"].Statuses, 200)
-				m.byName["POST a/x"].Media, m.byName["POST a/x"].RequestMedia, m.byName["POST a/x"].Granted = nil, nil, nil
+				e := m.get("POST a/x")
+				e.Statuses, e.Media, e.RequestMedia, e.Granted = nil, nil, nil, nil
 				tx := request(0, "POST a/x")
 				c.seen(tx)
 				m.Observe(tx)

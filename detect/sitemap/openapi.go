@@ -1,9 +1,9 @@
 package sitemap
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -64,6 +64,10 @@ func (m *Map) document(c *Comparison) object {
 		"paths":                   paths,
 		"x-offpath-not-described": others,
 		"x-offpath-lost":          m.lost,
+		"x-offpath-forgotten":     m.forgotten,
+	}
+	if m.since != 0 {
+		doc["x-offpath-since"], doc["x-offpath-until"] = at(m.since), at(m.until)
 	}
 	if c != nil {
 		doc["x-offpath-comparison"] = c.object()
@@ -147,11 +151,12 @@ func methodHasBody(method string) bool {
 
 func (e *Endpoint) responses() object {
 	responses := object{}
-	for status := range e.Statuses {
+	for _, of := range e.Statuses {
+		status := of.Key
 		if status < 100 || status > 599 {
 			continue
 		}
-		response := object{"description": strconv.FormatUint(e.Statuses[status], 10) + " seen"}
+		response := object{"description": strconv.FormatUint(of.N, 10) + " seen"}
 		if status >= 200 && status < 300 && status != 204 {
 			if content := content(e.Media); content != nil {
 				response["content"] = content
@@ -166,11 +171,11 @@ func (e *Endpoint) responses() object {
 }
 
 // content describes bodies by their media types only.
-func content(media map[string]uint64) object {
+func content(media Counts[string]) object {
 	o := object{}
-	for name := range media {
-		if main, sub, ok := strings.Cut(name, "/"); ok && token(main) && token(sub) {
-			o[name] = object{}
+	for _, of := range media {
+		if main, sub, ok := strings.Cut(of.Key, "/"); ok && token(main) && token(sub) {
+			o[of.Key] = object{}
 		}
 	}
 	if len(o) == 0 {
@@ -193,7 +198,8 @@ func token(s string) bool {
 // each an alternative, and adds them to those of the document.
 func (e *Endpoint) security(schemes object) []any {
 	var list []any
-	for _, c := range slices.Sorted(maps.Keys(e.Carriers)) {
+	for _, of := range e.Carriers.Sorted() {
+		c := of.Key
 		var scheme object
 		switch c {
 		case "basic", "bearer":
@@ -203,7 +209,7 @@ func (e *Endpoint) security(schemes object) []any {
 		case "api_key":
 			scheme = object{"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the name of the field is not kept"}
 		}
-		if scheme != nil && 10*e.Carriers[c] > e.Requests {
+		if scheme != nil && 10*of.N > e.Requests {
 			schemes[c] = scheme
 			list = append(list, object{c: []any{}})
 		}
@@ -216,7 +222,7 @@ func (e *Endpoint) facts() object {
 	o := object{
 		"name": strings.ToValidUTF8(e.Name, "\ufffd"), "requests": e.Requests, "unanswered": e.Unanswered, "clients": e.Clients.Count(),
 		"first_seen": at(e.First), "last_seen": at(e.Last),
-		"statuses": text(e.Statuses), "authentication": text(e.Carriers),
+		"statuses": counts(e.Statuses), "authentication": counts(e.Carriers),
 	}
 	if span := e.Last - e.First; span > 0 {
 		o["requests_per_second"] = float64(int64(float64(e.Requests)/(float64(span)/1e9)*1e3)) / 1e3
@@ -230,10 +236,14 @@ func (e *Endpoint) facts() object {
 		o["kind"] = kind
 	}
 	if e.Looked > 0 {
-		o["sensitive"], o["sensitive_looked"] = text(e.Sensitive), e.Looked
+		classes := object{}
+		for name, n := range e.Sensitive {
+			classes[name] = n
+		}
+		o["sensitive"], o["sensitive_looked"] = classes, e.Looked
 	}
 	if len(e.Roles) > 0 {
-		o["roles"] = text(e.Roles) // how many requests were taken for it is the evidence
+		o["roles"] = counts(e.Roles) // how many requests were taken for it is the evidence
 	}
 	if len(e.Aliases) > 0 {
 		var names []any
@@ -246,6 +256,12 @@ func (e *Endpoint) facts() object {
 }
 
 func at(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
+
+// JSON writes the comparison as it stands in the document of the map.
+func (c *Comparison) JSON() ([]byte, error) {
+	text, err := json.MarshalIndent(c.object(), "", "  ")
+	return append(text, '\n'), err
+}
 
 // object is a comparison as the document has it.
 func (c *Comparison) object() object {
@@ -261,6 +277,9 @@ func (c *Comparison) object() object {
 			}
 		}
 		o[kind] = list
+	}
+	if c.Since != 0 {
+		o["since"], o["until"] = at(c.Since), at(c.Until)
 	}
 	return o
 }
@@ -280,15 +299,11 @@ func (d *Difference) object() object {
 	return o
 }
 
-// text are counters under their keys as text; "" is none.
-func text[K comparable](counters map[K]uint64) object {
+// counts are how often each was seen, by its text; "" is none.
+func counts[K cmp.Ordered](list Counts[K]) object {
 	o := object{}
-	for key, n := range counters {
-		name := fmt.Sprint(key)
-		if name == "" {
-			name = "none"
-		}
-		o[strings.ToValidUTF8(name, "\ufffd")] = n
+	for _, of := range list {
+		o[strings.ToValidUTF8(cmp.Or(fmt.Sprint(of.Key), "none"), "\ufffd")] = of.N
 	}
 	return o
 }

@@ -3,20 +3,23 @@
 // authentication, in what role, with what classes of sensitive data) and writes
 // it as a description in OpenAPI 3.1.
 //
-// A [Map] belongs to one goroutine. It holds at most the number of endpoints
-// that it was made for; of each, some kilobytes: quantiles come of a histogram
-// with a relative error of 1/64 ([Quantiles]), clients of a HyperLogLog with one
-// of 3 %, both of which can be added up. What finds no room is
-// counted. The clock is event time.
+// A [Map] belongs to one goroutine; a copy of it can go to another ([Map.Copy]), and
+// costs next to nothing until what stands in both is changed. It
+// holds at most the number of endpoints that it was made for; of each, some
+// kilobytes: quantiles come of a histogram with a relative error of 1/64
+// ([Quantiles]), clients of a HyperLogLog with one of 3 %, both of which can be added
+// up. Where there is no room for a new endpoint, one that nobody has asked for in a
+// day is forgotten for it, and where there is none, it is not taken in; both are
+// counted. The clock is event time. It is part of a snapshot of detection's state.
 //
 // Values are never kept: no account, token, query or body.
 package sitemap
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"offpath/detect/internal/distinct"
 	"offpath/reassembly"
@@ -25,14 +28,20 @@ import (
 // Limits of a Map.
 const (
 	DefaultEndpoints = 4096
-	maxKept          = 16 // statuses, media types, roles of an endpoint; former names that it lists
+	idle             = 24 * time.Hour // after which an endpoint makes room
+	looks            = 8              // how many are looked at for one that makes room
 )
 
 // Map is what is known of all endpoints. Use [New].
 type Map struct {
-	limit  int
-	byName map[string]*Endpoint
-	lost   uint64
+	limit        int
+	byName       map[string]int // place in list
+	list         []*Endpoint
+	hand         int    // goes round, for one that makes room
+	copies       uint64 // made so far
+	since, until int64  // ns since the epoch: from the first request to the last; 0: none
+	lost         uint64
+	forgotten    uint64
 }
 
 // Endpoint is what is known of one.
@@ -47,46 +56,102 @@ type Endpoint struct {
 	Latency            Quantiles
 	Received, Sent     Quantiles        // octets of request and response bodies
 	Clients            distinct.Counter // addresses; of IPv6, /64 networks
-	Statuses           map[int]uint64
-	Media              map[string]uint64 // of responses
-	RequestMedia       map[string]uint64
-	Carriers           map[string]uint64 // of credentials and sessions; "" is none
-	Granted            map[string]uint64 // of them, those of requests answered with 200 to 299
-	Roles              map[string]uint64
+	Statuses           Counts[int]
+	Media              Counts[string] // of responses
+	RequestMedia       Counts[string]
+	Carriers           Counts[string] // of credentials and sessions; "" is none
+	Granted            Counts[string] // of them, those of requests answered with 200 to 299
+	Roles              Counts[string]
 	Looked             uint64            // requests in which sensitive data was looked for
 	Sensitive          map[string]uint64 // of them, those with a class of it at a place: request.body.card
 	Pages, Data, Calls uint64            // answers that are HTML; that are JSON, XML or OFX; requests of a mobile app's software
+
+	copies uint64 // of the map, when this was made: what is older stands in a copy, too
 }
 
 // New makes a Map of at most limit endpoints; 0: [DefaultEndpoints].
 func New(limit int) *Map {
-	return &Map{limit: cmp.Or(limit, DefaultEndpoints), byName: make(map[string]*Endpoint)}
+	return &Map{limit: cmp.Or(limit, DefaultEndpoints), byName: make(map[string]int)}
+}
+
+// Empty is a Map with the same room and nothing in it; of nil one with the least.
+func (m *Map) Empty() *Map {
+	if m == nil {
+		return New(1)
+	}
+	return New(m.limit)
 }
 
 // Observe takes an annotated request into account, under the name that its
 // endpoint has now.
 func (m *Map) Observe(tx *reassembly.Transaction) {
-	name := tx.Annotation.Endpoint
-	e := m.byName[name]
-	if e == nil {
-		if e = m.add(name, tx); e == nil {
-			return
-		}
+	if m.since == 0 {
+		m.since = tx.Start
 	}
-	e.observe(tx)
+	m.until = max(m.until, tx.End)
+	if e := m.get(tx.Annotation.Endpoint); e != nil {
+		e.observe(tx)
+	} else if e := m.admit(tx); e != nil {
+		e.observe(tx)
+	}
 }
 
-func (m *Map) add(name string, tx *reassembly.Transaction) *Endpoint {
-	if tx.Response.Status == 404 || tx.Response.Status == 0 {
-		return nil // nothing is known to be there
-	}
-	if len(m.byName) >= m.limit {
-		m.lost++
+// get is an endpoint that may be changed; nil if it is not known.
+func (m *Map) get(name string) *Endpoint {
+	i, known := m.byName[name]
+	if !known {
 		return nil
 	}
-	e := newEndpoint(name)
-	m.byName[e.Name] = e
+	e := m.list[i]
+	if e.copies != m.copies {
+		e = e.copy()
+		e.copies, m.list[i] = m.copies, e
+	}
 	return e
+}
+
+// admit takes an endpoint in, if it is known to be there and finds room.
+func (m *Map) admit(tx *reassembly.Transaction) *Endpoint {
+	if tx.Response.Status == 404 || tx.Response.Status == 0 {
+		return nil
+	}
+	if len(m.list) >= m.limit {
+		old := m.victim(tx.Start - idle.Nanoseconds())
+		if old == nil {
+			m.lost++
+			return nil
+		}
+		m.remove(old)
+		m.forgotten++
+	}
+	return m.add(tx.Annotation.Endpoint)
+}
+
+// victim is, of the next few endpoints that nobody has asked for after a time, the one
+// that was asked for the least; nil if all were.
+func (m *Map) victim(after int64) (found *Endpoint) {
+	for range min(looks, len(m.list)) {
+		m.hand = (m.hand + 1) % len(m.list)
+		if e := m.list[m.hand]; e.Last <= after && (found == nil || e.Requests < found.Requests) {
+			found = e
+		}
+	}
+	return found
+}
+
+func (m *Map) add(name string) *Endpoint {
+	e := newEndpoint(name)
+	e.copies, m.byName[e.Name] = m.copies, len(m.list)
+	m.list = append(m.list, e)
+	return e
+}
+
+func (m *Map) remove(e *Endpoint) {
+	i, end := m.byName[e.Name], len(m.list)-1
+	m.list[i], m.byName[m.list[end].Name] = m.list[end], i
+	m.list[end] = nil
+	m.list = m.list[:end]
+	delete(m.byName, e.Name)
 }
 
 func newEndpoint(name string) *Endpoint {
@@ -111,12 +176,13 @@ func (e *Endpoint) observe(tx *reassembly.Transaction) {
 	if tx.Client.IsValid() {
 		e.Clients.AddAddress(tx.Client)
 	}
-	count(&e.Carriers, carrier(tx), 1)
+	carrier := carrier(tx)
+	e.Carriers.add(carrier, 1, text)
 	if tx.Annotation.Role != "" {
-		count(&e.Roles, tx.Annotation.Role, 1)
+		e.Roles.add(tx.Annotation.Role, 1, text)
 	}
 	if tx.Request.BodyBytes > 0 {
-		count(&e.RequestMedia, tx.Request.MIMEType, 1)
+		e.RequestMedia.add(tx.Request.MIMEType, 1, text)
 	}
 	if tx.Sensitive != 0 {
 		e.sensitive(tx.Sensitive)
@@ -129,10 +195,10 @@ func (e *Endpoint) observe(tx *reassembly.Transaction) {
 		e.Unanswered++
 		return
 	}
-	count(&e.Statuses, tx.Response.Status, 1)
-	count(&e.Media, tx.Response.MIMEType, 1)
+	e.Statuses.add(tx.Response.Status, 1, number)
+	e.Media.add(tx.Response.MIMEType, 1, text)
 	if tx.Response.Status >= 200 && tx.Response.Status <= 299 {
-		count(&e.Granted, carrier(tx), 1)
+		e.Granted.add(carrier, 1, text)
 	}
 	e.Latency.Add(tx.Duration)
 	e.Sent.Add(tx.Response.BodyBytes)
@@ -174,36 +240,30 @@ func carrier(tx *reassembly.Transaction) string {
 // Mobile reports whether a User-Agent is that of a mobile application's HTTP
 // library.
 func Mobile(agent string) bool {
-	for _, name := range [...]string{"okhttp/", "CFNetwork/", "Dart/", "Dalvik/", "Alamofire/"} {
-		if strings.Contains(agent, name) {
-			return true
+	for slash := strings.IndexByte(agent, '/'); slash >= 0; slash = strings.IndexByte(agent, '/') {
+		name := agent[:slash]
+		for _, library := range [...]string{"okhttp", "CFNetwork", "Dart", "Dalvik", "Alamofire"} {
+			if strings.HasSuffix(name, library) {
+				return true
+			}
 		}
+		agent = agent[slash+1:]
 	}
 	return false
-}
-
-// count adds to one of a bounded number of counters.
-func count[K comparable](counters *map[K]uint64, key K, n uint64) {
-	if *counters == nil {
-		*counters = make(map[K]uint64)
-	}
-	if _, known := (*counters)[key]; known || len(*counters) < maxKept {
-		(*counters)[key] += n
-	}
 }
 
 // Renamed says that an endpoint turned out to be another, whose name is its
 // from now on.
 func (m *Map) Renamed(from, into string) {
-	old := m.byName[from]
-	if old == nil {
+	at, known := m.byName[from]
+	if !known {
 		return
 	}
-	delete(m.byName, from)
-	to := m.byName[into]
+	old := m.list[at]
+	m.remove(old)
+	to := m.get(into)
 	if to == nil {
-		to = newEndpoint(into)
-		m.byName[into] = to
+		to = m.add(into)
 	}
 	to.Merge(old)
 	for _, name := range append([]string{from}, old.Aliases...) {
@@ -241,14 +301,6 @@ func (e *Endpoint) Merge(o *Endpoint) {
 	}
 }
 
-// merge adds counters in the order of their keys, since there may not be room
-// for all.
-func merge[K cmp.Ordered](to *map[K]uint64, from map[K]uint64) {
-	for _, key := range slices.Sorted(maps.Keys(from)) {
-		count(to, key, from[key])
-	}
-}
-
 // Kind is what an endpoint serves: mobile (an API, mostly to apps), api, web, or
 // "" where it is not known.
 func (e *Endpoint) Kind() string { return Kind(e.Requests, e.Calls, e.Pages, e.Data) }
@@ -269,12 +321,13 @@ func Kind(requests, calls, pages, data uint64) string {
 
 // Endpoints are those known, in the order of their names.
 func (m *Map) Endpoints() []*Endpoint {
-	list := make([]*Endpoint, 0, len(m.byName))
-	for _, name := range slices.Sorted(maps.Keys(m.byName)) {
-		list = append(list, m.byName[name])
-	}
-	return list
+	return slices.SortedFunc(slices.Values(m.list), func(a, b *Endpoint) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// Lost is how many requests of endpoints found no room.
-func (m *Map) Lost() uint64 { return m.lost }
+// Lost is how many requests of endpoints found no room, Forgotten how many endpoints
+// made room for others.
+func (m *Map) Lost() uint64      { return m.lost }
+func (m *Map) Forgotten() uint64 { return m.forgotten }
+
+// Len is how many endpoints there are.
+func (m *Map) Len() int { return len(m.list) }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/pb33f/libopenapi"
@@ -38,9 +39,9 @@ func TestAnEndpointIsDescribed(t *testing.T) {
 		m.Observe(tx)
 	}
 	e := m.Endpoints()[0]
-	assert.Equal(t, map[int]uint64{200: 90, 401: 10}, e.Statuses)
-	assert.Equal(t, map[string]uint64{"bearer": 90, "": 10}, e.Carriers)
-	assert.Equal(t, map[string]uint64{"transfer": 100}, e.Roles)
+	assert.Equal(t, Counts[int]{{401, 10}, {200, 90}}, e.Statuses)
+	assert.Equal(t, Counts[string]{{"", 10}, {"bearer", 90}}, e.Carriers)
+	assert.Equal(t, Counts[string]{{"transfer", 100}}, e.Roles)
 	assert.InEpsilon(t, 5e6, float64(e.Latency.At(0.95)), 1.0/64)
 	assert.InEpsilon(t, 1000, float64(e.Sent.At(0.5)), 1.0/64)
 	assert.InDelta(t, 100, e.Clients.Count(), 5)
@@ -83,7 +84,7 @@ func TestARenamedEndpointKeepsWhatIsKnown(t *testing.T) {
 	list := m.Endpoints()
 	require.Len(t, list, 1)
 	assert.EqualValues(t, 31, list[0].Requests)
-	assert.EqualValues(t, 31, list[0].Statuses[200])
+	assert.EqualValues(t, 31, list[0].Statuses.Of(200))
 	assert.EqualValues(t, 31, list[0].Latency.Count())
 	assert.Equal(t, []string{"GET a/users/0", "GET a/users/1", "GET a/users/2"}, list[0].Aliases)
 }
@@ -99,6 +100,92 @@ func TestWhatIsNotThereIsNotDescribedAndRoomIsBounded(t *testing.T) {
 	}
 	assert.Len(t, m.Endpoints(), 3)
 	assert.EqualValues(t, 2, m.Lost())
+}
+
+func TestWhatNobodyAsksForMakesRoomForWhatIsNew(t *testing.T) {
+	const day = 24 * 3600
+	m := New(3)
+	for i, name := range []string{"GET a/often", "GET a/often", "GET a/once", "GET a/often", "GET a/today"} {
+		m.Observe(request(i, name))
+	}
+	m.Observe(request(day+1, "GET a/today"))
+	names := func() (list []string) {
+		for _, e := range m.Endpoints() {
+			list = append(list, e.Name)
+		}
+		return list
+	}
+	m.Observe(request(day+1, "GET a/new"))
+	assert.Equal(t, []string{"GET a/often", "GET a/once", "GET a/today"}, names(), "not before a day is over")
+	assert.EqualValues(t, 1, m.Lost())
+	m.Observe(request(day+10, "GET a/new"))
+	assert.Equal(t, []string{"GET a/new", "GET a/often", "GET a/today"}, names(), "first what was asked for the least")
+	assert.EqualValues(t, 1, m.Forgotten())
+	m.Observe(request(day+11, "GET a/newer"))
+	m.Observe(request(day+12, "GET a/newest"))
+	assert.Equal(t, []string{"GET a/new", "GET a/newer", "GET a/today"}, names(), "never what is asked for")
+	assert.EqualValues(t, 2, m.Lost())
+}
+
+func TestKeysAreBoundedInNumberAndSize(t *testing.T) {
+	m := New(0)
+	for i := range 100 {
+		tx := request(i, "GET a/b")
+		tx.Response.MIMEType = fmt.Sprint("x/", i)
+		tx.Request.MIMEType = strings.Repeat("y", 255+i)
+		m.Observe(tx)
+	}
+	e := m.Endpoints()[0]
+	assert.Len(t, e.Media, 16)
+	assert.Equal(t, Counts[string]{{strings.Repeat("y", 255), 1}}, e.RequestMedia)
+}
+
+func TestACopyStaysWhatItWas(t *testing.T) {
+	m := New(0)
+	var maps []*Map
+	var texts []string
+	read := make(chan string)
+	reading := 0
+	for i := range 400 {
+		tx := request(i, fmt.Sprint("GET a/users/", i%7))
+		tx.Sensitive.Add(reassembly.PlaceResponseBody, reassembly.ClassIBAN.Of())
+		tx.Response.Status, tx.Response.MIMEType = 200+i%5, fmt.Sprint("x/y", i%9)
+		m.Observe(tx)
+		switch {
+		case i%50 == 25:
+			m.Renamed(fmt.Sprint("GET a/users/", i%7), "GET a/users/{userId}")
+		case i%20 == 0:
+			texts = append(texts, string(must(m.JSON(nil))))
+			maps = append(maps, m.Copy())
+			of := maps[len(maps)-1]
+			reading++
+			go func() { read <- string(must(of.JSON(nil))) }() // while the map goes on
+		}
+	}
+	for i := range maps {
+		assert.Equal(t, texts[i], string(must(maps[i].JSON(nil))))
+	}
+	for range reading {
+		assert.Contains(t, texts, <-read)
+	}
+}
+
+func TestACopyOfAMapCostsTheMapNothingButAList(t *testing.T) {
+	m := New(0)
+	for i := range 1000 {
+		m.Observe(request(i, fmt.Sprint("GET a/", i)))
+	}
+	assert.LessOrEqual(t, testing.AllocsPerRun(10, func() { m.Copy() }), 2.0)
+}
+
+func TestAgentsOfMobileSoftwareAreKnown(t *testing.T) {
+	for agent, want := range map[string]bool{
+		"okhttp/4.12.0": true, "Bank/3.1 CFNetwork/1494.0.7 Darwin/23.4.0": true, "Dart/3.3 (dart:io)": true,
+		"Dalvik/2.1.0 (Linux; U; Android 14)": true, "Bank/1 Alamofire/5.8": true,
+		"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36": false, "okhttp": false, "okhttp 4/1": false, "": false, "/": false,
+	} {
+		assert.Equal(t, want, Mobile(agent), agent)
+	}
 }
 
 func TestQuantilesAreOffByASixtyFourthAtMost(t *testing.T) {
@@ -194,4 +281,7 @@ func TestObservingAllocatesNothing(t *testing.T) {
 	tx := request(1, "GET a/b")
 	m.Observe(tx)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { m.Observe(tx) }))
+	m.Copy()
+	m.Observe(tx)
+	assert.Zero(t, testing.AllocsPerRun(100, func() { m.Observe(tx) }), "after what stood in the copy, too")
 }

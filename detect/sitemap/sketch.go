@@ -6,9 +6,10 @@ import (
 )
 
 // Quantiles is a histogram of numbers from 0 on, of 32 buckets to each doubling:
-// a quantile is off by 1/64 of itself at most. The zero value is ready.
+// a quantile is off by 1/64 of itself at most. It takes eight octets for each bucket
+// of the doublings that there are numbers between. The zero value is ready.
 type Quantiles struct {
-	from   int // index of the first bucket
+	from   int // index of the first bucket, of a doubling
 	counts []uint64
 	n      uint64
 }
@@ -41,17 +42,25 @@ func (q *Quantiles) Add(v int64) {
 }
 
 func (q *Quantiles) add(i int, n uint64) {
-	switch {
-	case q.n == 0:
-		q.from, q.counts = i, append(q.counts[:0], 0)
-	case i < q.from:
-		q.counts = append(make([]uint64, q.from-i), q.counts...)
-		q.from = i
-	case i >= q.from+len(q.counts):
-		q.counts = append(q.counts, make([]uint64, i-q.from-len(q.counts)+1)...)
+	if uint(i-q.from) >= uint(len(q.counts)) {
+		q.widen(i)
 	}
 	q.counts[i-q.from] += n
 	q.n += n
+}
+
+// widen makes room for a bucket, and for no more than its doubling.
+func (q *Quantiles) widen(i int) {
+	from := i &^ (1<<subBits - 1)
+	to := from + 1<<subBits
+	if len(q.counts) > 0 {
+		from, to = min(from, q.from), max(to, q.from+len(q.counts))
+	}
+	counts := make([]uint64, to-from)
+	if len(q.counts) > 0 {
+		copy(counts[q.from-from:], q.counts)
+	}
+	q.from, q.counts = from, counts
 }
 
 // Merge adds the numbers of another.

@@ -53,6 +53,15 @@ func (c *Counter) Merge(o *Counter) {
 	}
 }
 
+// Copy is the counter as it is now.
+func (c *Counter) Copy() Counter {
+	if c.registers == nil {
+		return Counter{}
+	}
+	registers := *c.registers
+	return Counter{&registers}
+}
+
 // Count estimates how many there are.
 func (c *Counter) Count() int {
 	if c.registers == nil {

@@ -46,6 +46,14 @@ type Operation struct {
 	Number   int // from 1; that of one operation with several base paths is the same
 }
 
+// Count is how many operations there are.
+func (s *Spec) Count() (n int) {
+	for i := range s.Operations {
+		n = max(n, s.Operations[i].Number)
+	}
+	return n
+}
+
 // Name is method and path.
 func (o *Operation) Name() string { return o.Method + " " + o.Path }
 
