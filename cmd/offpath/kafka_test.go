@@ -90,6 +90,14 @@ func TestSensorAndDetectionJoinedByKafkaDecideLikeOneProcess(t *testing.T) {
 	}
 
 	eventually(t, func() bool { return len(subjects(t, together)) > 0 && len(subjects(t, apart)) > 0 }, "verdicts of both")
+	eventually(t, func() bool {
+		a, _, _ := logins(t, detect)
+		b, _, _ := logins(t, whole)
+		return a == 100 && b == 100
+	}, "the site maps of both")
+	status, text := sensor.do("GET", "/api/v1/sitemap", "")
+	assert.Equal(t, 409, status)
+	assert.Contains(t, text, "it is a sensor alone")
 	for _, r := range []*running{sensor, detect, whole} {
 		assert.Equal(t, 0, r.stop(syscall.SIGTERM))
 	}

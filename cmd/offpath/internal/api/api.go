@@ -173,6 +173,8 @@ func Handler(node Node, metrics http.Handler) http.Handler {
 	mux.HandleFunc("GET /api/v1/openapi.yaml", a.openAPI)
 	mux.HandleFunc("GET /api/v1/findings", a.findings)
 	mux.HandleFunc("GET /api/v1/explain/{id}", a.explain)
+	mux.HandleFunc("GET /api/v1/sitemap", a.siteMap)
+	mux.HandleFunc("GET /api/v1/sitemap/comparison", a.comparison)
 	mux.HandleFunc("GET /api/v1/verdicts", a.verdicts)
 	mux.HandleFunc("POST /api/v1/verdicts", a.decide)
 	mux.HandleFunc("POST /api/v1/verdicts/{id}/lift", a.lift)

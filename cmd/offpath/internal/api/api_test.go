@@ -62,6 +62,23 @@ func (n *fakeNode) Explain(id string) (Explanation, error) {
 	return Explanation{ID: id, Kind: "verdict", Verdict: v.Verdict, Findings: []json.RawMessage{}, Live: true, Active: &v}, nil
 }
 
+func (n *fakeNode) SiteMap(format string) ([]byte, error) {
+	if n.sensor {
+		return nil, ErrNoSiteMap
+	}
+	if format == "yaml" {
+		return []byte("openapi: 3.1.0\n"), nil
+	}
+	return []byte(`{"openapi": "3.1.0"}`), nil
+}
+
+func (n *fakeNode) Comparison() ([]byte, error) {
+	if n.sensor {
+		return nil, ErrBusy
+	}
+	return []byte(`{"shadow": []}`), nil
+}
+
 func (n *fakeNode) Verdicts() []Verdict {
 	refused := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return []Verdict{{
@@ -140,7 +157,7 @@ func TestEveryDocumentedEndpointAnswersAsDocumented(t *testing.T) {
 			})
 		}
 	}
-	assert.Equal(t, 13, operations)
+	assert.Equal(t, 15, operations)
 }
 
 func TestEveryReferenceInTheDocumentLeadsSomewhere(t *testing.T) {
@@ -213,6 +230,27 @@ func TestASensorRefusesOrders(t *testing.T) {
 	w := ask(Handler(&fakeNode{sensor: true}, noMetrics), "POST", "/api/v1/off", "")
 	assert.Equal(t, 409, w.Code)
 	assert.Contains(t, w.Body.String(), ErrNoMitigation.Error())
+}
+
+func TestTheSiteMapComesInTwoFormatsOrNotAtAll(t *testing.T) {
+	for _, c := range []struct {
+		name, target string
+		sensor       bool
+		status       int
+		want         string
+	}{
+		{"as JSON", "/api/v1/sitemap", false, 200, `"openapi": "3.1.0"`},
+		{"as YAML", "/api/v1/sitemap?format=yaml", false, 200, "openapi: 3.1.0"},
+		{"in another format", "/api/v1/sitemap?format=xml", false, 400, `format \"xml\" is neither json nor yaml`},
+		{"where none is kept", "/api/v1/sitemap", true, 409, "keeps no site map"},
+		{"while detection does not answer", "/api/v1/sitemap/comparison", true, 503, "ask again"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := ask(Handler(&fakeNode{sensor: c.sensor}, noMetrics), "GET", c.target, "")
+			assert.Equal(t, c.status, w.Code)
+			assert.Contains(t, w.Body.String(), c.want)
+		})
+	}
 }
 
 func TestReadinessGivesItsReasons(t *testing.T) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -63,6 +64,29 @@ func (a endpoints) explain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, e)
+}
+
+func (a endpoints) siteMap(w http.ResponseWriter, r *http.Request) {
+	format := cmp.Or(r.URL.Query().Get("format"), "json")
+	if format != "json" && format != "yaml" {
+		fail(w, http.StatusBadRequest, "format "+strconv.Quote(format)+" is neither json nor yaml")
+		return
+	}
+	text, err := a.node.SiteMap(format)
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	send(w, http.StatusOK, "application/"+format, text)
+}
+
+func (a endpoints) comparison(w http.ResponseWriter, _ *http.Request) {
+	text, err := a.node.Comparison()
+	if err != nil {
+		a.refuse(w, err)
+		return
+	}
+	send(w, http.StatusOK, "application/json", text)
 }
 
 func (a endpoints) verdicts(w http.ResponseWriter, _ *http.Request) {
@@ -133,8 +157,10 @@ func (a endpoints) refuse(w http.ResponseWriter, err error) {
 		status = http.StatusUnprocessableEntity
 	case errors.Is(err, ErrUnknownVerdict), errors.Is(err, ErrUnknownID):
 		status = http.StatusNotFound
-	case errors.Is(err, ErrNoMitigation):
+	case errors.Is(err, ErrNoMitigation), errors.Is(err, ErrNoSiteMap), errors.Is(err, ErrNoSpecification):
 		status = http.StatusConflict
+	case errors.Is(err, ErrBusy):
+		status = http.StatusServiceUnavailable
 	}
 	fail(w, status, err.Error())
 }

@@ -16,6 +16,11 @@ type Node interface {
 	// Explain gathers what there is about a finding or verdict, active or over; the
 	// error is ErrUnknownID if there is nothing.
 	Explain(id string) (Explanation, error)
+	// SiteMap describes the endpoints seen in OpenAPI 3.1, as json or yaml;
+	// Comparison says in JSON how they differ from a specification. The errors are
+	// ErrNoSiteMap, ErrNoSpecification and ErrBusy.
+	SiteMap(format string) ([]byte, error)
+	Comparison() ([]byte, error)
 	// Verdicts lists the active verdicts and what became of each.
 	Verdicts() []Verdict
 	// Targets says how each load balancer is.
@@ -37,6 +42,10 @@ var (
 	ErrNoMitigation   = errors.New("this offpath makes no verdicts: it is a sensor alone")
 	ErrUnknownVerdict = errors.New("no active verdict has this id")
 	ErrUnknownID      = errors.New("no finding or verdict that is kept has this id")
+
+	ErrNoSiteMap       = errors.New("this offpath keeps no site map: it is a sensor alone, or detect.sitemap is 0")
+	ErrNoSpecification = errors.New("there is nothing to compare with; name the description of your API at detect.specification")
+	ErrBusy            = errors.New("detection has too much to do; ask again")
 )
 
 // OrderError is an order that can't be carried out as it stands.

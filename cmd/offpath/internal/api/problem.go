@@ -35,9 +35,14 @@ func write(w http.ResponseWriter, status int, mediaType string, value any) {
 		status, mediaType = http.StatusInternalServerError, "application/problem+json"
 		body, _ = json.Marshal(Problem{http.StatusText(status), status, err.Error()})
 	}
+	send(w, status, mediaType, append(body, '\n'))
+}
+
+// send answers a request with what is written already.
+func send(w http.ResponseWriter, status int, mediaType string, body []byte) {
 	w.Header().Set("Content-Type", mediaType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	w.Write(append(body, '\n')) // an error means that the client has gone
+	w.Write(body) // an error means that the client has gone
 }

@@ -57,6 +57,11 @@ func All(ctx context.Context, c *config.Config, timeout time.Duration) []Result 
 	} else if networks != nil {
 		add("networks", strings.Join(networks.Types(), ", "), networks.Verify())
 	}
+	if spec, err := wiring.Specification(c); err != nil {
+		add("detect.specification", "", err)
+	} else if spec != nil {
+		add("detect.specification", fmt.Sprintf("%s, %d operations", c.Detect.Specification, spec.Count()), nil)
+	}
 	targets, err := wiring.Targets(c)
 	if err != nil {
 		add("mitigate.targets", "", err)

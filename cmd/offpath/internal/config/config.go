@@ -51,9 +51,10 @@ type Capture struct {
 	Tunnels    []netip.Prefix `key:"tunnels" doc:"networks whose tunnels (GRE, ERSPAN, VXLAN and the like) are read, both ends being in them; empty: all"`
 }
 
-// Reassembly bounds reassembly.
+// Reassembly bounds reassembly, and says what it looks for.
 type Reassembly struct {
-	MemoryMiB int `key:"memory_mib" doc:"limit of buffered octets of all connections together, MiB"`
+	MemoryMiB int  `key:"memory_mib" doc:"limit of buffered octets of all connections together, MiB"`
+	Sensitive bool `key:"sensitive" doc:"note the classes of sensitive data (cards, IBANs, tokens …; never values) in each request and its answer, for the site map"`
 }
 
 // TLS says what to decrypt with. Without both, hellos are read and nothing is

@@ -179,6 +179,8 @@ func TestMistakesInTheFileAreNamedWithTheirPlaceAndMend(t *testing.T) {
 		{"a known good share out of range", "detect:\n  known_good_share: 0\n", `:2: detect.known_good_share: 0 is out of range; write a share above 0 and up to 1`},
 		{"a verdict that lasts too long", "detect:\n  verdict_ttl_max: 25h\n", `:2: detect.verdict_ttl_max: 25h0m0s is out of range; write a duration from 1s to 24h`},
 		{"a first verdict longer than the longest", "detect:\n  verdict_ttl_max: 5m\n", `: detect.verdict_ttl: 10m0s is out of range; write a duration from 1s to detect.verdict_ttl_max, 5m0s`},
+		{"a site map beyond bounds", "detect:\n  sitemap: 100000\n", `:2: detect.sitemap: 100000 is out of range; write a number from 0 to 65536`},
+		{"a specification and nothing to compare", "detect:\n  sitemap: 0\n  specification: bank.yaml\n", `:3: detect.specification: it is compared with the site map, and detect.sitemap: 0 says that none is kept; write a number of endpoints there, such as 4096`},
 		{"too many verdicts", "detect:\n  verdicts: 0\n", `:2: detect.verdicts: 0 is out of range; write a number from 1 to 1048576`},
 		{"too few clients", "detect:\n  clients: 1\n", `:2: detect.clients: 1 is out of range; write a number from 64 to 67108864`},
 		{"no state folder", "state:\n  dir: ''\n", `:2: state.dir: "" is no folder; write a path such as /var/lib/offpath`},

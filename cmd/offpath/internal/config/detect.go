@@ -5,6 +5,7 @@ import (
 
 	"offpath/detect/override"
 	"offpath/detect/policy"
+	"offpath/detect/sitemap"
 )
 
 // Detect holds the thresholds of detection.
@@ -20,6 +21,8 @@ type Detect struct {
 	Verdicts       int           `key:"verdicts" doc:"verdicts that are active at once"`
 	ASDatabase     string        `key:"as_database" doc:"MMDB file of autonomous systems, such as GeoLite2-ASN.mmdb, by which messages name networks; read at the start and at SIGHUP; empty: none"`
 	CountryDB      string        `key:"country_database" doc:"MMDB file of countries, such as GeoLite2-Country.mmdb, likewise; empty: none"`
+	Sitemap        int           `key:"sitemap" doc:"endpoints that the site map of a running offpath (/api/v1/sitemap) holds at most, each some 8 KB; 0: none is kept"`
+	Specification  string        `key:"specification" doc:"OpenAPI 3 or Swagger 2 file of your API, which /api/v1/sitemap/comparison compares the endpoints seen with; read at the start and at SIGHUP; empty: none"`
 
 	Overrides []override.Statement `key:"overrides" doc:"roles and outcomes that you know better than detection: list of when (a condition in CEL over a transaction), role (login, refresh, …, none) and outcome (accepted, rejected, unknown_user, locked, mfa_required, outage, unknown); the first that holds decides"`
 	Policies  []policy.Statement   `key:"policies" doc:"what is done about what is found: list of name, action (block, rate_limit, challenge, deceive, tag, hold, none), rate ({requests: 10, per: 60s}), mode (monitor, enforce), ttl, ttl_max, and of your own when (a condition in CEL), per and window; offpath check lists those in force"`
@@ -36,6 +39,7 @@ func defaultDetect() Detect {
 		Clients:        1 << 20,
 		Cells:          1 << 16,
 		Verdicts:       1 << 17,
+		Sitemap:        sitemap.DefaultEndpoints,
 	}
 }
 
@@ -47,6 +51,7 @@ const (
 	minClients, maxClients       = 64, 1 << 26
 	minCells, maxCells           = 64, 1 << 24
 	maxVerdicts                  = 1 << 20
+	maxSitemap                   = 1 << 16
 	maxVerdictTTL                = 24 * time.Hour
 )
 
@@ -78,6 +83,12 @@ func (l *loader) checkDetect() error {
 	}
 	if err := l.checkRange("detect.verdicts", d.Verdicts, 1, maxVerdicts); err != nil {
 		return err
+	}
+	if err := l.checkRange("detect.sitemap", d.Sitemap, 0, maxSitemap); err != nil {
+		return err
+	}
+	if d.Specification != "" && d.Sitemap == 0 {
+		return l.mistake("detect.specification", "it is compared with the site map, and detect.sitemap: 0 says that none is kept; write a number of endpoints there, such as %d", sitemap.DefaultEndpoints)
 	}
 	if err := l.checkOverrides(); err != nil {
 		return err

@@ -67,7 +67,7 @@ func (p *packets) run(ctx context.Context, feed wiring.Feed) error {
 	o := p.options
 	var err error
 	detail := o.Detail
-	detail.Sensitive = detail.Sensitive || o.Sitemap != ""
+	detail.Sensitive = detail.Sensitive || o.Sitemap != "" || o.Config.Reassembly.Sensitive
 	p.pipeline, err = wiring.Pipeline(o.Config, o.Key, p.source.Workers(), wiring.Extras{
 		Detail: detail, Cleartext: o.Cleartext, TLS: p.secrets,
 	}, feed)

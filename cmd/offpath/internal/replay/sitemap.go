@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,7 +36,7 @@ func newSitemap(o *Options) (*seen, error) {
 	s := &seen{}
 	var err error
 	if o.Spec != "" {
-		if s.spec, err = readSpec(o.Spec); err != nil {
+		if s.spec, err = specification.Open(o.Spec); err != nil {
 			return nil, &InputError{err}
 		}
 		s.Map = sitemap.New(max(sitemap.DefaultEndpoints, 2*len(s.spec.Operations)))
@@ -52,20 +51,6 @@ func newSitemap(o *Options) (*seen, error) {
 		s.Map = sitemap.New(0)
 	}
 	return s, nil
-}
-
-// readSpec reads the description of an API.
-func readSpec(path string) (*specification.Spec, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, specification.MaxBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	return specification.Parse(path, text)
 }
 
 // comparison is what differs from the specification; nil without one.

@@ -64,7 +64,7 @@ func (part *capturePart) connect(p *process, feed wiring.Feed) error {
 		return &SetupError{err}
 	}
 	part.secrets, part.keyLog = secrets.Secrets, c.TLS.KeyLog
-	if part.pipeline, err = wiring.Pipeline(c, part.key, part.source.Workers(), wiring.Extras{Divided: true, TLS: secrets}, feed); err != nil {
+	if part.pipeline, err = wiring.Pipeline(c, part.key, part.source.Workers(), wiring.Extras{Divided: true, TLS: secrets, Detail: wiring.Detail{Sensitive: c.Reassembly.Sensitive}}, feed); err != nil {
 		return err
 	}
 	p.books.Pipeline = part.pipeline.Stats

@@ -15,6 +15,7 @@ import (
 	"offpath/cmd/offpath/internal/wiring"
 	"offpath/detect"
 	"offpath/detect/engine"
+	"offpath/detect/sitemap"
 )
 
 const (
@@ -50,6 +51,13 @@ func newDetection(p *process, key []byte, decided func(*detect.Verdict), written
 	}
 	if deciding.Networks, err = wiring.Networks(c); err != nil {
 		return nil, err
+	}
+	spec, err := wiring.Specification(c)
+	if err != nil {
+		return nil, err
+	}
+	if c.Detect.Sitemap > 0 {
+		deciding.Map = sitemap.New(c.Detect.Sitemap)
 	}
 	if err := d.openEvidence(c); err != nil {
 		return nil, err
@@ -87,6 +95,10 @@ func newDetection(p *process, key []byte, decided func(*detect.Verdict), written
 		return nil, errors.Join(err, files.Close())
 	}
 	p.node.stage, d.keeper.stage = d.stage, d.stage
+	p.node.documents.spec.Store(spec)
+	if deciding.Map != nil {
+		p.node.documents.stage = d.stage
+	}
 	p.books.Queue = d.stage.Queue
 	p.books.Engine = d.engineStats
 	p.books.Evidence = d.node.evidence.Stats
@@ -131,6 +143,11 @@ func (d *detectionPart) reload(c *config.Config) {
 	networks, err := wiring.Networks(c)
 	if err != nil {
 		d.log.Error().Err(err).Msg("a database of networks could not be read again; the old ones stay in use")
+	}
+	if spec, err := wiring.Specification(c); err != nil {
+		d.log.Error().Err(err).Msg("the specification could not be read again; the old one stays in use")
+	} else {
+		d.node.documents.spec.Store(spec)
 	}
 	policies, wrong := c.PolicySet()
 	if wrong != nil {

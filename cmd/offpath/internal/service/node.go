@@ -29,6 +29,7 @@ type node struct {
 	stage      *detection.Stage
 	controller *controller.Controller
 	settings   *atomic.Pointer[config.Config]
+	documents  documents
 	refused    func(after time.Duration) // told of each verdict's first refusal
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // live are the settings that a running service can change.
-var live = []string{"client.allow", "mitigate.mode", "log.level", "detect.as_database", "detect.country_database", "detect.overrides", "detect.policies"}
+var live = []string{"client.allow", "mitigate.mode", "log.level", "detect.as_database", "detect.country_database", "detect.specification", "detect.overrides", "detect.policies"}
 
 // reload reads the configuration again and applies what can be changed while
 // running. A bad one changes nothing.
@@ -32,6 +32,7 @@ func (p *process) reload() {
 	next.Mitigate.Mode = fresh.Mitigate.Mode
 	next.Log.Level = fresh.Log.Level
 	next.Detect.ASDatabase, next.Detect.CountryDB = fresh.Detect.ASDatabase, fresh.Detect.CountryDB
+	next.Detect.Specification = fresh.Detect.Specification
 	next.Detect.Overrides, next.Detect.Policies = fresh.Detect.Overrides, fresh.Detect.Policies
 	p.settings.Store(&next)
 	p.log.SetLevel(next.Log.Level)

@@ -11,6 +11,7 @@ import (
 	"offpath/detect"
 	"offpath/detect/engine"
 	"offpath/detect/network"
+	"offpath/detect/sitemap/specification"
 	"offpath/mitigate"
 	"offpath/mitigate/haproxy"
 	"offpath/reassembly"
@@ -82,6 +83,19 @@ func Networks(c *config.Config) (*network.Database, error) {
 		key = "detect.as_database"
 	}
 	return nil, c.Wrong(key, err.Error())
+}
+
+// Specification reads the description of the API; nil if none is configured. The
+// error is a *config.Error.
+func Specification(c *config.Config) (*specification.Spec, error) {
+	if c.Detect.Specification == "" {
+		return nil, nil
+	}
+	spec, err := specification.Open(c.Detect.Specification)
+	if err != nil {
+		return nil, c.Wrong("detect.specification", err.Error())
+	}
+	return spec, nil
 }
 
 // Targets makes the load balancers; it does not reach out to them.
