@@ -21,7 +21,7 @@ type Detect struct {
 	Verdicts       int           `key:"verdicts" doc:"verdicts that are active at once"`
 	ASDatabase     string        `key:"as_database" doc:"MMDB file of autonomous systems, such as GeoLite2-ASN.mmdb, by which messages name networks; read at the start and at SIGHUP; empty: none"`
 	CountryDB      string        `key:"country_database" doc:"MMDB file of countries, such as GeoLite2-Country.mmdb, likewise; empty: none"`
-	Sitemap        int           `key:"sitemap" doc:"endpoints that the site map of a running offpath (/api/v1/sitemap) holds at most, each some 8 KB; 0: none is kept"`
+	Sitemap        int           `key:"sitemap" doc:"endpoints that the site map of a running offpath (/api/v1/sitemap) holds at most, each some 9 KB; 0: none is kept"`
 	Specification  string        `key:"specification" doc:"OpenAPI 3 or Swagger 2 file of your API, which /api/v1/sitemap/comparison compares the endpoints seen with; read at the start and at SIGHUP; empty: none"`
 
 	Overrides []override.Statement `key:"overrides" doc:"roles and outcomes that you know better than detection: list of when (a condition in CEL over a transaction), role (login, refresh, …, none) and outcome (accepted, rejected, unknown_user, locked, mfa_required, outage, unknown); the first that holds decides"`
