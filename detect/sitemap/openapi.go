@@ -2,15 +2,12 @@ package sitemap
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // object is one of JSON; its keys are written in their order.
@@ -18,65 +15,6 @@ type object = map[string]any
 
 // methods are those that a path item has (OpenAPI 3.1.0 section 4.8.9).
 var methods = []string{"get", "put", "post", "delete", "options", "head", "patch", "trace"}
-
-// YAML writes the map as an OpenAPI 3.1 document, with a comparison unless that
-// is nil.
-func (m *Map) YAML(c *Comparison) ([]byte, error) { return yaml.Marshal(m.document(c)) }
-
-// JSON writes the map as an OpenAPI 3.1 document, with a comparison unless that
-// is nil.
-func (m *Map) JSON(c *Comparison) ([]byte, error) {
-	text, err := json.MarshalIndent(m.document(c), "", "  ")
-	return append(text, '\n'), err
-}
-
-// document describes the endpoints. Those of one path and method at several
-// hosts, and the operations of one, are one operation there, since the format
-// has no other place for them; x-offpath-endpoints tells them apart.
-func (m *Map) document(c *Comparison) object {
-	type place struct{ path, method string }
-	operations := map[place][]*Endpoint{}
-	others := 0
-	for _, e := range m.Endpoints() {
-		method := strings.ToLower(e.Method)
-		if !slices.Contains(methods, method) || e.Path == "" {
-			others++
-			continue
-		}
-		path, _ := template(e.Path)
-		operations[place{path, method}] = append(operations[place{path, method}], e)
-	}
-	paths, schemes := object{}, object{}
-	for at, list := range operations {
-		item, ok := paths[at.path].(object)
-		if !ok {
-			item = object{}
-			paths[at.path] = item
-		}
-		if _, names := template(list[0].Path); len(names) > 0 {
-			item["parameters"] = parameters(names)
-		}
-		item[at.method] = operation(list, schemes)
-	}
-	doc := object{
-		"openapi":                 "3.1.0",
-		"info":                    object{"title": "Endpoints seen", "version": "1", "description": "Discovered by offpath from traffic."},
-		"paths":                   paths,
-		"x-offpath-not-described": others,
-		"x-offpath-lost":          m.lost,
-		"x-offpath-forgotten":     m.forgotten,
-	}
-	if m.since != 0 {
-		doc["x-offpath-since"], doc["x-offpath-until"] = at(m.since), at(m.until)
-	}
-	if c != nil {
-		doc["x-offpath-comparison"] = c.object()
-	}
-	if len(schemes) > 0 {
-		doc["components"] = object{"securitySchemes": schemes}
-	}
-	return doc
-}
 
 // template is a path in which braces stand around the names of parameters only,
 // each of which is there once, and everything is as in a URI.
@@ -119,12 +57,11 @@ func parameters(names []string) []any {
 }
 
 // operation describes what endpoints of one path and method have in common.
-func operation(list []*Endpoint, schemes object) object {
-	all := &Endpoint{}
+func operation(list []*Endpoint) object {
+	all := inCommon(list)
 	var hosts []string
 	var each []any
 	for _, e := range list {
-		all.Merge(e)
 		if !slices.Contains(hosts, e.Host) {
 			hosts = append(hosts, e.Host)
 		}
@@ -139,10 +76,23 @@ func operation(list []*Endpoint, schemes object) object {
 	if content := content(all.RequestMedia); content != nil && methodHasBody(list[0].Method) {
 		o["requestBody"] = object{"content": content}
 	}
-	if security := all.security(schemes); len(security) > 0 {
+	if security := all.security(object{}); len(security) > 0 {
 		o["security"] = security
 	}
 	return o
+}
+
+// inCommon is what an operation says of its endpoints all together.
+func inCommon(list []*Endpoint) *Endpoint {
+	all := &Endpoint{}
+	for _, e := range list {
+		all.Requests += e.Requests
+		merge(&all.Statuses, e.Statuses)
+		merge(&all.Media, e.Media)
+		merge(&all.RequestMedia, e.RequestMedia)
+		merge(&all.Carriers, e.Carriers)
+	}
+	return all
 }
 
 func methodHasBody(method string) bool {
@@ -256,12 +206,6 @@ func (e *Endpoint) facts() object {
 }
 
 func at(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339Nano) }
-
-// JSON writes the comparison as it stands in the document of the map.
-func (c *Comparison) JSON() ([]byte, error) {
-	text, err := json.MarshalIndent(c.object(), "", "  ")
-	return append(text, '\n'), err
-}
 
 // object is a comparison as the document has it.
 func (c *Comparison) object() object {

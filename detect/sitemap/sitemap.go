@@ -39,7 +39,7 @@ type Map struct {
 	list         []*Endpoint
 	hand         int    // goes round, for one that makes room
 	copies       uint64 // made so far
-	since, until int64  // ns since the epoch: from the first request to the last; 0: none
+	since, until int64  // ns since the epoch: from the first start of a request to the last end; 0: none
 	lost         uint64
 	forgotten    uint64
 }
@@ -85,7 +85,7 @@ func (m *Map) Empty() *Map {
 // Observe takes an annotated request into account, under the name that its
 // endpoint has now.
 func (m *Map) Observe(tx *reassembly.Transaction) {
-	if m.since == 0 {
+	if m.since == 0 || tx.Start < m.since { // requests come in the order of their ends
 		m.since = tx.Start
 	}
 	m.until = max(m.until, tx.End)

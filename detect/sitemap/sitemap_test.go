@@ -127,6 +127,19 @@ func TestWhatNobodyAsksForMakesRoomForWhatIsNew(t *testing.T) {
 	assert.EqualValues(t, 2, m.Lost())
 }
 
+func TestTheDocumentSaysOfWhichTimeItIs(t *testing.T) {
+	m := New(0)
+	assert.NotContains(t, string(must(m.JSON(nil))), "x-offpath-since")
+	long := request(2, "GET a/slow")
+	long.Start = 1e9
+	for _, tx := range []*reassembly.Transaction{request(2, "GET a/b"), long, request(3, "GET a/b")} {
+		m.Observe(tx)
+	}
+	text := string(must(m.JSON(nil)))
+	assert.Contains(t, text, `"x-offpath-since": "1970-01-01T00:00:01Z"`, "when the first began, though it ended later")
+	assert.Contains(t, text, `"x-offpath-until": "1970-01-01T00:00:03.005Z"`)
+}
+
 func TestKeysAreBoundedInNumberAndSize(t *testing.T) {
 	m := New(0)
 	for i := range 100 {
