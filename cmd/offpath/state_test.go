@@ -102,6 +102,8 @@ func TestARestartInTheMiddleOfACampaignNeitherForgetsNorDoublesIt(t *testing.T) 
 		_, err := os.Stat(state)
 		return err == nil
 	}, "the state on the disk")
+	_, ready := r.get("/readyz")
+	assert.NotContains(t, ready, "restored")
 	_, metrics := r.get("/metrics")
 	for _, name := range []string{"offpath_state_age_seconds", "offpath_state_bytes", "offpath_state_pause_seconds", "offpath_state_errors_total 0"} {
 		assert.Contains(t, metrics, "\n"+name)
@@ -125,6 +127,8 @@ func TestARestartInTheMiddleOfACampaignNeitherForgetsNorDoublesIt(t *testing.T) 
 	assert.Len(t, idsOf(t, verdicts, block), 1, "and so does its verdict")
 
 	r = again(t, c) // after an orderly stop nothing is missing at all
+	_, ready = r.get("/readyz")
+	assert.Contains(t, ready, `"restored":"20`)
 	tries(t, url, "Tool/1", 2, next, next+10, false)
 	_, list := r.get("/api/v1/verdicts")
 	assert.Contains(t, list, idsOf(t, verdicts, block)[0])

@@ -26,6 +26,7 @@ type fakeNode struct {
 	mu      sync.Mutex
 	orders  []string
 	reasons []string
+	since   time.Time
 	sensor  bool // makes no verdicts
 	history History
 }
@@ -49,6 +50,7 @@ func (n *fakeNode) tell(what string) error {
 }
 
 func (n *fakeNode) Ready() []string                      { return n.reasons }
+func (n *fakeNode) Restored() time.Time                  { return n.since }
 func (n *fakeNode) Findings(limit int) []json.RawMessage { return n.history.Latest(limit) }
 
 func (n *fakeNode) Explain(id string) (Explanation, error) {
@@ -261,6 +263,13 @@ func TestReadinessGivesItsReasons(t *testing.T) {
 	assert.Equal(t, 503, w.Code)
 	assert.JSONEq(t, `{"status":"not ready","reasons":["target lb1 is unreachable: no such file or directory"]}`, w.Body.String())
 	assert.Equal(t, 200, ask(Handler(n, noMetrics), "GET", "/healthz", "").Code, "it lives all the same")
+}
+
+func TestReadinessSaysWhatWasRestored(t *testing.T) {
+	n := &fakeNode{}
+	assert.JSONEq(t, `{"status":"ready"}`, ask(Handler(n, noMetrics), "GET", "/readyz", "").Body.String())
+	n.since = time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC)
+	assert.JSONEq(t, `{"status":"ready","restored":"2026-01-02T03:04:05.000000006Z"}`, ask(Handler(n, noMetrics), "GET", "/readyz", "").Body.String())
 }
 
 func TestTheTCPAddressIsGuarded(t *testing.T) {

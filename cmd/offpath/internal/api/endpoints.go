@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"offpath/mitigate"
 )
@@ -21,17 +22,26 @@ type endpoints struct{ node Node }
 // operator names who gives an order; over the API it can't be known closer.
 const operator = "operator"
 
+// readiness is whether everything works.
+type readiness struct {
+	Status   string     `json:"status"`
+	Reasons  []string   `json:"reasons,omitempty"`
+	Restored *time.Time `json:"restored,omitempty"`
+}
+
 func (a endpoints) health(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, map[string]string{"status": "alive"})
 }
 
 func (a endpoints) ready(w http.ResponseWriter, _ *http.Request) {
-	reasons := a.node.Ready()
-	if len(reasons) > 0 {
-		reply(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": reasons})
-		return
+	status, answer := http.StatusOK, readiness{Status: "ready", Reasons: a.node.Ready()}
+	if len(answer.Reasons) > 0 {
+		status, answer.Status = http.StatusServiceUnavailable, "not ready"
 	}
-	reply(w, http.StatusOK, map[string]any{"status": "ready"})
+	if at := a.node.Restored(); !at.IsZero() {
+		answer.Restored = &at
+	}
+	reply(w, status, answer)
 }
 
 func (a endpoints) openAPI(w http.ResponseWriter, _ *http.Request) {

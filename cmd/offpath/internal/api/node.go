@@ -11,6 +11,9 @@ import (
 type Node interface {
 	// Ready lists the reasons why the process is not ready; none: it is.
 	Ready() []string
+	// Restored is the event time up to which the state of detection was restored at
+	// the start; zero if it began anew, or there is none.
+	Restored() time.Time
 	// Findings returns up to limit findings, the newest first.
 	Findings(limit int) []json.RawMessage
 	// Explain gathers what there is about a finding or verdict, active or over; the

@@ -14,6 +14,7 @@ import (
 	"offpath/cmd/offpath/internal/detection"
 	"offpath/cmd/offpath/internal/evidence"
 	"offpath/cmd/offpath/internal/explain"
+	"offpath/cmd/offpath/internal/state"
 	"offpath/detect"
 	"offpath/detect/engine"
 	"offpath/detect/jsonl"
@@ -30,6 +31,7 @@ type node struct {
 	controller *controller.Controller
 	settings   *atomic.Pointer[config.Config]
 	documents  documents
+	state      func() state.Stats        // books of the state; nil: none is kept
 	refused    func(after time.Duration) // told of each verdict's first refusal
 }
 
@@ -37,6 +39,14 @@ var _ api.Node = (*node)(nil)
 
 // Ready implements api.Node.
 func (n *node) Ready() []string { return n.ready() }
+
+// Restored implements api.Node.
+func (n *node) Restored() time.Time {
+	if n.state == nil {
+		return time.Time{}
+	}
+	return n.state().Restored
+}
 
 // Findings implements api.Node.
 func (n *node) Findings(limit int) []json.RawMessage { return n.history.Latest(limit) }

@@ -57,7 +57,7 @@ type keeper struct {
 func newKeeper(p *process, key []byte) *keeper {
 	c := p.options.Config
 	k := &keeper{file: state.In(c.State.Dir), key: keyID(key), every: c.State.Every, log: p.log, taken: time.Now(), covered: map[int]int64{}}
-	p.books.State = k.books.Stats
+	p.books.State, p.node.state = k.books.Stats, k.books.Stats
 	return k
 }
 
