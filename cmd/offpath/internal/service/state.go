@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +81,10 @@ func (k *keeper) open(cfg engine.Config, sink engine.Sink) (*engine.Engine, erro
 		return err
 	})
 	if ahead := time.Until(time.Unix(0, k.resumed.Time)); err == nil && ahead > maxAhead {
+		if info, _ := os.Stat(k.file.Path()); info != nil && time.Until(info.ModTime()) > maxAhead {
+			return nil, &SetupError{fmt.Errorf("%s was written at %s, which is yet to come: this machine's clock is behind; set it, or move the file away to begin anew",
+				k.file.Path(), info.ModTime().UTC().Format(time.RFC3339))}
+		}
 		err = fmt.Errorf("%w: by %v", errAhead, ahead.Round(time.Second))
 		k.resumed = engine.Resumed{}
 	}
@@ -130,7 +135,7 @@ func mend(err error) (reason, text string) {
 	case errors.Is(err, engine.ErrKey):
 		return "other-key", "the site key has changed, and with it the names of accounts and sessions; with the old key in hash.key, and the file put back, it can be restored"
 	case errors.Is(err, errAhead):
-		return "ahead", "a clock was wrong when it was written, here or at a sensor; without it detection learns anew"
+		return "ahead", "a clock was ahead when it was written, here or at a sensor; without it detection learns anew"
 	}
 	return "damaged", "the file is damaged; restore it from a backup, or do without it"
 }

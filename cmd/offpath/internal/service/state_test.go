@@ -2,6 +2,7 @@ package service
 
 import (
 	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -107,6 +108,51 @@ func TestAStateThatCannotBeWrittenIsAProblemUntilOneCan(t *testing.T) {
 	k.writing.Wait()
 	assert.Nil(t, k.failure.Load())
 	require.NoError(t, k.stage.Close())
+}
+
+func TestAStateAheadOfTheClockIsNotGoneOnFrom(t *testing.T) {
+	ahead := func(t *testing.T, by time.Duration) (folder, file string) {
+		folder = t.TempDir()
+		k := keeping(t, folder)
+		onStage(t, k, func() {})
+		k.stage.Post(func(e *engine.Engine) { e.Advance(time.Now().Add(by).UnixNano()) })
+		k.take(time.Now())
+		onStage(t, k, func() {})
+		k.writing.Wait()
+		require.NoError(t, k.stage.Close())
+		return folder, k.file.Path()
+	}
+	open := func(folder string) (*keeper, error) {
+		c := config.Default()
+		c.State.Dir = folder
+		k := newKeeper(newProcess(Options{Config: c, Log: logging.Log{Logger: zerolog.Nop()}}), []byte("the key of the site"))
+		_, err := k.open(engine.Config{}, nil)
+		return k, err
+	}
+	t.Run("by less than clocks differ it is", func(t *testing.T) {
+		folder, file := ahead(t, maxAhead/2)
+		k, err := open(folder)
+		require.NoError(t, err)
+		assert.NotZero(t, k.resumed.Time)
+		assert.NoFileExists(t, file+".ahead")
+	})
+	t.Run("a clock was wrong when it was written: it is set aside", func(t *testing.T) {
+		folder, file := ahead(t, time.Hour)
+		k, err := open(folder)
+		require.NoError(t, err)
+		assert.Zero(t, k.resumed.Time)
+		assert.FileExists(t, file+".ahead")
+	})
+	t.Run("the clock is wrong now: nothing is moved", func(t *testing.T) {
+		folder, file := ahead(t, time.Hour)
+		future := time.Now().Add(time.Hour)
+		require.NoError(t, os.Chtimes(file, future, future))
+		_, err := open(folder)
+		var setup *SetupError
+		require.ErrorAs(t, err, &setup)
+		assert.ErrorContains(t, err, "clock is behind")
+		assert.FileExists(t, file)
+	})
 }
 
 func TestAKeyIsNamedWithoutBeingTold(t *testing.T) {
