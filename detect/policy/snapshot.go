@@ -1,10 +1,33 @@
 package policy
 
-import "offpath/detect/internal/snapshot"
+import (
+	"slices"
+
+	"offpath/detect/internal/snapshot"
+)
 
 // State writes what was counted to a snapshot, or reads it into a new Table, of
 // whatever policy: what is read for one that is none any more is thrown away.
 func (t *Table) State(c *snapshot.Codec) {
+	if !c.Reading() {
+		kept := &Table{limit: t.limit, entities: slices.Clone(t.entities), sketches: slices.Clone(t.sketches), distinct: t.distinct, hand: t.hand}
+		c.Later(kept.code)
+		return
+	}
+	t.code(c)
+	for i := range t.entities {
+		k := t.entities[i].key
+		if _, twice := t.index[k]; twice {
+			c.Fail("an entity of a policy stands twice")
+			return
+		}
+		t.index[k] = int32(i)
+	}
+	t.hand %= max(len(t.entities), 1)
+}
+
+// code codes all but the index.
+func (t *Table) code(c *snapshot.Codec) {
 	c.Bool(&t.distinct)
 	c.Count(&t.hand, t.limit)
 	snapshot.List(c, &t.entities, t.limit, func(e *entity) {
@@ -28,18 +51,6 @@ func (t *Table) State(c *snapshot.Codec) {
 			}
 		}
 	}
-	if !c.Reading() {
-		return
-	}
-	for i := range t.entities {
-		k := t.entities[i].key
-		if _, twice := t.index[k]; twice {
-			c.Fail("an entity of a policy stands twice")
-			return
-		}
-		t.index[k] = int32(i)
-	}
-	t.hand %= max(len(t.entities), 1)
 }
 
 // State writes a key, or reads it.
