@@ -70,6 +70,10 @@ const (
 	maxRepeats  = 1 << 18
 )
 
+// late is how far behind the clock a transaction is counted as late, ns: merged inputs
+// differ by seconds, those of a sensor that was cut off by hours.
+const late = 60e9
+
 // New makes an Engine that hands its decisions to sink.
 func New(cfg Config, sink Sink) (*Engine, error) {
 	cfg = cfg.withDefaults()
@@ -104,6 +108,9 @@ func New(cfg Config, sink Sink) (*Engine, error) {
 func (e *Engine) Observe(tx *reassembly.Transaction) {
 	e.Advance(tx.End)
 	e.stats.Transactions++
+	if e.clock-tx.End > late {
+		e.stats.Late++
+	}
 	// Not by a clock that runs on between transactions: a capture that was cut
 	// there would lack the line, and one read in other batches have it at another
 	// time.

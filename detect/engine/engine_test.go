@@ -509,6 +509,16 @@ func TestBothLegsCountOnce(t *testing.T) {
 	assert.Equal(t, single.blocked(), b.blocked())
 }
 
+func TestTransactionsFarBehindTheClockAreCounted(t *testing.T) {
+	b := newBench(t)
+	b.try(try{at: hour, client: "81.0.0.1", account: "a", right: true})
+	b.try(try{at: hour - minute, client: "81.0.0.2", account: "b", right: true})
+	assert.Zero(t, b.Stats().Late, "inputs that are merged differ by as much")
+	b.try(try{at: hour - minute - second, client: "81.0.0.3", account: "c", right: true})
+	assert.EqualValues(t, 1, b.Stats().Late)
+	assert.EqualValues(t, 3, b.Stats().Transactions, "and observed all the same")
+}
+
 func TestAnnotationsFollowTheFirstRequest(t *testing.T) {
 	b := newBench(t)
 	tx := b.try(try{at: second, client: "81.0.0.1", account: "a", password: "p"})

@@ -6,6 +6,7 @@ import "offpath/detect/endpoint"
 // gauges, which say what is held now.
 type Stats struct {
 	Transactions uint64 // observed
+	Late         uint64 // of them: ended more than a minute before others had, and were taken for as late as these
 	SecondLegs   uint64 // of them: the second sight of a request, not counted again
 	Refused      uint64 // of them: carried a refusal's marker
 	RefusedStale uint64 // of them: marker of no active verdict against their client

@@ -319,6 +319,7 @@ func (w writer) queue(s feed.Stats) {
 
 func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_transactions_total", "Transactions observed.", s.Transactions)
+	w.counter("offpath_detect_late_total", "Of these, ended over a minute before others that had been observed, and were taken for as late as these.", s.Late)
 	w.counter("offpath_detect_second_legs_total", "Of these, the second sight of a request.", s.SecondLegs)
 	w.counter("offpath_detect_refused_total", "Of these, refused by a load balancer.", s.Refused)
 	w.counter("offpath_detect_refused_stale_total", "Of these, refused by order of no active verdict against their client.", s.RefusedStale)
