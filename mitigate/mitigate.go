@@ -99,6 +99,10 @@ type Target interface {
 	// Identity asks the target who it is: the cheapest question that shows it
 	// is alive.
 	Identity(ctx context.Context) (Identity, error)
+	// Prepared says whether the load balancer has the configuration that
+	// enforces verdicts, as far as it can be asked; the error says what is
+	// missing. It changes nothing.
+	Prepared(ctx context.Context) error
 	// Apply puts entries in force and takes others out, by subject: an entry
 	// of a subject replaces the one before. When it returns nil, requests are
 	// already treated so. A [*RejectedError] lists the entries that failed;

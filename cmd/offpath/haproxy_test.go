@@ -206,6 +206,22 @@ func TestAnAttackerIsRefusedOnceTheLoadBalancerIsThere(t *testing.T) {
 	assert.Equal(t, 0, r.stop(syscall.SIGTERM))
 }
 
+func TestCheckSaysWhetherTheLoadBalancerIsPrepared(t *testing.T) {
+	b := newBalancer(t, "http://127.0.0.1:1/login")
+	b.start()
+	check := func(setting string) result {
+		c := command("check")
+		c.Env = append(c.Env, setting, "OFFPATH_STATE_DIR="+t.TempDir())
+		return finish(t, c)
+	}
+	good := check(b.setting())
+	assert.Equal(t, 0, good.status, good.stdout+good.stderr)
+	assert.Regexp(t, `(?m)^ok +target lb1 +haproxy [0-9.]+.*, mode there: off`, good.stdout)
+	elsewhere := check(strings.Replace(b.setting(), "map_dir: '"+b.folder, "map_dir: '/srv/maps", 1))
+	assert.Equal(t, 1, elsewhere.status)
+	assert.Regexp(t, `(?m)^FAILED  target lb1 +load balancer is not prepared: .*no map /srv/maps/networks.map, but `+b.folder, elsewhere.stdout)
+}
+
 func TestAReplaySendsItsVerdictsOnlyWhenAskedTo(t *testing.T) {
 	const proxy = "OFFPATH_CLIENT_TRUSTED_PROXIES=127.0.0.1"
 	b := newBalancer(t, loginSite(t), proxy)

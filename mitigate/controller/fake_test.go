@@ -55,6 +55,8 @@ func (f *fakeTarget) Carries(e *mitigate.Entry) error {
 	return nil
 }
 
+func (f *fakeTarget) Prepared(context.Context) error { return nil }
+
 // enter begins an order.
 func (f *fakeTarget) enter(ctx context.Context) error {
 	if f.blocked != nil {

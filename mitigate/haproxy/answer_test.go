@@ -97,6 +97,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Add([]byte("\n# table: offpath_verdicts, type: string, size:10, used:1\n0x5: key=ip:192.0.2.1 use=0 exp=1 gpt0=1 gpc0=2\n\n"), 2)
 	f.Add([]byte("\nName: HAProxy\nPid: 1\nStart_time_sec: 2\n\n"), 2)
 	f.Add([]byte("\n0x5 192.0.2.0/24 1:2:3:0000000100000001\n\n"), 2)
+	f.Add([]byte("\n# id (file) description\n0 (/a/b.map) pattern loaded\n\n"), 2)
 	f.Fuzz(func(t *testing.T, session []byte, n int) {
 		n &= 0xff
 		answers, err := splitAnswers(session, n)
@@ -107,6 +108,9 @@ func FuzzAnswers(f *testing.F) {
 			assert.True(t, -1 <= a.severity && a.severity <= 7)
 			parseInfo(a.text)
 			parseBufsize(a.text)
+			for _, path := range parseMaps(a.text) {
+				assert.Contains(t, a.text, path)
+			}
 			for line := range strings.Lines(a.text) {
 				line = strings.TrimSuffix(line, "\n")
 				parseTableHead(line)

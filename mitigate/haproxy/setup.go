@@ -115,6 +115,7 @@ func (s Setup) Render() (Config, error) {
 		AllowFile:     s.MapDir + "/" + allowMap,
 		AllowLiveFile: s.MapDir + "/" + allowLiveMap,
 		NetworkFile:   s.MapDir + "/" + networkMap,
+		SetupTable:    setupTable,
 		LuaFile:       s.MapDir + "/" + scriptFile,
 		Ignored:       strings.Join(s.IgnoreHeaders, ":"),
 		Trusted:       s.TrustedProxies,
@@ -171,6 +172,7 @@ type view struct {
 	AllowFile, AllowLiveFile, NetworkFile, LuaFile string
 	Files                                          []string
 	StatsSocket, SocatAddress                      string
+	SetupTable                                     string
 	Ignored                                        string // header fields, with colons between
 	Trusted                                        []netip.Prefix
 	Hops                                           []int // 1 is the nearest name in ClientHeader

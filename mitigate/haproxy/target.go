@@ -332,6 +332,9 @@ func prepared(err error) error {
 func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.SyncReport, error) {
 	t.bufsize.Store(0) // another process may have another configuration
 	var report mitigate.SyncReport
+	if err := t.Prepared(ctx); err != nil {
+		return report, err
+	}
 
 	rows := make(map[string]record, len(entries))
 	networks := make(map[netip.Prefix]record)
@@ -436,13 +439,9 @@ func (t *Target) rowsUsed(ctx context.Context) (int, error) {
 	}
 	for line := range strings.Lines(list) {
 		head, ok := parseTableHead(strings.TrimSuffix(line, "\n"))
-		if !ok || head.name != verdictTable {
-			continue
+		if ok && head.name == verdictTable {
+			return head.used, nil
 		}
-		if head.kind != "string" {
-			return 0, fmt.Errorf("%w: table %s has keys of type %s", ErrNotPrepared, verdictTable, head.kind)
-		}
-		return head.used, nil
 	}
 	return 0, fmt.Errorf("%w: no table %s", ErrNotPrepared, verdictTable)
 }

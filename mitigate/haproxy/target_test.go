@@ -451,6 +451,7 @@ func TestLoadBalancerWithoutTheTablesSaysWhatIsMissing(t *testing.T) {
 	s := haproxytest.NewBare(t)
 	s.Up()
 	target := newTarget(t, s.Socket, s)
+	assert.ErrorIs(t, target.Prepared(t.Context()), haproxy.ErrNotPrepared)
 	_, err := target.Sync(t.Context(), nil)
 	assert.ErrorIs(t, err, haproxy.ErrNotPrepared)
 	assert.ErrorIs(t, target.Apply(t.Context(), []mitigate.Entry{entry(client)}, nil), haproxy.ErrNotPrepared)
@@ -462,6 +463,37 @@ func TestLoadBalancerWithoutTheTablesSaysWhatIsMissing(t *testing.T) {
 	assert.ErrorIs(t, err, haproxy.ErrNotPrepared)
 	_, _, err = target.Mode(t.Context())
 	assert.ErrorIs(t, err, haproxy.ErrNotPrepared)
+}
+
+func TestWhatIsMissingAtTheLoadBalancerIsNamed(t *testing.T) {
+	s := haproxytest.New(t, proxied)
+	whole := s.Config()
+	s.Up()
+	require.NoError(t, newTarget(t, s.Socket, s).Prepared(t.Context()))
+	elsewhere := newTarget(t, s.Socket, s, func(o *haproxy.Options) { o.MapDir = "/srv/maps" })
+	err := elsewhere.Prepared(t.Context())
+	require.ErrorIs(t, err, haproxy.ErrNotPrepared)
+	assert.ErrorContains(t, err, "no map /srv/maps/networks.map, but "+s.MapDir+"/networks.map")
+	_, err = elsewhere.Sync(t.Context(), nil)
+	assert.ErrorIs(t, err, haproxy.ErrNotPrepared, "nothing is written half")
+	s.Down()
+
+	for _, c := range []struct{ name, old, now, want string }{
+		{"a table", "offpath_rate_10s", "other_rate", "no table offpath_rate_10s"},
+		{"keys of another type", "stick-table type string len 20", "stick-table type integer", "table offpath_hits has keys of type integer"},
+		{"a map", "/allow-live.map", "/allow.map", "no map " + s.MapDir + "/allow-live.map"},
+		{"the lines of another version", "offpath_setup_1", "offpath_setup_0", "another version"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.Contains(t, whole, c.old)
+			s.Configure(strings.ReplaceAll(whole, c.old, c.now))
+			s.Up()
+			defer s.Down()
+			err := newTarget(t, s.Socket, s).Prepared(t.Context())
+			require.ErrorIs(t, err, haproxy.ErrNotPrepared)
+			assert.ErrorContains(t, err, c.want)
+		})
+	}
 }
 
 func TestFullTableRefusesNewRowsAndTheKillSwitchStillWorks(t *testing.T) {

@@ -135,6 +135,20 @@ func (s *Server) Check() (string, error) {
 	return string(out), err
 }
 
+// Config is the configuration.
+func (s *Server) Config() string {
+	s.t.Helper()
+	text, err := os.ReadFile(s.config)
+	require.NoError(s.t, err)
+	return string(text)
+}
+
+// Configure replaces the configuration, for the next start.
+func (s *Server) Configure(text string) {
+	s.t.Helper()
+	require.NoError(s.t, os.WriteFile(s.config, []byte(text), 0o600))
+}
+
 // Up starts HAProxy and waits until it answers.
 func (s *Server) Up() {
 	s.t.Helper()

@@ -156,6 +156,9 @@ func tryTarget(ctx context.Context, t mitigate.Target, timeout time.Duration) (s
 	if err != nil {
 		return "", err
 	}
+	if err := t.Prepared(ctx); err != nil {
+		return "", err
+	}
 	mode, local, err := t.Mode(ctx)
 	if err != nil {
 		return "", err
