@@ -59,6 +59,10 @@ func TestRailsRefuseWhatWouldHarm(t *testing.T) {
 		{"no address at all", block(1, "0.0.0.0"), controller.RailMalformed},
 		{"multicast", block(1, "ff02::1"), controller.RailMalformed},
 		{"an empty subject", edit(func(v *detect.Verdict) { v.Subject = detect.Subject{} }), controller.RailMalformed},
+		{"an endpoint for everybody", edit(func(v *detect.Verdict) { v.Subject = detect.Subject{Endpoint: "POST bank.example/login"} }), controller.RailEverybody},
+		{"a domain for everybody, only watched", edit(func(v *detect.Verdict) {
+			v.Subject, v.Mode = detect.Subject{Domain: "bank.example"}, detect.ModeMonitor
+		}), controller.RailEverybody},
 		{"an id that is none", edit(func(v *detect.Verdict) { v.ID = "; clear" }), controller.RailMalformed},
 		{"an id with an empty half", edit(func(v *detect.Verdict) { v.ID = "0000000000000001" }), controller.RailMalformed},
 		{"an unknown action", edit(func(v *detect.Verdict) { v.Action = "nuke" }), controller.RailMalformed},
@@ -83,6 +87,19 @@ func TestRailsRefuseWhatWouldHarm(t *testing.T) {
 		assert.NoError(t, c.Apply(block(uint32(i+1), client)), client)
 	}
 	assert.Equal(t, network("198.51.100.9"), c.Verdicts()[5].Verdict.Subject.Client)
+	for i, change := range []func(*detect.Verdict){
+		func(v *detect.Verdict) {
+			v.Action, v.Rate = detect.ActionRateLimit, detect.Rate{Requests: 60, Per: 60e9}
+		},
+		func(v *detect.Verdict) { v.Action = detect.ActionTag },
+		func(v *detect.Verdict) { v.Subject.Fingerprint = "0123456789abcdef" },
+		func(v *detect.Verdict) { v.Subject.Client = network(attacker) },
+	} {
+		v := block(uint32(100+i), attacker)
+		v.Subject = detect.Subject{Endpoint: "POST bank.example/login"}
+		change(&v)
+		assert.NoError(t, c.Apply(v), "%v", v)
+	}
 }
 
 func TestNoVerdictLivesLongerThanADay(t *testing.T) {

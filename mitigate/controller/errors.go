@@ -14,6 +14,7 @@ const (
 	RailMalformed = "malformed"  // id, action, rate or subject make no sense
 	RailExpired   = "expired"    // over before it arrived
 	RailPrefix    = "prefix"     // network wider than /24 or /48
+	RailEverybody = "everybody"  // would keep everybody from an endpoint or domain
 	RailAllowed   = "allow_list" // overlaps the allow-list
 	RailOwn       = "own"        // covers an address of the installation
 	RailFull      = "full"       // less important than everything that is active

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -46,6 +47,12 @@ func (r *rails) check(v *detect.Verdict, now time.Time) (e mitigate.Entry, short
 	}
 	if err := r.checkSubject(&v.Subject); err != nil {
 		return e, false, err
+	}
+	// A rate is each address's own, and a tag keeps nobody out.
+	if everybody := (detect.Subject{Endpoint: v.Subject.Endpoint, Domain: v.Subject.Domain}); v.Subject == everybody &&
+		v.Action != detect.ActionRateLimit && v.Action != detect.ActionTag {
+		return e, false, &RailError{RailEverybody, fmt.Sprintf("%s of everybody at %s; name a client or a program, or limit the rate",
+			v.Action, cmp.Or(v.Subject.Endpoint, v.Subject.Domain))}
 	}
 
 	if v.Expires <= now.UnixNano() {
