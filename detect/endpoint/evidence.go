@@ -40,7 +40,7 @@ const (
 func (l *Learner) evaluate(n *node, force bool) {
 	n.next, n.looked = never, n.count
 	l.kids = l.kids[:0]
-	shown, like := 0, 0
+	shown, like, visits := 0, 0, 0
 	for _, c := range n.children {
 		k := kid{node: c, held: c.pinned}
 		if k.held == pinShown {
@@ -52,6 +52,7 @@ func (l *Learner) evaluate(n *node, force bool) {
 			if n.param != nil && (n.open || strange(c.segment)) && (k.held == pinNone || n.param.pinned == pinProven) {
 				var m match
 				m.compare(c, n.param)
+				visits += m.visits
 				k.member = !m.clash && (m.alike || m.common && c.count < proven && k.held == pinNone)
 			}
 			if k.member {
@@ -60,18 +61,22 @@ func (l *Learner) evaluate(n *node, force bool) {
 			l.kids = append(l.kids, k)
 		}
 	}
+	l.looked += uint64(visits)
 	if like > 0 {
-		l.merge(n, false)
+		l.join(n, l.members())
 		l.settle(n)
 		return
 	}
-	if len(l.kids) == 0 || len(l.kids) < 2 && !n.open {
+	if len(l.kids) == 0 || len(l.kids) < 2 && n.param == nil {
+		return
+	}
+	n.next = n.count + n.count/8 + 8 + uint64(visits/workShare)
+	if len(l.kids) < 2 && !n.open {
 		return
 	}
 	if n.open {
 		l.kids = append(l.kids, kid{node: n.param, param: true, member: true, held: n.param.pinned})
 	}
-	n.next = n.count + n.count/8 + 8
 	l.features = l.features[:0]
 	for i := range l.kids {
 		l.describe(l.kids[i].node, int32(i))
@@ -87,7 +92,7 @@ func (l *Learner) evaluate(n *node, force bool) {
 			l.kids[i].member = l.kids[i].param
 		}
 	}
-	l.join()
+	l.likeMembers()
 	l.siblings(n, force)
 	if l.merge(n, force) {
 		l.settle(n)
@@ -270,10 +275,10 @@ func (n *node) login() bool {
 	return false
 }
 
-// join adds children that are like the members in all that can be told: one of
+// likeMembers adds children that are like the members in all that can be told: one of
 // their answers is like a member's, or they have shown little, all of it at ends
 // that members have.
-func (l *Learner) join() {
+func (l *Learner) likeMembers() {
 	if !slices.ContainsFunc(l.kids, func(k kid) bool { return k.member }) {
 		return
 	}

@@ -3,12 +3,18 @@ package endpoint
 import "slices"
 
 // merge makes the members of l.kids values of the node's parameter, but for
-// those that stand out by their frequency. It reports whether there are any.
+// those that stand out by their frequency, and unless one client alone has made
+// them. It reports whether there are any.
 func (l *Learner) merge(n *node, force bool) bool {
-	members := l.members(n)
-	if len(members) == 0 {
+	members := l.members()
+	total := uint64(0)
+	for _, c := range members {
+		total += c.count
+	}
+	if total < 2 || !severalClients(members) {
 		return false
 	}
+	members = common(members, total)
 	if !n.open && slices.ContainsFunc(members, func(c *node) bool { return !strange(c.segment) }) {
 		n.open = true
 		l.stats.Templates++
@@ -16,6 +22,12 @@ func (l *Learner) merge(n *node, force bool) bool {
 			l.stats.Collapsed++
 		}
 	}
+	l.join(n, members)
+	return true
+}
+
+// join makes children values of the node's parameter.
+func (l *Learner) join(n *node, members []*node) {
 	if n.param == nil {
 		n.param = l.node(n, parameter)
 	}
@@ -27,30 +39,30 @@ func (l *Learner) merge(n *node, force bool) bool {
 	}
 	l.recent.clear()
 	n.next = 0
-	return true
 }
 
-// members are the children to be merged. nil if one client alone has made them.
-func (l *Learner) members(n *node) []*node {
+// members are the children taken for values.
+func (l *Learner) members() []*node {
 	var list []*node
-	var counts []uint64
-	var total uint64
 	for i := range l.kids {
-		k := &l.kids[i]
-		if k.member && !k.param {
+		if k := &l.kids[i]; k.member && !k.param {
 			list = append(list, k.node)
-			counts = append(counts, k.node.count)
-			total += k.node.count
 		}
 	}
-	if len(list) == 0 || total < 2 || !severalClients(list) {
-		return nil
-	}
-	slices.Sort(counts)
-	median, excepted := counts[len(counts)/2], 0
+	return list
+}
+
+// common are children without those far more frequent than the others.
+func common(list []*node, total uint64) []*node {
 	if len(list) < minSingles {
 		return list
 	}
+	counts := make([]uint64, len(list))
+	for i, c := range list {
+		counts[i] = c.count
+	}
+	slices.Sort(counts)
+	median, excepted := counts[len(counts)/2], 0
 	return slices.DeleteFunc(list, func(c *node) bool {
 		out := c.count >= exceptTimes*median && c.count*exceptShare >= total && excepted < maxExcepted
 		if out {
