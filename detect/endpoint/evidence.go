@@ -11,7 +11,7 @@ type kid struct {
 	telling bool // some answer is like a member's
 	common  bool // some end is a member's too
 	asked   bool // may be a member
-	same    int  // ends at which another child is alike
+	same    int  // different answers that another child has at the same ends
 	other   int  // ends at which none is
 	held    pin  // a login lies below
 }
@@ -21,7 +21,7 @@ type kid struct {
 const (
 	minAlike     = 3  // children with the same telling answers
 	minAlikeTop  = 6  // the same where no noun stands before them: at the root, behind a version
-	minTwins     = 8  // ends at which two children are alike
+	minTwins     = 4  // different answers that two children have in common
 	minSingles   = 8  // children without, if new ones keep coming
 	manyPlain    = 12 // children without, none beside them has any, and no pages
 	manySiblings = 24 // children without, in any case
@@ -208,23 +208,34 @@ func (n *node) top() bool {
 }
 
 // twins finds children that are alike at many ends, be they only two: a format or
-// a region, with all of an API below each.
+// a region, with a whole API below each. A collection has an answer of its own
+// for the list and one for what is in it, which other collections may share: so
+// that different answers are counted.
 func (l *Learner) twins() {
 	for i := range l.kids {
 		l.kids[i].same, l.kids[i].other = 0, 0
 	}
+	l.shared = l.shared[:0]
 	runs(l.features, sameShape, func(run []feature) {
 		if run[0].shape < shapeTelling || !run[0].exact {
 			return
 		}
-		for _, f := range run {
-			if kidsOf(run) >= 2 {
-				l.kids[f.kid].same++
-			} else {
+		if kidsOf(run) < 2 {
+			for _, f := range run {
 				l.kids[f.kid].other++
 			}
+			return
+		}
+		for _, f := range run {
+			l.shared = append(l.shared, feature{shape: f.shape, kid: f.kid})
 		}
 	})
+	sortFeatures(l.shared)
+	for i, f := range l.shared {
+		if i == 0 || f != l.shared[i-1] {
+			l.kids[f.kid].same++
+		}
+	}
 	for i := range l.kids {
 		if k := &l.kids[i]; k.same >= minTwins && k.same > k.other && k.held == pinNone {
 			k.member = true

@@ -96,6 +96,7 @@ type Learner struct {
 	key      []byte   // scratch
 	segments []string // scratch
 	features []feature
+	shared   []feature
 	looked   uint64 // features and children looked at: the work that learning is
 	kids     []kid
 }
