@@ -294,11 +294,11 @@ func (l *Learner) likeMembers() {
 		return
 	}
 	runs(l.features, sameEnd, func(run []feature) {
-		members, telling := false, false
+		members, known := false, false
 		for _, f := range run {
 			member := l.kids[f.kid].member
 			members = members || member
-			telling = telling || member && f.shape >= shapeTelling
+			known = known || member && f.shape >= shapeEmpty
 		}
 		runs(run, sameShape, func(same []feature) {
 			shared := false
@@ -310,7 +310,7 @@ func (l *Learner) likeMembers() {
 				switch {
 				case shared && f.shape >= shapeTelling:
 					k.telling = true
-				case !shared && telling && f.exact && f.shape >= shapeEmpty:
+				case !shared && known && f.exact && f.shape >= shapeEmpty:
 					k.clash = true
 				}
 				k.common = k.common || members && f.shape != shapeNode
