@@ -137,7 +137,7 @@ func (m *match) compare(c, param *node) {
 	for _, child := range c.children {
 		if to := param.child(child.segment); to != nil {
 			m.compare(child, to)
-		} else if param.open {
+		} else if param.param != nil && (param.open || strange(child.segment)) {
 			m.compare(child, param.param)
 		}
 	}

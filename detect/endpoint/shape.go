@@ -208,12 +208,14 @@ func versioned(above, segment string) bool {
 }
 
 // strange reports whether a segment looks a little like an identifier: it is
-// long, and has a digit or a capital inside a word.
+// long, and is all hex, or has a digit, or has capitals as in no camelCase, behind
+// a prefix, or with fewer vowels than in any language.
 func strange(segment string) bool {
-	if len(segment) < 8 {
+	if len(segment) < minMixed {
 		return false
 	}
 	var s letters
 	s.read(segment)
-	return s.digits > 0 || s.upper > 1 && s.odd+s.heads > 0
+	return s.digits > 0 || s.hex == len(segment) || s.upper > 1 && s.odd+s.heads > 0 ||
+		s.upper > 0 && (4*s.vowels < s.upper+s.lower || prefixed(segment) >= minMixed)
 }
