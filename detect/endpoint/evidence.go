@@ -373,10 +373,11 @@ func (l *Learner) siblings(n *node, force bool) {
 }
 
 // disagree reports whether of the children asked those whose answers tell
-// something have answers like no other's, more often than not.
+// something have, in most places, answers like no other's, more often than not.
+// In some places any two may have the same.
 func (l *Learner) disagree() bool {
 	for i := range l.kids {
-		l.kids[i].telling, l.kids[i].common = false, false
+		l.kids[i].same, l.kids[i].other = 0, 0
 	}
 	runs(l.features, sameShape, func(run []feature) {
 		if run[0].shape < shapeTelling {
@@ -389,16 +390,20 @@ func (l *Learner) disagree() bool {
 			}
 		}
 		for _, f := range run {
-			k := &l.kids[f.kid]
-			k.telling = true
-			k.common = k.common || n >= 2
+			if k := &l.kids[f.kid]; n >= 2 {
+				k.same++
+			} else {
+				k.other++
+			}
 		}
 	})
 	alone, agreed := 0, 0
 	for i := range l.kids {
-		if k := &l.kids[i]; k.asked && k.common {
+		switch k := &l.kids[i]; {
+		case !k.asked || k.same+k.other == 0:
+		case k.same >= k.other:
 			agreed++
-		} else if k.asked && k.telling {
+		default:
 			alone++
 		}
 	}
