@@ -29,6 +29,7 @@ const (
 	exceptTimes  = 8  // a child this many times as frequent as the median
 	exceptShare  = 33 // and 1/33 of all or more is no value
 	maxExcepted  = 11
+	maxVersions  = 24   // more that look like versions are none
 	workShare    = 64   // features of a node that are looked at for each of its requests
 	maxBelow     = 7    // how far below a child ends are looked for
 	maxFeatures  = 64   // of a child
@@ -40,7 +41,12 @@ const (
 func (l *Learner) evaluate(n *node, force bool) {
 	n.next, n.looked = never, n.count
 	l.kids = l.kids[:0]
-	shown, like, visits := 0, 0, 0
+	shown, like, visits, versions := 0, 0, 0, 0
+	for _, c := range n.children {
+		if version(c.segment) {
+			versions++
+		}
+	}
 	for _, c := range n.children {
 		k := kid{node: c, held: c.pinned}
 		if k.held == pinShown {
@@ -48,7 +54,7 @@ func (l *Learner) evaluate(n *node, force bool) {
 				k.held = pinNone
 			}
 		}
-		if !c.reserved && !version(c.segment) && (k.held == pinNone || !c.login()) {
+		if !c.reserved && (versions > maxVersions || !version(c.segment)) && (k.held == pinNone || !c.login()) {
 			if n.param != nil && (n.open || strange(c.segment)) && (k.held == pinNone || n.param.pinned == pinProven) {
 				var m match
 				m.compare(c, n.param)
