@@ -87,10 +87,13 @@ const maxSpread = 1024
 // around everything and says nothing of what is in it.
 const envelopeSpread = 4
 
-// spread says where a shape has been seen: the last noun above, and the last
-// segment. Two places differ only if both do, unless the last is a parameter.
+// spread says where a shape has been seen: the last noun above, the last segment,
+// and how many there are. Two places differ only if both of the former do, unless
+// the last is a parameter. Not all have the same number of segments: those that do
+// may be one endpoint's, with several values in each path.
 type spread struct {
 	nouns, lasts [envelopeSpread]uint64
+	depths       [envelopeSpread]uint8
 	n            uint8
 }
 
@@ -107,20 +110,29 @@ func (h *host) spread(e *Endpoint, shape uint64) {
 	if s.n == envelopeSpread {
 		return
 	}
-	up := e.at.parent
+	up, depth := e.at.parent, uint8(1)
 	for up != nil && up.segment == parameter {
 		up = up.parent
+		depth++
 	}
 	var noun uint64
 	if up != nil {
 		noun = up.hash
 	}
+	for ; up != nil; up = up.parent {
+		depth++
+	}
+	level := true
 	for i := range s.n {
 		if s.nouns[i] == noun || s.lasts[i] == e.at.hash && e.at.segment != parameter {
 			return
 		}
+		level = level && s.depths[i] == depth
 	}
-	s.nouns[s.n], s.lasts[s.n] = noun, e.at.hash
+	if level && s.n == envelopeSpread-1 {
+		return
+	}
+	s.nouns[s.n], s.lasts[s.n], s.depths[s.n] = noun, e.at.hash, depth
 	s.n++
 }
 

@@ -99,6 +99,7 @@ func (l *Learner) hostState(c *snapshot.Codec, h **host) {
 		}
 		for i := range (*s).n {
 			c.Fixed64(&(*s).nouns[i], &(*s).lasts[i])
+			snapshot.Uint(c, &(*s).depths[i])
 		}
 	})
 	if c.Reading() {
