@@ -73,7 +73,7 @@ func (l *Learner) evaluate(n *node, force bool) {
 		l.settle(n)
 		return
 	}
-	if len(l.kids) == 0 || len(l.kids) < 2 && n.param == nil {
+	if len(l.kids) == 0 {
 		return
 	}
 	n.next = n.count + n.count/8 + 8 + uint64(visits/workShare)

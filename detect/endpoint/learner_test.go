@@ -159,10 +159,65 @@ func TestWordsAreValues(t *testing.T) {
 			s.all(1, "-", users[3:20]...)
 		}, "/users/me", "/users/me"},
 		{"two formats with all of an API below each", func(s *site) {
-			for i, path := range words("", 10) {
-				s.all(2, fmt.Sprint("keys", i), "/export/json"+path, "/export/xml"+path)
+			for i, path := range words("", 4) {
+				s.all(5, fmt.Sprint("keys", i), "/export/json"+path, "/export/xml"+path)
 			}
 		}, "/export/xml/aora", "/export/{exportId}/aora"},
+		{"two collections with a list, an item and a count each", func(s *site) {
+			for i, path := range words("", 3) {
+				s.all(20, fmt.Sprint("keys", i), "/groups/staff"+path, "/groups/guests"+path)
+			}
+		}, "/groups/guests/aora", "/groups/guests/aora"},
+		{"a continuation asked for once, without success, before it was known as one", func(s *site) {
+			s.all(5, "user", users[:3]...)
+			s.ask(request{path: users[9] + "/posts", status: 500})
+			s.all(5, "posts", users[0]+"/posts")
+			s.all(20, "user", users[:3]...)
+		}, users[9] + "/posts", "/users/{userId}/posts"},
+		{"what looks random beside identifiers, when it has answered like them", func(s *site) {
+			s.ask(request{path: "/users/vo_bqEbfcpnioekPT", status: 500})
+			s.all(9, "user", "/users/17", "/users/18", "/users/19")
+			s.ask(request{path: "/users/vo_bqEbfcpnioekPT", keys: "user"})
+			s.all(9, "user", "/users/17", "/users/18", "/users/19")
+		}, "/users/vo_bqEbfcpnioekPT", "/users/{userId}"},
+		{"a word beside identifiers, though it answers like them", func(s *site) {
+			s.all(9, "user", "/users/17", "/users/18", "/users/19", "/users/me")
+		}, "/users/me", "/users/me"},
+		{"the same where its own continuation looks random too", func(s *site) {
+			s.ask(request{path: users[9] + "/cards/vo_bqEbfcpnioekPT", keys: "card"})
+			for _, path := range users[:3] {
+				s.all(9, "user", path)
+				s.all(9, "card", path+"/cards/17", path+"/cards/18")
+			}
+		}, users[9] + "/cards/vo_bqEbfcpnioekPT", "/users/{userId}/cards/{cardId}"},
+		{"what answers with keys is no value of a template without", func(s *site) {
+			s.all(1, "-", users[:11]...)
+			s.all(3, "count", "/users/count")
+			s.all(9, "-", users[11:20]...)
+		}, "/users/count", "/users/count"},
+		{"children with answers of their own, though any two have one in common", func(s *site) {
+			for i, path := range words("/protocols", 14) {
+				for j, end := range words("/get", 6) {
+					keys := fmt.Sprint("keys", i, " ", j)
+					if j == i%6 || j == (i+1)%6 {
+						keys = "-"
+					} else if j == (i+2)%6 {
+						keys = fmt.Sprint("common", i/2)
+					}
+					s.all(2, keys, path+end)
+				}
+			}
+		}, "/protocols/aora/get/aora", "/protocols/aora/get/aora"},
+		{"two values in each path, none of them twice", func(s *site) {
+			for i := range 30 {
+				s.ask(request{client: i, path: words("/api", 30)[i] + words("", 60)[30+i], keys: "place"})
+			}
+		}, "/api/aora/aora", "/api/{id}/{id2}"},
+		{"more versions than any API has", func(s *site) {
+			for i := range 40 {
+				s.ask(request{client: i, path: fmt.Sprint("/users/v", 1000+7*i), keys: "user"})
+			}
+		}, "/users/v1007", "/users/{userId}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSite()
