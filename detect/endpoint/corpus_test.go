@@ -130,14 +130,15 @@ func (s *score) play(a *api, n int, rng *rand.Rand) {
 func keysOf(rng *rand.Rand) string { return fmt.Sprintf("%016x", rng.Uint64()) }
 
 // What is learned by, and how much of it is needed, was tuned on the APIs of even
-// position; what is asserted is of the others. Two rules came of looking at those
-// under seeds 1 and 2: a small number may be a version at the beginning of a path,
-// and the groups of Kubernetes are no values. Seeds 5 and 6 were not looked at.
+// position, and on the others under seeds 1 to 4; what is asserted is of the
+// others. Seeds 5 to 10 were played to confirm, and looked at for one thing: a
+// specification with # in its paths, which the synthesis took for an operation.
 //
-// The aim with 400 requests an operation is an F1 of 0.95. Seeds 1 and 2 reach
-// it (0.959, 0.954), seeds 5 and 6 do not (0.943, 0.917): what is asserted is what
-// holds for all four. What lacks is mostly precision: values of chains of
-// parameters that were each seen once.
+// The aims are an F1 of 0.90 with 40 requests an operation and 0.95 with 400.
+// Under seeds 1 to 10 it is 0.958 to 0.989 and 0.970 to 0.992, and at most 0.3 %
+// of the operations are merged with another. Those played here have the lowest
+// of these. What lacks is mostly parameters of a few values that answer without
+// keys, or of two values, which are left literal.
 func TestTemplatesOfRealAPIsAreFound(t *testing.T) {
 	if raceDetector {
 		t.Skip("minutes of one goroutine: make test runs it without the race detector")
@@ -151,10 +152,10 @@ func TestTemplatesOfRealAPIsAreFound(t *testing.T) {
 		apis, n int
 		f1      float64
 	}{
-		{"300 APIs with 40 requests an operation", 300, 40, 0.90},
-		{"120 APIs with 400 requests an operation", 120, 400, 0.91},
+		{"300 APIs with 40 requests an operation", 300, 40, 0.95},
+		{"120 APIs with 400 requests an operation", 120, 400, 0.965},
 	} {
-		for _, seed := range []uint64{1, 2, 5, 6} {
+		for _, seed := range []uint64{2, 3, 8, 9} {
 			rng := rand.New(rand.NewPCG(seed, 7))
 			var s score
 			for _, i := range rng.Perm(len(all)) {
@@ -164,7 +165,7 @@ func TestTemplatesOfRealAPIsAreFound(t *testing.T) {
 			}
 			t.Logf("%s, seed %d: %s", c.name, seed, &s)
 			assert.GreaterOrEqual(t, s.f1(), c.f1)
-			assert.Less(t, float64(s.merged), 0.01*float64(s.operations))
+			assert.Less(t, float64(s.merged), 0.005*float64(s.operations))
 		}
 	}
 }

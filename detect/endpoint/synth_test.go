@@ -47,7 +47,7 @@ func apisOf(t testing.TB) []api {
 			Endpoints [][3]json.RawMessage
 		}
 		require.NoError(t, json.Unmarshal([]byte(line), &a))
-		made := api{name: a.API, base: a.Base}
+		made, seen := api{name: a.API, base: a.Base}, map[string]bool{}
 		for _, e := range a.Endpoints {
 			var o operation
 			require.NoError(t, json.Unmarshal(e[0], &o.method))
@@ -55,11 +55,51 @@ func apisOf(t testing.TB) []api {
 			if err := json.Unmarshal(e[2], &o.parameters); err != nil {
 				o.parameters = map[string]schema{} // some specifications have lists where a string belongs
 			}
-			made.operations = append(made.operations, o)
+			o.path = o.sent()
+			if template := canonical(o.method, o.path); !seen[template] { // the names of parameters are not sent
+				seen[template] = true
+				made.operations = append(made.operations, o)
+			}
 		}
 		list = append(list, made)
 	}
 	return list
+}
+
+var (
+	colon = regexp.MustCompile(`/:(\w+)`)
+	hash  = regexp.MustCompile(`#(.*[/{])`)
+)
+
+// sent is the template of an operation as a client sends it: some specifications
+// write a parameter as :name, which others have braces for, give the query with
+// the path, or have # in it, which no request has but to tell operations of one
+// path apart by (where nothing but a name follows). A parameter that can have one
+// value only is a literal segment.
+func (o *operation) sent() string {
+	path := colon.ReplaceAllString(hash.ReplaceAllString(o.path, "$1"), "/{$1}")
+	path, operation, several := strings.Cut(path, "#")
+	path, _, _ = strings.Cut(path, "?")
+	if several {
+		path += "#" + operation
+	}
+	return braces.ReplaceAllStringFunc(path, func(name string) string {
+		if values := o.parameters[name[1:len(name)-1]].choices(); len(values) == 1 {
+			return values[0]
+		}
+		return name
+	})
+}
+
+// choices are the values that a parameter may have, if they are listed.
+func (s schema) choices() []string {
+	var values []string
+	for _, v := range s.Enum {
+		if text := fmt.Sprint(v); text != "" {
+			values = append(values, text)
+		}
+	}
+	return values
 }
 
 // synthesis makes values of parameters by their types and names.
@@ -146,16 +186,8 @@ var (
 
 // values is the pool of one parameter.
 func (s *synthesis) values(name string, of schema) pool {
-	if len(of.Enum) > 0 {
-		var p pool
-		for _, v := range of.Enum {
-			if text := fmt.Sprint(v); text != "" {
-				p.values = append(p.values, text)
-			}
-		}
-		if len(p.values) > 0 {
-			return p
-		}
+	if choices := of.choices(); len(choices) > 0 {
+		return pool{values: choices}
 	}
 	number := func() string { return fmt.Sprint(s.between(1, 99)) }
 	large := s.between(3, 9)
