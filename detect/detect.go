@@ -8,8 +8,9 @@
 // how they ended (detect/outcome) unless an operator knows better
 // (detect/override), tests clients by their failures (detect/sequential), finds
 // campaigns by their excess (detect/campaign), does about them what the policies
-// say (detect/policy), follows verdicts on the wire (detect/witness) and counts a
-// request seen on both sides of a load balancer once (detect/legs).
+// say (detect/policy), follows verdicts on the wire (detect/witness), counts a
+// request seen on both sides of a load balancer once (detect/legs) and keeps a map
+// of the endpoints (detect/sitemap).
 // detect/jsonl writes findings and verdicts, detect/stream carries
 // transactions and verdicts over Kafka.
 //

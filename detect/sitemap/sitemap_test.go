@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +152,36 @@ func TestKeysAreBoundedInNumberAndSize(t *testing.T) {
 	e := m.Endpoints()[0]
 	assert.Len(t, e.Media, 16)
 	assert.Equal(t, Counts[string]{{strings.Repeat("y", 255), 1}}, e.RequestMedia)
+}
+
+func TestAnEndpointTakesABoundedAmountOfMemoryWhateverIsSent(t *testing.T) {
+	const endpoints = 64
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	m := New(endpoints)
+	long := strings.Repeat("/{id}"+strings.Repeat("x", 60), 20) // longer than the learner of names makes them
+	for i := range endpoints {
+		name := fmt.Sprint("GET a/", i, long)
+		for j := range maxKept {
+			former := fmt.Sprint(name, j)
+			m.Observe(request(j, former))
+			m.Renamed(former, name)
+		}
+		for j := range 200 {
+			tx := request(j, name)
+			tx.Duration, tx.Request.BodyBytes, tx.Response.BodyBytes = 1<<(j%63), 1<<(j%63), 1<<(j%63)
+			tx.Request.MIMEType = fmt.Sprint(strings.Repeat("x", 252), j)
+			tx.Response.MIMEType, tx.Annotation.Role, tx.Auth.Carrier = tx.Request.MIMEType, tx.Request.MIMEType, tx.Request.MIMEType
+			tx.Response.Status = 200 + j
+			tx.Sensitive = 1<<63 - 1
+			m.Observe(tx)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	assert.Less(t, float64(after.HeapAlloc-before.HeapAlloc)/endpoints, 110e3)
+	runtime.KeepAlive(m)
 }
 
 func TestACopyStaysWhatItWas(t *testing.T) {
