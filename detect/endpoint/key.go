@@ -9,14 +9,16 @@ const (
 	maxSegment   = 64  // octets; a longer segment is an {id}
 	minMixed     = 8   // octets; a shorter segment is an {id} only if all of it is digits
 	maxSegments  = 16  // further ones are {rest}
+	maxLooked    = 256 // the same of segments that count and of those that do not
 	maxOperation = 128 // octets
 )
 
 // appendKey appends what a request is looked up by to dst: its method, its host
 // in lower case without the dot of the root, its path without empty segments,
-// without ;parameters (RFC 3986 section 3.3) and without dot segments (section
-// 5.2.4), its operation. What is an identifier by its shape is {id}. A pure
-// function, bounded whatever a client sends, that allocates nothing.
+// without ;parameters (RFC 3986 section 3.3), without dot segments (section
+// 5.2.4) and with unreserved octets as they are ([Unreserved]), its operation. What
+// is an identifier by its shape is {id}. A pure function, bounded whatever a client
+// sends, that allocates nothing but for a path with percent-encoding.
 func appendKey(dst []byte, method, host, path, operation string) []byte {
 	dst = append(dst, clip(method, maxMethod)...)
 	dst = append(dst, ' ')
@@ -39,14 +41,18 @@ func appendTemplate(dst []byte, path string) []byte {
 	}
 	segments, base := 0, len(dst)
 	var starts [maxSegments]int // in dst
-	for path != "" {
+	path = Unreserved(path)
+	for looked := 0; path != ""; looked++ {
+		if looked > maxLooked {
+			return append(dst, "/{rest}"...)
+		}
 		var segment string
 		segment, path, _ = strings.Cut(path, "/")
 		if parameter := strings.IndexByte(segment, ';'); parameter >= 0 {
 			segment = segment[:parameter]
 		}
-		if dots := Dots(segment); segment == "" || dots > 0 {
-			if dots == 2 && segments > 0 {
+		if segment == "" || segment == "." || segment == ".." {
+			if segment == ".." && segments > 0 {
 				segments--
 				dst = dst[:starts[segments]]
 			}
@@ -71,22 +77,47 @@ func appendTemplate(dst []byte, path string) []byte {
 	return dst
 }
 
-// Dots is the number of dots of a dot segment, 1 or 2, each of which may be
-// percent-encoded (RFC 3986 section 6.2.2); 0 of any other segment.
-func Dots(segment string) int {
-	for n := 0; n <= 2; n++ {
-		switch {
-		case segment == "":
-			return n
-		case segment[0] == '.':
-			segment = segment[1:]
-		case len(segment) >= 3 && segment[:2] == "%2" && segment[2]|0x20 == 'e':
-			segment = segment[3:]
-		default:
-			return 0
-		}
+// Unreserved decodes those octets of a path whose percent-encoding means nothing: letters,
+// digits, "-", ".", "_" and "~" (RFC 3986 section 6.2.2.2). Servers route /%6Cogin as they
+// do /login. It allocates only where there is one.
+func Unreserved(path string) string {
+	at := strings.IndexByte(path, '%')
+	if at < 0 {
+		return path
 	}
-	return 0
+	var decoded []byte
+	done := 0
+	for ; at+2 < len(path); at++ {
+		if path[at] != '%' {
+			continue
+		}
+		high, low := hexDigit(path[at+1]), hexDigit(path[at+2])
+		if high > 15 || low > 15 || !unreserved(high<<4|low) {
+			continue
+		}
+		decoded = append(append(decoded, path[done:at]...), high<<4|low)
+		at += 2
+		done = at + 1
+	}
+	if done == 0 {
+		return path
+	}
+	return string(append(decoded, path[done:]...))
+}
+
+// hexDigit is the value of a hexadecimal digit; more than 15 of another octet.
+func hexDigit(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 0xff
+}
+
+func unreserved(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || c == '-' || c == '.' || c == '_' || c == '~'
 }
 
 func clip(s string, limit int) string {

@@ -19,10 +19,10 @@ const minAffixed = 3
 type marks struct{ slashes, digits, dots uint64 }
 
 // appendPlain is appendTemplate for nearly every path there is: one that begins
-// with a slash and has no empty segments, no parameters and nothing like a dot
-// segment. Only its segments with digits are looked at. Not ok of others.
+// with a slash and has no empty segments, no parameters, nothing percent-encoded and
+// nothing like a dot segment. Only its segments with digits are looked at. Not ok of others.
 func appendPlain(dst []byte, path string) (_ []byte, ok bool) {
-	if len(path) > maxPlain || path == "" || path[0] != '/' || strings.IndexByte(path, ';') >= 0 {
+	if len(path) > maxPlain || path == "" || path[0] != '/' || strings.IndexByte(path, ';') >= 0 || strings.IndexByte(path, '%') >= 0 {
 		return dst, false
 	}
 	m := marksOf(path)
@@ -94,8 +94,7 @@ const ones, highs = 0x0101010101010101, 0x8080808080808080
 func kinds(w uint64) (slashes, digits, dots uint64) {
 	ascii := w &^ highs
 	dot, slash, digit := atLeast(ascii, '.'), atLeast(ascii, '/'), atLeast(ascii, '0')
-	percent := atLeast(ascii, '%') &^ atLeast(ascii, '%'+1)
-	return gather(slash &^ digit &^ w), gather(digit &^ atLeast(ascii, '9'+1) &^ w), gather((percent | dot&^slash) &^ w)
+	return gather(slash &^ digit &^ w), gather(digit &^ atLeast(ascii, '9'+1) &^ w), gather(dot &^ slash &^ w)
 }
 
 // atLeast has the highest bit of each of eight ASCII octets set that is c or

@@ -1,6 +1,10 @@
 package login
 
-import "strings"
+import (
+	"strings"
+
+	"offpath/detect/endpoint"
+)
 
 // purposes are words of what is neither a login nor belongs to one.
 var purposes = map[string]Kind{
@@ -28,7 +32,7 @@ var reads = map[string]bool{
 // (/payments/methods, /transfers/17) has none: it may be anything; and of two words
 // the first decides (payment-search), unless they say that it is only read.
 func Purpose(path string) Kind {
-	segment := strings.TrimRight(path, "/")
+	segment := strings.TrimRight(endpoint.Unreserved(path), "/")
 	segment = segment[strings.LastIndexByte(segment, '/')+1:]
 	segment, _, _ = strings.Cut(segment, ";")
 	if len(segment) > 64 {

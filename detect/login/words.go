@@ -62,6 +62,7 @@ const maxWords = 16
 // login outweighs what speaks for one.
 func PathKind(path string) Kind {
 	back := 0
+	path = endpoint.Unreserved(path)
 	for path != "" {
 		cut := strings.LastIndexByte(path, '/')
 		segment := path[cut+1:]
@@ -69,11 +70,10 @@ func PathKind(path string) Kind {
 		if parameter := strings.IndexByte(segment, ';'); parameter >= 0 {
 			segment = segment[:parameter]
 		}
-		dots := endpoint.Dots(segment)
 		switch {
-		case segment == "" || dots == 1:
+		case segment == "" || segment == ".":
 			continue
-		case dots == 2:
+		case segment == "..":
 			back++
 			continue
 		case back > 0:

@@ -3,7 +3,9 @@ package haproxy_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,14 +113,14 @@ func TestAnotherWayToWriteAnEndpointIsNoWayAroundAVerdict(t *testing.T) {
 	e.Subject = detect.Subject{Endpoint: "GET bank.example/api/login"}
 	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{e}, nil))
 	for _, path := range []string{
-		"/api/login", "/api/login/", "//api//login", "/api/./login", "/api/x/../login", "/api;v=1/login;jsessionid=1", "/api/%2e/login", "/../api/login",
+		"/api/login", "/api/login/", "//api//login", "/api/./login", "/api/x/../login", "/api;v=1/login;jsessionid=1", "/api/%2e/login", "/../api/login", "/%61pi/%6C%6fgin", "/api%2Dx/%2E%2e/api/login",
 	} {
 		assert.Equal(t, refused(403, e), get(s, client, path, "Host", "bank.example"), path)
 	}
 	for _, host := range []string{"bank.EXAMPLE", "bank.example:443", "bank.example.", "bank.example.:443"} {
 		assert.Equal(t, refused(403, e), get(s, client, "/api/login", "Host", host), host)
 	}
-	for _, path := range []string{"/api/login2", "/API/login", "/api/login/..", "/x/api/login"} {
+	for _, path := range []string{"/api/login2", "/API/login", "/api/login/..", "/x/api/login", "/api%2Flogin", "/%2561pi/login", strings.Repeat("/;", 300) + "/api/login"} {
 		assert.Equal(t, passed, get(s, client, path, "Host", "bank.example"), path)
 	}
 }
@@ -266,6 +268,35 @@ func TestSyncPutsPredicatesBack(t *testing.T) {
 	_, err = target.Sync(t.Context(), nil)
 	require.NoError(t, err)
 	assert.NotContains(t, s.Command("show table offpath_verdicts"), "shapes", "Lua is no longer asked")
+}
+
+func TestPredicatesAFullTableHasNoRoomForAreRefused(t *testing.T) {
+	setup := proxied
+	setup.TableSize = "100"
+	s := haproxytest.Start(t, setup)
+	target := newTarget(t, s.Socket, s)
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
+	var filling []mitigate.Entry
+	for i := range 200 {
+		e := entry(fmt.Sprintf("127.1.7.%d", i+1))
+		e.ID = mitigate.ID(1<<32 + i + 1)
+		filling = append(filling, e)
+	}
+	var rejected *mitigate.RejectedError
+	require.ErrorAs(t, target.Apply(t.Context(), filling, nil), &rejected)
+
+	e := entry(client)
+	e.Subject = detect.Subject{Fingerprint: programCore}
+	apply := func() error { return target.Apply(t.Context(), []mitigate.Entry{e}, nil) }
+	sync := func() error { _, err := target.Sync(t.Context(), append(filling, e)); return err }
+	for name, order := range map[string]func() error{"apply": apply, "sync": sync} {
+		require.ErrorAs(t, order(), &rejected, name)
+		assert.True(t, slices.ContainsFunc(rejected.Rejections, func(r mitigate.Rejection) bool { return r.ID == e.ID }), "%s: %v", name, rejected)
+		assert.Equal(t, passed, get(s, client, "/", program...), name)
+	}
+	s.Command("clear table offpath_verdicts data.gpt0 eq 1")
+	require.NoError(t, apply())
+	assert.Equal(t, refused(403, e), get(s, client, "/", program...), "once there is room")
 }
 
 func TestIgnoredHeaderFieldsDoNotCount(t *testing.T) {

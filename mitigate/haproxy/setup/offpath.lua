@@ -88,15 +88,22 @@ end
 
 core.register_fetches("offpath_fingerprint", fingerprint)
 
--- A path as offpath names it: without empty segments, ;parameters and dot segments.
+-- A path as offpath names it: without empty segments, ;parameters and dot segments, and
+-- with letters, digits and -._~ as they are where they are percent-encoded. Of more than
+-- 256 segments it has none.
 local function normal(path)
-  local kept = {}
-  for segment in path:gmatch("[^/]+") do
+  path = path:gsub("%%(%x%x)", function(digits)
+    local octet = string.char(tonumber(digits, 16))
+    if octet:find("^[%w._~-]") then return octet end
+  end)
+  local kept, looked = {}, 0
+  for segment in path:gsub("//+", "/"):gmatch("[^/]+") do
+    looked = looked + 1
+    if looked > 256 then return nil end
     segment = segment:match("^[^;]*")
-    local dots = segment:gsub("%%2[Ee]", ".")
-    if dots == ".." then
+    if segment == ".." then
       kept[#kept] = nil
-    elseif segment ~= "" and dots ~= "." then
+    elseif segment ~= "" and segment ~= "." then
       kept[#kept + 1] = segment
     end
   end
@@ -139,7 +146,10 @@ local members = {
     local values = txn.http:req_get_headers()["user-agent"]
     return values and values[0]
   end},
-  {16, "endpoint", function(txn) return txn.f:method() .. " " .. host(txn) .. normal(txn.f:path() or "") end},
+  {16, "endpoint", function(txn)
+    local path = normal(txn.f:path() or "*")
+    return path and txn.f:method() .. " " .. host(txn) .. path
+  end},
   {32, "domain", host},
 }
 
