@@ -1,9 +1,12 @@
 package haproxy_test
 
 import (
+	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -119,6 +122,16 @@ func TestAnotherWayToWriteAnEndpointIsNoWayAroundAVerdict(t *testing.T) {
 	}
 	for _, host := range []string{"bank.EXAMPLE", "bank.example:443", "bank.example.", "bank.example.:443"} {
 		assert.Equal(t, refused(403, e), get(s, client, "/api/login", "Host", host), host)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /api/login HTTP/1.1\r\nHost: user@bank.example:80\r\n\r\n") // which Go's client does not send
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	assert.Equal(t, 403, answer.StatusCode)
+	for _, host := range []string{"bank.example, other.example", "other.example, bank.example", "[::1]:443", "bank.example:80:80"} {
+		assert.Equal(t, passed, get(s, client, "/api/login", "Host", host), "%s is named as it stands", host)
 	}
 	for _, path := range []string{"/api/login2", "/API/login", "/api/login/..", "/x/api/login", "/api%2Flogin", "/%2561pi/login", strings.Repeat("/;", 300) + "/api/login"} {
 		assert.Equal(t, passed, get(s, client, path, "Host", "bank.example"), path)

@@ -110,8 +110,15 @@ local function normal(path)
   return "/" .. table.concat(kept, "/")
 end
 
+-- The host without user information, port and the dot of the root, in lower case.
 local function host(txn)
-  return (txn.c:lower(txn.c:host_only(txn.f:req_hdr("host") or "")):gsub("%.$", ""))
+  local text = (txn.f:req_fhdr("host") or ""):match("[^@]*$"):lower()
+  if text:sub(1, 1) == "[" then
+    text = text:match("^%[[^%]]*%]") or text
+  else
+    text = text:match("^([^:]*):[^:]*$") or text
+  end
+  return (text:gsub("%.$", ""))
 end
 
 -- The first 64 bits of an IPv6 address as HAProxy writes it, as the text of a network.
