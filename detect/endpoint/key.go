@@ -9,7 +9,6 @@ const (
 	maxSegment   = 64  // octets; a longer segment is an {id}
 	minMixed     = 8   // octets; a shorter segment is an {id} only if all of it is digits
 	maxSegments  = 16  // further ones are {rest}
-	maxLooked    = 256 // the same of segments that count and of those that do not
 	maxOperation = 128 // octets
 )
 
@@ -42,10 +41,7 @@ func appendTemplate(dst []byte, path string) []byte {
 	segments, base := 0, len(dst)
 	var starts [maxSegments]int // in dst
 	path = Unreserved(path)
-	for looked := 0; path != ""; looked++ {
-		if looked > maxLooked {
-			return append(dst, "/{rest}"...)
-		}
+	for path != "" {
 		var segment string
 		segment, path, _ = strings.Cut(path, "/")
 		if parameter := strings.IndexByte(segment, ';'); parameter >= 0 {

@@ -13,6 +13,10 @@ const sightLasts = 60e9
 // here by way of the mirror, ns.
 const showsWithin = 1e9
 
+// mostLag is by how much detection's clock may lag behind the time of a reading, ns:
+// more is a clock that is wrong.
+const mostLag = 60e9
+
 // maxHits bounds what waits: a tenth of a million verdicts read eight times a second.
 const maxHits = 1 << 20
 
@@ -35,7 +39,9 @@ func (e *Engine) Hits(hits []detect.Hits) {
 		if len(e.hits) >= maxHits {
 			e.takeHit()
 		}
-		e.hits = append(e.hits, hit{h.Verdict, h.Refused, e.clock})
+		// Where detection lags behind the load balancer, so does what the mirror shows.
+		at := min(max(e.clock, h.Time), e.clock+mostLag)
+		e.hits = append(e.hits, hit{h.Verdict, h.Refused, at})
 	}
 }
 

@@ -69,6 +69,20 @@ func TestRefusalsThatAreCountedBeforeTheMirrorShowsThemCountOnce(t *testing.T) {
 	assert.Equal(t, before+1, b.verdicts.byID[id].since)
 }
 
+func TestHitsThatAreReadAheadOfDetectionWaitForItsClock(t *testing.T) {
+	b, id := convicted(t)
+	before := b.verdicts.byID[id].since
+	b.Advance(at(2 * minute))
+	b.Hits([]detect.Hits{{Verdict: id, Refused: 1, Time: at(2*minute + 30*second)}})
+	b.Advance(at(2*minute + 20*second))
+	assert.Equal(t, before, b.verdicts.byID[id].since, "detection lags: what the mirror shows is still to come")
+	b.Advance(at(2*minute + 31*second))
+	assert.Equal(t, before+1, b.verdicts.byID[id].since)
+	b.Hits([]detect.Hits{{Verdict: id, Refused: 1, Time: at(9 * hour)}})
+	b.Advance(at(3*minute + 32*second))
+	assert.Equal(t, before+2, b.verdicts.byID[id].since, "a clock that is wrong does not keep them for ever")
+}
+
 func TestHitsThatWaitAreBounded(t *testing.T) {
 	b, id := convicted(t)
 	before := b.verdicts.byID[id].since

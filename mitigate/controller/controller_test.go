@@ -148,6 +148,24 @@ func TestOnOneSubjectTheStrictestIsInForce(t *testing.T) {
 	eventually(t, func() bool { return len(lb.holds()) == 0 }, "none left")
 }
 
+func TestTwoSpellingsOfADomainAreOneSubject(t *testing.T) {
+	lb := newFake("lb1")
+	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	of := func(id uint32, change func(*detect.Verdict)) detect.Verdict {
+		return with(block(id, attacker), change)
+	}
+	require.NoError(t, c.Apply(of(1, func(v *detect.Verdict) { v.Subject.Domain, v.Mode = "Bank.example.", detect.ModeMonitor })))
+	require.NoError(t, c.Apply(of(2, func(v *detect.Verdict) { v.Subject.Domain = "bank.example" })))
+	require.NoError(t, c.Apply(of(3, func(v *detect.Verdict) { v.Subject.Endpoint = "GET Bank.EXAMPLE/Path" })))
+	verdicts := c.Verdicts()
+	assert.Equal(t, verdicts[0].Verdict.Subject, verdicts[1].Verdict.Subject)
+	assert.Equal(t, "GET bank.example/Path", verdicts[2].Verdict.Subject.Endpoint)
+	eventually(t, func() bool {
+		states := []controller.State{c.Verdicts()[0].Targets[0].State, c.Verdicts()[1].Targets[0].State}
+		return slices.Equal(states, []controller.State{controller.StateShadowed, controller.StateInForce})
+	}, "the stricter is in force")
+}
+
 func TestLaterLineOfAVerdictReplacesTheEarlier(t *testing.T) {
 	lb := newFake("lb1")
 	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})

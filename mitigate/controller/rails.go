@@ -75,6 +75,7 @@ func (r *rails) checkSubject(s *detect.Subject) error {
 	if *s == (detect.Subject{}) {
 		return &RailError{RailMalformed, "the subject is empty and would match every request"}
 	}
+	s.Domain, s.Endpoint = mitigate.Domain(s.Domain), mitigate.Endpoint(s.Endpoint) // else one row at a target would have two subjects
 	if s.Client == (netip.Prefix{}) {
 		return nil
 	}

@@ -32,6 +32,9 @@
 // that is sent is checked against a closed set of characters first; what an
 // attacker can choose (paths) goes as a hash.
 //
+// The script runs on what attackers send, in the load balancer's own threads: its patterns
+// are linear, and a test holds what the worst requests cost.
+//
 // Lua computes fingerprints as package fingerprint of the sensor defines them, and names
 // an endpoint as package endpoint does, so that another way to write a path is no way
 // around a verdict. Endpoints with a template or an operation it can't tell.

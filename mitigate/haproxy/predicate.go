@@ -46,11 +46,17 @@ func predicate(s detect.Subject) (key string, of shape, reason string) {
 		return "", 0, "beside an endpoint or a program it matches single addresses and IPv6 networks of 64 bits"
 	}
 	if s.Fingerprint != "" {
+		if !isFingerprint(s.Fingerprint) {
+			return "", 0, fmt.Sprintf("%q is no fingerprint of 16 hex digits in lower case", s.Fingerprint)
+		}
 		add(ofFingerprint, "fingerprint", s.Fingerprint)
 	}
 	if s.UserAgent != "" {
 		if len(s.UserAgent) > maxUserAgent {
 			return "", 0, fmt.Sprintf("a user agent of %d octets is too long", len(s.UserAgent))
+		}
+		if strings.ContainsFunc(s.UserAgent, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return "", 0, fmt.Sprintf("user agent %q holds what no header field does", s.UserAgent)
 		}
 		add(ofUserAgent, "user_agent", s.UserAgent)
 	}
@@ -60,11 +66,15 @@ func predicate(s detect.Subject) (key string, of shape, reason string) {
 	case s.Endpoint != "":
 		request, ok := literalEndpoint(s.Endpoint)
 		if !ok {
-			return "", 0, fmt.Sprintf("endpoint %q is not one literal path", s.Endpoint)
+			return "", 0, fmt.Sprintf("endpoint %q is not one literal path as offpath names it", s.Endpoint)
 		}
 		add(ofEndpoint, "endpoint", request)
 	case s.Domain != "":
-		add(ofDomain, "domain", strings.TrimSuffix(strings.ToLower(s.Domain), "."))
+		domain := mitigate.Domain(s.Domain)
+		if strings.ContainsAny(domain, "@:/") && domain[0] != '[' {
+			return "", 0, fmt.Sprintf("domain %q is more than a name", s.Domain)
+		}
+		add(ofDomain, "domain", domain)
 	}
 	sum := sha256.Sum256([]byte(text.String()))
 	return "p:" + hex.EncodeToString(sum[:]), of, ""
@@ -76,15 +86,51 @@ func plainClient(s detect.Subject) bool {
 	return s.Client.IsValid() && s == detect.Subject{Client: s.Client}
 }
 
+// maxSegments is how many segments a path has at most that offpath.lua names.
+const maxSegments = 16
+
 // literalEndpoint turns `METHOD host/path` into what offpath.lua makes of a
-// request. Templates and operations are none.
+// request. Templates, operations and what no request is named are none.
 func literalEndpoint(endpoint string) (string, bool) {
-	method, rest, ok := strings.Cut(endpoint, " ")
+	method, rest, ok := strings.Cut(mitigate.Endpoint(endpoint), " ")
 	slash := strings.IndexByte(rest, '/')
-	if !ok || method == "" || slash <= 0 || strings.ContainsAny(rest, " {}#*") {
+	if !ok || method == "" || slash < 0 || strings.ContainsAny(rest, " {}#*;") || strings.ContainsAny(rest[:slash], "@:") && rest[0] != '[' {
 		return "", false
 	}
-	return method + " " + strings.TrimSuffix(strings.ToLower(rest[:slash]), ".") + rest[slash:], true
+	if path := rest[slash+1:]; path != "" {
+		segments := strings.Split(path, "/")
+		if len(segments) > maxSegments {
+			return "", false
+		}
+		for _, segment := range segments {
+			if segment == "" || segment == "." || segment == ".." || needlesslyEncoded(segment) {
+				return "", false
+			}
+		}
+	}
+	return method + " " + rest, true
+}
+
+// needlesslyEncoded reports an unreserved octet that is percent-encoded (RFC 3986 section
+// 6.2.2.2): offpath names no endpoint so.
+func needlesslyEncoded(segment string) bool {
+	for i := strings.IndexByte(segment, '%'); i >= 0 && i+2 < len(segment); i++ {
+		if segment[i] != '%' {
+			continue
+		}
+		if octet, err := hex.DecodeString(segment[i+1 : i+3]); err == nil && unreserved(octet[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+func unreserved(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z' || strings.IndexByte("-._~", c) >= 0
+}
+
+func isFingerprint(s string) bool {
+	return len(s) == 16 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // shapes are the shapes in force at HAProxy, as its row of that name tells

@@ -2,6 +2,8 @@ package haproxy_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -72,6 +74,14 @@ func TestPrintedSetupTellsAnOperatorEverything(t *testing.T) {
 	}
 	assert.NotContains(t, b.String(), "<no value>")
 	assert.NotContains(t, config.Rules, "req.hdr_ip", "nobody is trusted")
+}
+
+func TestAChangeOfRulesOrScriptIsAnotherVersion(t *testing.T) {
+	config, err := haproxy.Setup{}.Render()
+	require.NoError(t, err)
+	sum := sha256.Sum256([]byte(config.Sections + config.Rules + config.Script))
+	assert.Equal(t, "8f8f6053099765a0", hex.EncodeToString(sum[:8]),
+		"what is printed has changed: if HAProxy does other things with what is written to it, raise the number of setupTable; then put the new sum here")
 }
 
 func TestSetupRefusesWhatHAProxyWouldMisread(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -93,10 +94,9 @@ type Target struct {
 	networks map[netip.Prefix]record // nil: not known
 
 	// shapesMu is held while predicates are written, and guards which shapes of them
-	// there are and which of these HAProxy was told of.
-	shapesMu    sync.Mutex
-	shapes      shapes
-	shapesThere shapes
+	// there are.
+	shapesMu sync.Mutex
+	shapes   shapes
 }
 
 var _ mitigate.Target = (*Target)(nil)
@@ -235,7 +235,7 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 }
 
 // writePredicates writes rows of predicates, and before them the row that says which
-// shapes there are, if it does not say so yet.
+// shapes there are: always, since somebody may have cleared it.
 func (t *Target) writePredicates(ctx context.Context, rows []row, of shapes) ([]mitigate.Rejection, error) {
 	if len(rows) == 0 {
 		return nil, nil
@@ -243,10 +243,8 @@ func (t *Target) writePredicates(ctx context.Context, rows []row, of shapes) ([]
 	t.shapesMu.Lock()
 	defer t.shapesMu.Unlock()
 	t.shapes = t.shapes.and(of)
-	if t.shapes != t.shapesThere {
-		if rejected, err := t.writeShapes(ctx, rows); err != nil || len(rejected) > 0 {
-			return rejected, err
-		}
+	if rejected, err := t.writeShapes(ctx, rows); err != nil || len(rejected) > 0 {
+		return rejected, err
 	}
 	return t.writeRows(ctx, rows)
 }
@@ -265,7 +263,6 @@ func (t *Target) writeShapes(ctx context.Context, predicates []row) ([]mitigate.
 		}
 		return rejected, nil
 	}
-	t.shapesThere = t.shapes
 	return nil, nil
 }
 
@@ -341,7 +338,7 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 	var predicates []row
 	t.shapesMu.Lock()
 	defer t.shapesMu.Unlock()
-	t.shapes, t.shapesThere = shapes{}, shapes{}
+	t.shapes = shapes{}
 	for i := range entries {
 		p, r, err := t.place(&entries[i])
 		switch {
@@ -357,20 +354,28 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 		rows[p.key] = r
 	}
 
-	rejections, err := t.writeShapes(ctx, predicates)
-	if err != nil {
-		return report, err
-	}
-	if len(rejections) > 0 {
-		for _, p := range predicates {
-			delete(rows, p.key)
-		}
-	}
 	changes, err := t.compareRows(ctx, rows, &report)
 	if err != nil {
 		return report, err
 	}
-	refused, err := t.writeRows(ctx, changes)
+	// What goes makes room for what comes.
+	going := func(r row) bool { return r.record.id == 0 }
+	rejections, err := t.writeRows(ctx, slices.Collect(filtered(changes, going)))
+	if err != nil {
+		return report, err
+	}
+	refused, err := t.writeShapes(ctx, predicates)
+	if err != nil {
+		return report, err
+	}
+	unreached := make(map[string]bool, len(refused))
+	if len(refused) > 0 {
+		for _, p := range predicates {
+			unreached[p.key] = true
+		}
+	}
+	rejections = append(rejections, refused...)
+	refused, err = t.writeRows(ctx, slices.Collect(filtered(changes, func(r row) bool { return !going(r) && !unreached[r.key] })))
 	if err != nil {
 		return report, err
 	}
@@ -380,6 +385,17 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 		return report, err
 	}
 	return report, t.rejected(append(rejections, rejected...))
+}
+
+// filtered are the rows for which keep holds.
+func filtered(rows []row, keep func(row) bool) iter.Seq[row] {
+	return func(yield func(row) bool) {
+		for _, r := range rows {
+			if keep(r) && !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // compareRows finds what has to be written so that the table holds exactly the

@@ -404,7 +404,15 @@ func TestUnsupportedIsSaidAndNotSent(t *testing.T) {
 		{"a user agent longer than HAProxy keeps", func(e *mitigate.Entry) { e.Subject.UserAgent = strings.Repeat("u", 5000) }},
 		{"template", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET bank.example/a/{id}" }},
 		{"operation", func(e *mitigate.Entry) { e.Subject.Endpoint = "POST bank.example/graphql#login" }},
-		{"endpoint without a domain", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET /login" }},
+		{"an endpoint that no request is named", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET bank.example/login/" }},
+		{"an endpoint with a dot segment", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET bank.example/../login" }},
+		{"an endpoint with parameters", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET bank.example/login;x" }},
+		{"an endpoint with a letter encoded", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET bank.example/%6Cogin" }},
+		{"an endpoint with a port", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET bank.example:443/login" }},
+		{"an endpoint deeper than those with a name", func(e *mitigate.Entry) { e.Subject.Endpoint = "GET a" + strings.Repeat("/x", 17) }},
+		{"a domain with a port", func(e *mitigate.Entry) { e.Subject.Domain = "bank.example:443" }},
+		{"what is no fingerprint", func(e *mitigate.Entry) { e.Subject.Fingerprint = "0123456789ABCDEF" }},
+		{"a user agent of two lines", func(e *mitigate.Entry) { e.Subject.UserAgent = "a\nb" }},
 		{"endpoint of a network", func(e *mitigate.Entry) { e.Subject = subject("198.51.100.0/24"); e.Subject.Endpoint = "GET a/" }},
 		{"rate of nothing", func(e *mitigate.Entry) { e.Action = detect.ActionRateLimit }},
 		{"rate per millisecond", func(e *mitigate.Entry) {
@@ -482,7 +490,7 @@ func TestWhatIsMissingAtTheLoadBalancerIsNamed(t *testing.T) {
 		{"a table", "offpath_rate_10s", "other_rate", "no table offpath_rate_10s"},
 		{"keys of another type", "stick-table type string len 20", "stick-table type integer", "table offpath_hits has keys of type integer"},
 		{"a map", "/allow-live.map", "/allow.map", "no map " + s.MapDir + "/allow-live.map"},
-		{"the lines of another version", "offpath_setup_1", "offpath_setup_0", "another version"},
+		{"the lines of another version", "offpath_setup_2", "offpath_setup_0", "another version"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			require.Contains(t, whole, c.old)

@@ -90,7 +90,10 @@ func (e *Extractor) requestTarget(r *reassembly.Request, f *fields) {
 			host, e.rest.at = target, len(target)
 		default:
 			if authority, path, ok := cutAuthority(target); ok {
-				host, e.rest = authority, rest{at: len(target) - len(path), authoritative: true}
+				if len(authority) > 0 { // http:///path: servers go by Host
+					host = authority
+				}
+				e.rest = rest{at: len(target) - len(path), authoritative: true}
 			}
 		}
 		e.rest.end = len(target)

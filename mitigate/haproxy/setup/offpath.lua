@@ -88,31 +88,41 @@ end
 
 core.register_fetches("offpath_fingerprint", fingerprint)
 
+-- No pattern below is tried from more than one place of what a client chose, and
+-- none backtracks over it more than once: what is looked at is looked at in one go.
+
 -- A path as offpath names it: without empty segments, ;parameters and dot segments, and
--- with letters, digits and -._~ as they are where they are percent-encoded. Of more than
--- 256 segments it has none.
+-- with letters, digits and -._~ as they are where they are percent-encoded. With more than
+-- 16 segments it has no name that a verdict could be about.
 local function normal(path)
   path = path:gsub("%%(%x%x)", function(digits)
     local octet = string.char(tonumber(digits, 16))
     if octet:find("^[%w._~-]") then return octet end
   end)
-  local kept, looked = {}, 0
-  for segment in path:gsub("//+", "/"):gmatch("[^/]+") do
-    looked = looked + 1
-    if looked > 256 then return nil end
-    segment = segment:match("^[^;]*")
+  path = path:gsub(";[^/]*", ""):gsub("//+", "/"):gsub("/%.%f[/%z]", "")
+  local kept = {}
+  for segment in path:gmatch("[^/]+") do
     if segment == ".." then
       kept[#kept] = nil
-    elseif segment ~= "" and segment ~= "." then
+    elseif #kept == 16 then
+      return nil
+    else
       kept[#kept + 1] = segment
     end
   end
   return "/" .. table.concat(kept, "/")
 end
 
+-- The authority of a request-target in absolute form, which wins over Host; nil: none.
+local function authority(txn)
+  local text = (txn.f:url() or ""):match("^%a[%w+.-]*://([^/?#]*)")
+  return text ~= "" and text or nil
+end
+
 -- The host without user information, port and the dot of the root, in lower case.
 local function host(txn)
-  local text = (txn.f:req_fhdr("host") or ""):match("[^@]*$"):lower()
+  local text = authority(txn) or txn.f:req_fhdr("host") or ""
+  text = (text:match("^.*@(.*)$") or text):lower()
   if text:sub(1, 1) == "[" then
     text = text:match("^%[[^%]]*%]") or text
   else
@@ -153,9 +163,13 @@ local members = {
     local values = txn.http:req_get_headers()["user-agent"]
     return values and values[0]
   end},
-  {16, "endpoint", function(txn)
-    local path = normal(txn.f:path() or "*")
-    return path and txn.f:method() .. " " .. host(txn) .. path
+  {16, "endpoint", function(txn, known)
+    local path = txn.f:path()
+    if not path and authority(txn) then path = "/" end
+    path = path and normal(path)
+    if not path then return nil end
+    if known.domain == nil then known.domain = host(txn) end
+    return txn.f:method() .. " " .. known.domain .. path
   end},
   {32, "domain", host},
 }
@@ -199,7 +213,7 @@ local function text_of(txn, shape, known)
   for _, member in ipairs(members) do
     if shape & member[1] ~= 0 then
       local name = member[2]
-      if known[name] == nil then known[name] = member[3](txn) or false end
+      if known[name] == nil then known[name] = member[3](txn, known) or false end
       if not known[name] then return nil end
       text[#text + 1] = name .. " " .. known[name] .. "\n"
     end
