@@ -9,8 +9,7 @@
 //     from its command line). The table belongs to a peers section, so that
 //     its rows outlive a reload. The row "mode" holds the mode; without it
 //     nothing is enforced. The row "off" is for a person at the load balancer:
-//     while it is there nothing is enforced either;
-//     Subjects that are more than an address (a program's fingerprint, a User-Agent,
+//     while it is there nothing is enforced either. Subjects that are more than an address (a program's fingerprint, a User-Agent,
 //     an endpoint, a domain, or several of them) have rows too, under a hash of all
 //     their members; the row "shapes" says which combinations there are. HAProxy
 //     finds them with offpath.lua, which is asked only while there are any;
@@ -36,8 +35,8 @@
 // are linear, and a test holds what the worst requests cost.
 //
 // Lua computes fingerprints as package fingerprint of the sensor defines them, and names
-// an endpoint as package endpoint does, so that another way to write a path is no way
-// around a verdict. Endpoints with a template or an operation it can't tell.
+// an endpoint as package endpoint does, so that another way to write the same path is no
+// way around a verdict. Endpoints with a template or an operation it can't tell.
 //
 // It does not configure, start or reload HAProxy, and does not speak to a
 // master socket. One controller owns the tables of one HAProxy: rows it does

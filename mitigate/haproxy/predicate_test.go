@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -313,19 +312,7 @@ func TestAPredicateIsEnforcedWhoeverClearedTheRowOfShapes(t *testing.T) {
 }
 
 func TestASyncMakesRoomForPredicates(t *testing.T) {
-	setup := proxied
-	setup.TableSize = "100"
-	s := haproxytest.Start(t, setup)
-	target := newTarget(t, s.Socket, s)
-	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
-	var unwanted []mitigate.Entry
-	for i := range 200 {
-		e := entry(fmt.Sprintf("127.1.7.%d", i+1))
-		e.ID = mitigate.ID(1<<32 + i + 1)
-		unwanted = append(unwanted, e)
-	}
-	var rejected *mitigate.RejectedError
-	require.ErrorAs(t, target.Apply(t.Context(), unwanted, nil), &rejected)
+	s, target, _, _ := crowded(t)
 	e := entry(client)
 	e.Subject = detect.Subject{Fingerprint: programCore}
 	_, err := target.Sync(t.Context(), []mitigate.Entry{e})
@@ -378,19 +365,7 @@ func TestSyncPutsPredicatesBack(t *testing.T) {
 }
 
 func TestPredicatesAFullTableHasNoRoomForAreRefused(t *testing.T) {
-	setup := proxied
-	setup.TableSize = "100"
-	s := haproxytest.Start(t, setup)
-	target := newTarget(t, s.Socket, s)
-	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
-	var filling []mitigate.Entry
-	for i := range 200 {
-		e := entry(fmt.Sprintf("127.1.7.%d", i+1))
-		e.ID = mitigate.ID(1<<32 + i + 1)
-		filling = append(filling, e)
-	}
-	var rejected *mitigate.RejectedError
-	require.ErrorAs(t, target.Apply(t.Context(), filling, nil), &rejected)
+	s, target, filling, rejected := crowded(t)
 
 	e := entry(client)
 	e.Subject = detect.Subject{Fingerprint: programCore}

@@ -12,8 +12,7 @@ import (
 const setupTable = "offpath_setup_2"
 
 // Prepared implements [mitigate.Target]: the version, the tables and the maps, by their
-// paths. Whether the rules stand in a frontend, HAProxy
-// does not tell.
+// paths. Whether the rules stand in a frontend, HAProxy does not tell.
 func (t *Target) Prepared(ctx context.Context) error {
 	tables, err := t.client.ask(ctx, "show", "table")
 	if err != nil {
@@ -54,7 +53,6 @@ func (t *Target) Prepared(ctx context.Context) error {
 		}
 		return fmt.Errorf("%w: no map %s", ErrNotPrepared, path)
 	}
-
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -221,17 +220,15 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 	if err != nil {
 		return err
 	}
-	for _, write := range []func() ([]mitigate.Rejection, error){
-		func() ([]mitigate.Rejection, error) { return t.writePredicates(ctx, predicates, image) },
-		func() ([]mitigate.Rejection, error) { return t.changeNetworks(ctx, networks) },
-	} {
-		rejected, err := write()
-		if err != nil {
-			return err
-		}
-		rejections = append(rejections, rejected...)
+	rejected, err := t.writePredicates(ctx, predicates, image)
+	if err != nil {
+		return err
 	}
-	return t.rejected(rejections)
+	rejections = append(rejections, rejected...)
+	if rejected, err = t.changeNetworks(ctx, networks); err != nil {
+		return err
+	}
+	return t.rejected(append(rejections, rejected...))
 }
 
 // writePredicates writes rows of predicates, and before them the row that says which
@@ -354,13 +351,12 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 		rows[p.key] = r
 	}
 
-	changes, err := t.compareRows(ctx, rows, &report)
+	gone, changed, err := t.compareRows(ctx, rows, &report)
 	if err != nil {
 		return report, err
 	}
 	// What goes makes room for what comes.
-	going := func(r row) bool { return r.record.id == 0 }
-	rejections, err := t.writeRows(ctx, slices.Collect(filtered(changes, going)))
+	rejections, err := t.writeRows(ctx, gone)
 	if err != nil {
 		return report, err
 	}
@@ -368,15 +364,11 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 	if err != nil {
 		return report, err
 	}
-	unreached := make(map[string]bool, len(refused))
-	if len(refused) > 0 {
-		for _, p := range predicates {
-			unreached[p.key] = true
-		}
-	}
 	rejections = append(rejections, refused...)
-	refused, err = t.writeRows(ctx, slices.Collect(filtered(changes, func(r row) bool { return !going(r) && !unreached[r.key] })))
-	if err != nil {
+	if len(refused) > 0 {
+		changed = slices.DeleteFunc(changed, func(r row) bool { return slices.ContainsFunc(predicates, func(p row) bool { return p.key == r.key }) })
+	}
+	if refused, err = t.writeRows(ctx, changed); err != nil {
 		return report, err
 	}
 	rejections = append(rejections, refused...)
@@ -387,61 +379,41 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 	return report, t.rejected(append(rejections, rejected...))
 }
 
-// filtered are the rows for which keep holds.
-func filtered(rows []row, keep func(row) bool) iter.Seq[row] {
-	return func(yield func(row) bool) {
-		for _, r := range rows {
-			if keep(r) && !yield(r) {
-				return
-			}
-		}
-	}
-}
-
-// compareRows finds what has to be written so that the table holds exactly the
-// wanted rows.
-func (t *Target) compareRows(ctx context.Context, wanted map[string]record, report *mitigate.SyncReport) ([]row, error) {
+// compareRows finds the rows that have to go and those that have to be written, so
+// that the table holds exactly the wanted ones.
+func (t *Target) compareRows(ctx context.Context, wanted map[string]record, report *mitigate.SyncReport) (gone, changed []row, err error) {
 	used, err := t.rowsUsed(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	report.Held = used
-	if used > t.options.CompareLimit {
-		all := make([]row, 0, len(wanted))
-		for key, r := range wanted {
-			all = append(all, row{key, r})
-		}
-		report.Set = len(all)
-		return all, nil
-	}
-
-	report.Compared = true
-	dump, err := t.client.ask(ctx, "show", "table", verdictTable)
-	if err != nil {
-		return nil, err
-	}
-	var changes []row
 	equal := make(map[string]bool, len(wanted))
-	for line := range strings.Lines(dump) {
-		found, ok := parseTableRow(strings.TrimSuffix(line, "\n"))
-		if !ok || slices.Contains(ownKeys, found.key) || !plain(found.key) {
-			continue
+	if report.Compared = used <= t.options.CompareLimit; report.Compared {
+		dump, err := t.client.ask(ctx, "show", "table", verdictTable)
+		if err != nil {
+			return nil, nil, err
 		}
-		switch r, want := wanted[found.key]; {
-		case !want:
-			changes = append(changes, row{key: found.key})
-			report.Removed++
-		case r == recordOfRow(found):
-			equal[found.key] = true
+		for line := range strings.Lines(dump) {
+			found, ok := parseTableRow(strings.TrimSuffix(line, "\n"))
+			if !ok || slices.Contains(ownKeys, found.key) || !plain(found.key) {
+				continue
+			}
+			switch r, want := wanted[found.key]; {
+			case !want:
+				gone = append(gone, row{key: found.key})
+				report.Removed++
+			case r == recordOfRow(found):
+				equal[found.key] = true
+			}
 		}
 	}
 	for key, r := range wanted {
 		if !equal[key] {
-			changes = append(changes, row{key, r})
+			changed = append(changed, row{key, r})
 			report.Set++
 		}
 	}
-	return changes, nil
+	return gone, changed, nil
 }
 
 // ownKeys are rows that are no verdicts.

@@ -504,21 +504,26 @@ func TestWhatIsMissingAtTheLoadBalancerIsNamed(t *testing.T) {
 	}
 }
 
-func TestFullTableRefusesNewRowsAndTheKillSwitchStillWorks(t *testing.T) {
+// crowded is an HAProxy whose table has room for a hundred rows, after two hundred
+// entries were sent to it.
+func crowded(t *testing.T) (s *haproxytest.Server, target *haproxy.Target, set []mitigate.Entry, rejected *mitigate.RejectedError) {
+	t.Helper()
 	setup := proxied
 	setup.TableSize = "100"
-	s := haproxytest.Start(t, setup)
-	target := newTarget(t, s.Socket, s)
+	s = haproxytest.Start(t, setup)
+	target = newTarget(t, s.Socket, s)
 	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
-	var set []mitigate.Entry
 	for i := range 200 {
 		e := entry(fmt.Sprintf("127.1.7.%d", i+1))
 		e.ID = mitigate.ID(1<<32 + i + 1)
 		set = append(set, e)
 	}
-	err := target.Apply(t.Context(), set, nil)
-	var rejected *mitigate.RejectedError
-	require.ErrorAs(t, err, &rejected)
+	require.ErrorAs(t, target.Apply(t.Context(), set, nil), &rejected)
+	return s, target, set, rejected
+}
+
+func TestFullTableRefusesNewRowsAndTheKillSwitchStillWorks(t *testing.T) {
+	s, target, set, rejected := crowded(t)
 	assert.GreaterOrEqual(t, len(rejected.Rejections), 100)
 	assert.NotZero(t, rejected.Rejections[0].ID)
 

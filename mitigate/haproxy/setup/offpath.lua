@@ -88,8 +88,8 @@ end
 
 core.register_fetches("offpath_fingerprint", fingerprint)
 
--- No pattern below is tried from more than one place of what a client chose, and
--- none backtracks over it more than once: what is looked at is looked at in one go.
+-- The patterns below are linear in what a client chose; those above see 512 octets of a
+-- value at most.
 
 -- A path as offpath names it: without empty segments, ;parameters and dot segments, and
 -- with letters, digits and -._~ as they are where they are percent-encoded. With more than
@@ -99,7 +99,7 @@ local function normal(path)
     local octet = string.char(tonumber(digits, 16))
     if octet:find("^[%w._~-]") then return octet end
   end)
-  path = path:gsub(";[^/]*", ""):gsub("//+", "/"):gsub("/%.%f[/%z]", "")
+  path = path:gsub(";[^/]*", ""):gsub("//+", "/"):gsub("/%.%f[/\0]", "")
   local kept = {}
   for segment in path:gmatch("[^/]+") do
     if segment == ".." then

@@ -107,10 +107,10 @@ func (o *observer) see(active []sensor.Verdict) {
 			continue
 		}
 		present[v.ID] = true
-		if v.Client.IsValid() {
+		known, ok := o.verdicts[v.ID]
+		if ok && v.Client.IsValid() && !known.inForce.IsZero() {
 			clients[v.Client] = true // of an address and a program it may end when the address has one of its own
 		}
-		known, ok := o.verdicts[v.ID]
 		if !ok {
 			if len(o.verdicts) == 0 {
 				o.stage.time.Say("first verdict: %s", v.Message)

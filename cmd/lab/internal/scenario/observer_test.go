@@ -29,8 +29,10 @@ func TestAVerdictIsGoneWhenItsClientHasNoneAnyMore(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := newObserver(&stage{time: report.NewTimeline(io.Discard)})
-			o.see([]sensor.Verdict{verdict("a", one)})
-			o.verdicts["a"].inForce = time.Unix(1, 0)
+			o.see(append([]sensor.Verdict{verdict("a", one)}, c.left...))
+			for _, known := range o.verdicts {
+				known.inForce = time.Unix(1, 0)
+			}
 			o.see(c.left)
 			assert.Equal(t, c.gone, o.verdicts["a"].gone)
 		})
@@ -41,6 +43,13 @@ func TestAVerdictIsGoneWhenItsClientHasNoneAnyMore(t *testing.T) {
 		o.see([]sensor.Verdict{verdict("a", one)})
 		o.see(nil)
 		assert.False(t, o.verdicts["a"].gone, "nothing is let through that was refused before")
+	})
+	t.Run("another of its client is left that no load balancer has", func(t *testing.T) {
+		o := newObserver(&stage{time: report.NewTimeline(io.Discard)})
+		o.see([]sensor.Verdict{verdict("a", one), verdict("b", one)})
+		o.verdicts["a"].inForce = time.Unix(1, 0)
+		o.see([]sensor.Verdict{verdict("b", one)})
+		assert.True(t, o.verdicts["a"].gone)
 	})
 	t.Run("one about no client stands for itself", func(t *testing.T) {
 		o := newObserver(&stage{time: report.NewTimeline(io.Discard)})
