@@ -91,6 +91,8 @@ const (
 	RuleLoginFailures = "sequential_login_failures" // a client whose logins fail
 	RuleCampaign      = "campaign_excess"           // logins that fail together, whatever their addresses
 	RuleOutage        = "login_outage"              // a login endpoint that is out of order
+	RuleRollBack      = "verdict_rolled_back"       // a verdict that hits customers
+	RuleUnenforced    = "verdict_not_enforced"      // a verdict that no load balancer carries out
 )
 
 // Finding is what a detector found. A later finding with the same ID replaces

@@ -13,6 +13,10 @@ var ErrUnsupported = errors.New("target can't carry the verdict")
 // or may not have been carried out.
 var ErrIncomplete = errors.New("target's answer is incomplete")
 
+// ErrConnectsItself says that a target asks instead of being asked: without the
+// offpath that runs, nothing is known of it.
+var ErrConnectsItself = errors.New("it connects to the offpath that runs by itself")
+
 // UnsupportedError says that a target has no exact form for an entry.
 type UnsupportedError struct {
 	Target string // name

@@ -109,7 +109,7 @@ type Target interface {
 	// all others were applied.
 	Apply(ctx context.Context, set []Entry, remove []detect.Subject) error
 	// Sync makes the target hold exactly these entries, whatever it held
-	// before.
+	// before; see [SyncReport] for how far it goes where there are very many.
 	Sync(ctx context.Context, entries []Entry) (SyncReport, error)
 	// Sweep removes what has expired by the target's clock.
 	Sweep(ctx context.Context) error
@@ -126,10 +126,25 @@ type Target interface {
 	Hits(ctx context.Context) ([]Hits, error)
 }
 
+// Runner is a target with work of its own beside orders, such as a server that load
+// balancers ask. The controller runs it as long as itself, and again when it ended with
+// an error.
+type Runner interface {
+	Run(ctx context.Context) error
+}
+
+// Informer is a target that hands verdicts on to others, who do with them as they see
+// fit: that it carries one does not mean that anybody is kept out.
+type Informer interface {
+	// Inform gives the way to look up why there is an entry. The controller
+	// calls it once, before any order.
+	Inform(verdict func(ID) (detect.Verdict, bool))
+}
+
 // SyncReport says what a full comparison found.
 type SyncReport struct {
 	Held     int  // entries found at the target, ours or not
-	Compared bool // entry by entry; false: too many to list, all were written again
+	Compared bool // entry by entry; false: too many to list or to write at once, the wanted ones are still to be put by Apply
 	Set      int  // entries missing or different, now set
 	Removed  int  // entries not wanted, now removed
 }

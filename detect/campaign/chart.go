@@ -69,6 +69,21 @@ type chart struct {
 	up     bool
 	cut    float64 // log-odds of a hit, while it is up
 	began  uint32  // window in which the faintest sum left 0
+
+	// missing is the last window's where fewer logins were right than chance accounts
+	// for, and few failed; else the zero value.
+	missing Outage
+}
+
+// short says that so few logins were right in a window, if chance does not account for
+// it; else it is the zero value.
+func (c *chart) short(right float64) (o Outage) {
+	if c.windows >= fewestWindows && c.usual > fewestLogins && right < collapsed*c.usual {
+		if least := c.least(); right < least {
+			o = Outage{Right: right, Usual: c.usual, Least: least}
+		}
+	}
+	return o
 }
 
 // counts are strangers and right logins in a window, on average.
@@ -146,6 +161,7 @@ func residual(count, expected float64) float64 {
 // close judges the window of a number.
 func (c *chart) close(window uint32) (e event) {
 	strangers, right := float64(len(c.failing)+c.unnamed), float64(c.right)
+	c.missing = Outage{}
 	if c.windows >= fewestWindows && c.usual > fewestLogins &&
 		right < collapsed*c.usual && float64(c.wrong+c.down) > collapsed*c.usual {
 		if right < c.least() {
@@ -154,6 +170,9 @@ func (c *chart) close(window uint32) (e event) {
 		e = disorder // by night, say
 	} else if right+strangers >= fewestLogins {
 		e = c.judge(window, strangers, right)
+	}
+	if e != disorder {
+		c.missing = c.short(right)
 	}
 	c.usual += max(following, 1/float64(max(c.windows, 1))) * (right - c.usual)
 	return e

@@ -63,6 +63,8 @@ type Result struct {
 	Rising *Campaign
 	// Broken is the endpoints that have gone out of order.
 	Broken []Outage
+	// Missing is the endpoints where customers no longer log in, rightly or wrongly.
+	Missing []Outage
 	// Hits are accounts whose password a campaign has got right.
 	Hits []Hit
 }
@@ -71,6 +73,12 @@ type Result struct {
 type Outage struct {
 	Name                string
 	Right, Usual, Least float64 // in the last window; usually; and that would still be in order
+	Until               int64   // end of the window, ns since the epoch
+}
+
+func (r *Result) missing(at *Endpoint, window uint32, o Outage) {
+	o.Name, o.Until = at.name, (int64(window)+1)*Window
+	r.Missing = append(r.Missing, o)
 }
 
 // Detector holds the detector's state.
@@ -100,6 +108,7 @@ type Detector struct {
 	serial     int         // of the last campaign
 	window     uint32      // number of the present one of charts
 	active     []*Endpoint // where something was tried in it
+	before     []*Endpoint // and in the one before
 	failing    int         // strangers that charts remember of it, at most maxFailing
 	open       []*Campaign
 	stats      Stats
@@ -225,6 +234,13 @@ func (d *Detector) Observe(a *Attempt) Result {
 	return r
 }
 
+// Customer reports whether an account was logged in to from where a client is on an
+// earlier day: a customer's mark. It takes nothing into account.
+func (d *Detector) Customer(account uint64, client netip.Addr) bool {
+	network := generations.Mix(0, distinct.Address(Network(client).Addr()))
+	return account != 0 && d.history.peek(generations.Mix(account, network)).known
+}
+
 // marks is what is known about an attempt beside what it says itself.
 type marks struct {
 	network, pair, own uint64 // as numbers
@@ -301,6 +317,9 @@ func (d *Detector) chart(a *Attempt, at *Endpoint, n *numbers, stranger bool) {
 func (d *Detector) turn(a *Attempt, now uint32, r *Result) {
 	if number := now / span; number != d.window {
 		d.endWindow(a.Time, r)
+		if number > d.window+1 { // in the next one nothing was tried anywhere
+			d.deserted(d.window+1, r)
+		}
 		d.window, d.failing = number, 0
 	}
 	if a.At.active != d.window+1 {
@@ -326,7 +345,10 @@ func (d *Detector) endWindow(time int64, r *Result) {
 			risen = append(risen, at)
 		case e == broken && !at.broken && at != &d.all:
 			c := &at.chart
-			r.Broken = append(r.Broken, Outage{at.name, float64(c.right), c.usual, c.least()})
+			r.Broken = append(r.Broken, Outage{at.name, float64(c.right), c.usual, c.least(), (int64(d.window) + 1) * Window})
+		}
+		if o := at.chart.missing; o.Least > 0 && at != &d.all {
+			r.missing(at, d.window, o)
 		}
 		at.broken = e == broken || at.broken && e == disorder
 	}
@@ -336,8 +358,23 @@ func (d *Detector) endWindow(time int64, r *Result) {
 	for _, at := range append(d.active, &d.all) {
 		at.chart.begin()
 	}
-	clear(d.active)
-	d.active = d.active[:0]
+	d.deserted(d.window, r)
+	d.before, d.active = d.active, d.before[:0]
+}
+
+// deserted finds the endpoints where customers are missing in a window, though there
+// were some in the one before.
+func (d *Detector) deserted(window uint32, r *Result) {
+	for _, at := range d.before {
+		if slices.Contains(d.active, at) {
+			continue
+		}
+		if o := at.chart.short(0); o.Least > 0 {
+			r.missing(at, window, o)
+		}
+	}
+	clear(d.before)
+	d.before = d.before[:0]
 }
 
 // repeated reports whether a wrong attempt was made before within a day: a
@@ -348,11 +385,11 @@ func (d *Detector) repeated(a *Attempt, now uint32) bool {
 		return false
 	}
 	key := generations.Mix(generations.Mix(a.Account, 1), a.Password) // who has its name for a password is one of many
-	at, seen := d.tried.Get(key)
-	if seen && now < at+day {
+	at, seen := d.tried.At(key)
+	if seen && now < *at+day {
 		return true
 	}
-	d.tried.Put(key, now)
+	*at = now
 	return false
 }
 

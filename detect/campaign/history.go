@@ -37,6 +37,14 @@ func (h *history) get(pair uint64) sight {
 	return sight{}
 }
 
+// peek is get that remembers the pair no longer for it.
+func (h *history) peek(pair uint64) sight {
+	if d, ok := h.seen.Peek(pair); ok {
+		return h.sight(d)
+	}
+	return sight{}
+}
+
 func (h *history) sight(d days) sight {
 	if h.today-d.last > season {
 		return sight{}
@@ -46,9 +54,9 @@ func (h *history) sight(d days) sight {
 
 // know records that a pair is seen, and says what it was before.
 func (h *history) know(pair uint64) (before sight) {
-	d := h.seen.Find(pair)
-	if d == nil {
-		h.seen.Put(pair, days{h.today, h.today})
+	d, known := h.seen.At(pair)
+	if !known {
+		*d = days{h.today, h.today}
 		return sight{}
 	}
 	if before = h.sight(*d); !before.seen {
@@ -68,11 +76,8 @@ const visit = 1800
 func newVisitors(limit int) *visitors { return &visitors{seen: generations.New[uint32](limit)} }
 
 func (v *visitors) add(client uint64, now uint32) {
-	if at := v.seen.Find(client); at != nil {
-		*at = now
-		return
-	}
-	v.seen.Put(client, now)
+	at, _ := v.seen.At(client)
+	*at = now
 }
 
 func (v *visitors) has(client uint64, now uint32) bool {

@@ -29,13 +29,19 @@ func (d *Detector) baseline(r *reference) float64 {
 	return min(max(odds/(1+odds), minBaseline), maxBaseline)
 }
 
+// terms are the log-likelihood ratios of attack against customers that one wrong and
+// one right attempt add, where customers fail with the probability p0.
+type terms struct{ wrong, right float64 }
+
+func termsOf(p0 float64) terms {
+	return terms{math.Log(attackFailure / p0), math.Log((1 - attackFailure) / (1 - p0))}
+}
+
 // score is the log-likelihood ratio of attack against customers, of the
 // horizon where it is highest, and its addends.
-func (c *cell) score(p0 float64) (score, wrong, right float64) {
-	wrongTerm := math.Log(attackFailure / p0)
-	rightTerm := math.Log((1 - attackFailure) / (1 - p0))
+func (c *cell) score(of terms) (score, wrong, right float64) {
 	for i := range c.windows {
-		w, r := float64(c.windows[i].wrong)*wrongTerm, float64(c.windows[i].right)*rightTerm
+		w, r := float64(c.windows[i].wrong)*of.wrong, float64(c.windows[i].right)*of.right
 		if i == 0 || w+r > score {
 			score, wrong, right = w+r, w, r
 		}
@@ -49,6 +55,7 @@ func (c *cell) score(p0 float64) (score, wrong, right float64) {
 func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 	sprayed := r.Campaign == nil && d.sprays.failed(a.Password, a.Account)
 	p0 := d.baseline(&a.At.reference)
+	of := termsOf(p0)
 	var best *cell
 	for _, c := range d.at {
 		if c == nil || !c.several() && (a.Held || !c.fromFew()) {
@@ -57,7 +64,7 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 		if best != nil && !better(c, best) {
 			continue
 		}
-		if score, _, _ := c.score(p0); score < d.threshold {
+		if score, _, _ := c.score(of); score < d.threshold {
 			continue
 		}
 		if !d.affordable(c, now) {
@@ -233,6 +240,6 @@ type Why struct {
 
 func (d *Detector) why(c *cell, p0 float64) Why {
 	w := Why{Threshold: d.threshold, Baseline: p0, Attempts: float64(c.attempts), Right: float64(c.right), Customers: d.customers(c)}
-	w.Score, w.WrongTerm, w.RightTerm = c.score(p0)
+	w.Score, w.WrongTerm, w.RightTerm = c.score(termsOf(p0))
 	return w
 }

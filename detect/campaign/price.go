@@ -1,6 +1,8 @@
 package campaign
 
 import (
+	"net/netip"
+
 	"github.com/cespare/xxhash/v2"
 
 	"offpath/detect"
@@ -36,6 +38,17 @@ func (d *Detector) Price(s detect.Subject) (price float64, seen, ok bool) {
 		}
 	}
 	return d.price(&cell{}), false, true
+}
+
+// PriceOfNetwork is the same of a network: the sum of the neighbourhoods (see [Network])
+// that it overlaps, and so an upper bound.
+func (d *Detector) PriceOfNetwork(p netip.Prefix) (price float64) {
+	for _, c := range d.cells.cells {
+		if c.kind == byNetwork && c.values.Client.Overlaps(p) {
+			price += d.price(c)
+		}
+	}
+	return min(price, 1e6)
 }
 
 // PriceOfOne is what it costs to keep one customer out, of a million legitimate

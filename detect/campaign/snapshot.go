@@ -70,6 +70,7 @@ func (d *Detector) State(c *snapshot.Codec, endpoints []*Endpoint, held []*Campa
 		places.refs(c, &o.charts, snapshot.Many)
 	}
 	places.refs(c, &d.active, snapshot.Many)
+	places.refs(c, &d.before, snapshot.Many)
 	snapshot.Uint(c, &d.window)
 	c.Count(&d.failing, maxFailing)
 	d.recent.state(c, places)
@@ -121,6 +122,7 @@ func (d *Detector) endpointsState(c *snapshot.Codec, endpoints []*Endpoint, camp
 	r.add(endpoints...)
 	known := len(r.list)
 	r.add(d.active...)
+	r.add(d.before...)
 	for i := range d.recent.ring {
 		r.add(d.recent.ring[i].at)
 	}

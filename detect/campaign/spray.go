@@ -68,9 +68,9 @@ func (s *sprays) failed(password, account uint64) bool {
 		s.usual = min(max(s.most, s.usual/2, leastPopular), mostPopular)
 		s.most, s.term = 0, 0
 	}
-	t := s.tried.Find(password)
-	if t == nil {
-		s.tried.Put(password, tally{over: 1, last: s.wrong, count: 1, since: s.wrong})
+	t, known := s.tried.At(password)
+	if !known {
+		*t = tally{over: 1, last: s.wrong, count: 1, since: s.wrong}
 		return false
 	}
 	t.over, t.last = float32(min(s.left(t)+1, 2*minSprayed)), s.wrong

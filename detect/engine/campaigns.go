@@ -25,11 +25,13 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 	a.Held = e.heldAlready(a.Client)
 	r := e.campaigns.Observe(a)
 	e.chartsSay(&r)
+	var held *active
 	if r.Guilty {
-		if held := e.verdicts.bySubject[r.Subject]; held != nil {
+		if held = e.verdicts.bySubject[r.Subject]; held != nil {
 			e.campaignEvidence(held, &r)
 		} else {
 			e.convictPredicate(&r)
+			held = e.verdicts.bySubject[r.Subject]
 		}
 	}
 	for i := range r.Hits {
@@ -38,12 +40,7 @@ func (e *Engine) judgeCampaign(a *campaign.Attempt) (covered bool) {
 	if c := r.Campaign; c != nil && e.clock-c.Told >= retold {
 		e.campaignLine(c)
 	}
-	if r.Guilty {
-		if held := e.verdicts.bySubject[r.Subject]; held != nil && e.stopped(held) {
-			return true
-		}
-	}
-	if r.Pending {
+	if held != nil && e.stopped(held) || r.Pending {
 		return true
 	}
 	stops := func(p *active) bool {
@@ -78,6 +75,9 @@ func (e *Engine) chartsSay(r *campaign.Result) {
 	for i := range r.Broken {
 		e.outage(&r.Broken[i])
 	}
+	for i := range r.Missing {
+		e.missing(&r.Missing[i])
+	}
 	if r.Rising != nil {
 		e.campaignLine(r.Rising)
 	}
@@ -94,11 +94,22 @@ func (e *Engine) campaignEvidence(held *active, r *campaign.Result) {
 		return
 	}
 	e.campaignLine(r.Campaign)
-	held.verdict.Expected.LegitimateRequestsPerMillion = round(r.Price, 2)
+	held.verdict.Expected.LegitimateRequestsPerMillion = e.wouldHit(r)
 	if id := campaignID(r.Campaign); !slices.Contains(held.verdict.Findings, id) && len(held.verdict.Findings) < maxFindings {
 		held.verdict.Findings = append(held.verdict.Findings, id)
 	}
 	e.renew(held)
+}
+
+// wouldHit is what a predicate is expected to hit, of a million legitimate logins: about one
+// client, no more than that client's.
+func (e *Engine) wouldHit(r *campaign.Result) float64 {
+	price := r.Price
+	if r.Subject.Client.IsValid() {
+		_, own := e.sequential.Customers(r.Subject.Client)
+		price = min(price, own)
+	}
+	return round(price, 2)
 }
 
 // outage says that a login endpoint has gone out of order: that is no attack.
@@ -178,7 +189,7 @@ func (e *Engine) convictPredicate(r *campaign.Result) {
 	a.verdict = detect.Verdict{
 		ID: detect.NewID("verdict:"+CampaignRule, r.Subject, e.clock), Subject: r.Subject,
 		Findings: []string{campaignID(r.Campaign)}, Expires: e.clock + a.lifetime,
-		Expected: detect.Expected{AttackRequestsPerMinute: round(r.PerMinute, 2), LegitimateRequestsPerMillion: round(r.Price, 2)},
+		Expected: detect.Expected{AttackRequestsPerMinute: round(r.PerMinute, 2), LegitimateRequestsPerMillion: e.wouldHit(r)},
 	}
 	if e.verdicts.byID[a.verdict.ID] != nil {
 		return // the same decision; it stands

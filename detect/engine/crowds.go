@@ -60,11 +60,7 @@ func (c *crowds) add(key, who uint64, now int64) {
 	if who == 0 {
 		return
 	}
-	w := c.seen.Find(key)
-	if w == nil {
-		c.seen.Put(key, crowd{})
-		w = c.seen.Find(key)
-	}
+	w, _ := c.seen.At(key)
 	w.turn(now)
 	w.today |= 1 << (generations.Mix(7, who) & 63)
 }

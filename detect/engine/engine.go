@@ -162,6 +162,7 @@ func (e *Engine) refused(tx *reassembly.Transaction) bool {
 	}
 	a.marked = e.clock
 	e.refusals(a, 1)
+	e.lookAtRefused(a, tx)
 	return true
 }
 

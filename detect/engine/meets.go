@@ -32,7 +32,7 @@ func (e *Engine) meets(p *policy.Policy, who entity, id *identity, tx *reassembl
 		}
 		return
 	}
-	a := &active{policy: p, entity: &who, written: e.clock, proved: e.clock}
+	a := &active{policy: p, entity: &who, begun: e.clock, written: e.clock, proved: e.clock}
 	a.silent = subject.Client.IsValid() && overlapsAny(e.cfg.Allow, subject.Client)
 	a.verdict = detect.Verdict{ID: e.meetingID("verdict:", p, id, subject), Subject: subject}
 	a.finding = detect.Finding{ID: e.meetingID("", p, id, subject), Subject: subject}

@@ -321,7 +321,11 @@ func (a *active) state(c *snapshot.Codec, e *Engine, campaigns *campaign.Campaig
 		name = a.policy.Name
 	}
 	snapshot.String(c, &name)
-	c.Bool(&a.silent, &a.noted, &a.dear, &a.foreign, &a.shows)
+	c.Bool(&a.silent, &a.noted, &a.dear, &a.foreign, &a.shows, &a.tookBack)
+	for i := range a.refused.accounts {
+		c.Fixed64(&a.refused.accounts[i])
+		c.Fixed64(&a.refused.customers[i])
+	}
 	own := a.entity != nil
 	if c.Bool(&own); own {
 		if c.Reading() {

@@ -15,15 +15,16 @@ type Stats struct {
 	Logins   map[string]uint64 // login attempts by outcome; "unknown" where it could not be told
 	Repeated uint64            // attempts that had been counted before: same client, account and password
 
-	Findings  uint64 // new findings about clients
-	Campaigns uint64 // campaigns that were opened
-	Outages   uint64 // findings that a login endpoint is out of order
-	Holds     uint64 // new verdicts about accounts
-	Verdicts  uint64 // new verdicts about requests
-	Restored  uint64 // verdicts of an earlier run that were carried on
-	Renewals  uint64 // renewal lines
-	Expired   uint64 // verdicts that ran to their end
-	Lifted    uint64 // verdicts that an operator, or a change of the allow-list, ended
+	Findings   uint64 // new findings about clients
+	Campaigns  uint64 // campaigns that were opened
+	Outages    uint64 // findings that a login endpoint is out of order
+	Holds      uint64 // new verdicts about accounts
+	Verdicts   uint64 // new verdicts about requests
+	Restored   uint64 // verdicts of an earlier run that were carried on
+	Renewals   uint64 // renewal lines
+	Expired    uint64 // verdicts that ran to their end
+	RolledBack uint64 // verdicts that hit customers, and were taken back (an operator's: found to)
+	Lifted     uint64 // verdicts that an operator, or a change of the allow-list, ended
 
 	// Failures that would have convicted but did not, by reason; of allow-list,
 	// policy, price and capacity the new convictions.

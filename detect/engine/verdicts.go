@@ -35,8 +35,10 @@ type active struct {
 	shows    bool               // while it was in force requests of it have been seen or counted
 	written  int64              // event time of its last line
 	since    uint64             // requests of the subject seen or counted since then
-	cost     int64              // see costOf
-	place    int                // in the heap
+	tookBack bool               // it hit customers, see rollBack
+	refused  refusedLogins
+	cost     int64 // see costOf
+	place    int   // in the heap
 }
 
 // unwritten reports whether it only keeps its subject from being found again.
@@ -58,6 +60,7 @@ const renewAfter = 0.25
 type verdicts struct {
 	byID      map[string]*active
 	bySubject map[detect.Subject]*active // those of detectors
+	byClient  map[netip.Prefix]*active   // of these, those about a client alone
 	byEntity  map[entity]*active         // those by an operator's own policies
 	// predicates are those about an endpoint and software, and no client.
 	predicates map[predicate][]*active
@@ -86,7 +89,10 @@ func costOf(a *active) int64 {
 func (v *verdicts) spent() float64 { return float64(v.cost) / 1000 }
 
 func newVerdicts() *verdicts {
-	return &verdicts{byID: make(map[string]*active), bySubject: make(map[detect.Subject]*active), byEntity: make(map[entity]*active), predicates: make(map[predicate][]*active)}
+	return &verdicts{
+		byID: make(map[string]*active), bySubject: make(map[detect.Subject]*active), byClient: make(map[netip.Prefix]*active),
+		byEntity: make(map[entity]*active), predicates: make(map[predicate][]*active),
+	}
 }
 
 func (v *verdicts) add(a *active) {
@@ -96,6 +102,9 @@ func (v *verdicts) add(a *active) {
 		v.byEntity[*a.entity] = a
 	case !a.foreign:
 		v.bySubject[a.verdict.Subject] = a
+		if s := &a.verdict.Subject; aboutClient(s) {
+			v.byClient[s.Client] = a
+		}
 	}
 	if p, ok := predicateOf(&a.verdict.Subject); ok {
 		v.predicates[p] = append(v.predicates[p], a)
@@ -113,6 +122,9 @@ func (v *verdicts) remove(a *active) {
 		delete(v.byEntity, *a.entity)
 	case !a.foreign:
 		delete(v.bySubject, a.verdict.Subject)
+		if s := &a.verdict.Subject; aboutClient(s) {
+			delete(v.byClient, s.Client)
+		}
 	}
 	v.cost -= a.cost
 	if p, ok := predicateOf(&a.verdict.Subject); ok {
@@ -140,7 +152,10 @@ func (v *verdicts) sameOwn(p *policy.Policy, s *detect.Subject) *active {
 	return nil
 }
 
-func (v *verdicts) ofClient(p netip.Prefix) *active { return v.bySubject[detect.Subject{Client: p}] }
+// aboutClient reports whether a subject is a client and nothing else.
+func aboutClient(s *detect.Subject) bool { return *s == detect.Subject{Client: s.Client} }
+
+func (v *verdicts) ofClient(p netip.Prefix) *active { return v.byClient[p] }
 
 // inOrder lists the verdicts by their ids.
 func (v *verdicts) inOrder() []*active {

@@ -161,41 +161,38 @@ func (d *Detector) step(e *entity, s *step) (signal Signal, repeated bool) {
 	signal.Subject = e.subject()
 	byAccount := generations.Mix(e.hash(), a.Account)
 	byPair := generations.Mix(byAccount, a.Password)
-	at, seen := d.counted.Get(byPair)
+	at, seen := d.counted.At(byPair)
 	if a.Right {
 		// The same account counts again after a while: customers come back.
 		// Faster, it would let an attacker with one account pay off the score,
 		// also where the application takes several spellings of its password.
-		key := byPair
 		if a.Account != 0 {
 			if !seen {
-				d.counted.Put(byPair, s.now)
+				*at = s.now
 			}
-			key = generations.Mix(byAccount, anyPassword)
-			at, seen = d.counted.Get(key)
+			at, seen = d.counted.At(generations.Mix(byAccount, anyPassword))
 		}
-		if seen && s.now < at+vouchWindow {
+		if seen && s.now < *at+vouchWindow {
 			return signal, true
 		}
-		d.counted.Put(key, s.now)
+		*at = s.now
 		d.succeed(e, s)
 		return signal, false
 	}
 	if seen {
 		return signal, true
 	}
-	d.counted.Put(byPair, 0)
 	if s.outage {
 		signal.Veto = d.vetoIfOver(e, VetoOutage)
 		return signal, false
 	}
-	tries, _ := d.tries.Get(byAccount)
-	tries = max(tries+1, tries)
-	d.tries.Put(byAccount, tries)
-	d.fail(e, s, int(tries))
+	t, _ := d.tries.At(byAccount)
+	*t = max(*t+1, *t)
+	tries := int(*t)
+	d.fail(e, s, tries)
 
 	few := e.accounts < minAccounts
-	signal.Cracking = few && int(tries) >= minTries
+	signal.Cracking = few && tries >= minTries
 	if float64(e.score) < d.threshold || few && !signal.Cracking || e.network && !s.several {
 		return signal, false
 	}

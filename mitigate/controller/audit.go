@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ const (
 type AuditEntry struct {
 	Time    time.Time `json:"time"`
 	Who     string    `json:"who"`  // a person, "detection", or "controller" for what follows from a rule
-	What    string    `json:"what"` // accepted, changed, refused, in_force, lifted, expired, evicted, off, on, mode, allow, restored, connected, disconnected, restarted, synced, rejected, unsupported
+	What    string    `json:"what"` // accepted, changed, refused, waiting, approved, in_force, lifted, expired, evicted, off, on, mode, allow, restored, connected, disconnected, restarted, synced, rejected, unsupported
 	Verdict string    `json:"verdict,omitempty"`
 	Target  string    `json:"target,omitempty"`
 	Detail  string    `json:"detail,omitempty"` // why, or the answer
@@ -67,6 +68,26 @@ func (a *auditLog) open() error {
 		return fmt.Errorf("open audit log: %w", errors.Join(err, file.Close()))
 	}
 	a.file, a.size = file, info.Size()
+	return a.mend()
+}
+
+// mend takes away the part of a line that a crash may have left at the end.
+func (a *auditLog) mend() error {
+	file, err := os.Open(a.file.Name())
+	if err != nil {
+		return fmt.Errorf("read audit log: %w", err)
+	}
+	defer file.Close()
+	tail := make([]byte, min(a.size, maxJournalLine))
+	if _, err := file.ReadAt(tail, a.size-int64(len(tail))); err != nil {
+		return fmt.Errorf("read audit log: %w", err)
+	}
+	if part := len(tail) - 1 - bytes.LastIndexByte(tail, '\n'); part > 0 {
+		a.size -= int64(part)
+		if err := a.file.Truncate(a.size); err != nil {
+			return fmt.Errorf("mend audit log: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -100,7 +121,8 @@ func (a *auditLog) lostCount() uint64 {
 	return a.lost
 }
 
-// flush writes what is pending. Entries that fail are lost and counted.
+// flush writes what is pending. What fails waits for the next time; beyond
+// maxAuditPending entries the latest are lost and counted.
 func (a *auditLog) flush() error {
 	a.mu.Lock()
 	pending := a.pending
@@ -112,8 +134,12 @@ func (a *auditLog) flush() error {
 	err := a.write(pending)
 	if err != nil {
 		a.mu.Lock()
-		a.lost += uint64(len(pending))
-		a.mu.Unlock()
+		defer a.mu.Unlock()
+		a.pending = append(pending, a.pending...)
+		if over := len(a.pending) - maxAuditPending; over > 0 {
+			a.pending = a.pending[:maxAuditPending]
+			a.lost += uint64(over)
+		}
 	}
 	return err
 }
@@ -133,10 +159,13 @@ func (a *auditLog) write(entries []AuditEntry) error {
 		lines = append(append(lines, line...), '\n')
 	}
 	n, err := a.file.Write(lines)
-	a.size += int64(n)
 	if err != nil {
+		if n > 0 { // all of it is written again
+			err = errors.Join(err, a.file.Truncate(a.size))
+		}
 		return fmt.Errorf("write audit log: %w", err)
 	}
+	a.size += int64(n)
 	return nil
 }
 

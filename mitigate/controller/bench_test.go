@@ -15,16 +15,17 @@ import (
 	"offpath/mitigate/controller"
 	"offpath/mitigate/haproxy"
 	"offpath/mitigate/internal/haproxytest"
+	"offpath/mitigate/internal/targettest"
 )
 
 // BenchmarkVerdictToFirst403 is the time from Apply until a client that asks
 // without pause, on one kept connection, gets its first 403.
 func BenchmarkVerdictToFirst403(b *testing.B) {
 	s := haproxytest.Start(b, haproxy.Setup{})
-	c, _ := running(b, controller.Config{
+	c, _ := targettest.Running(b, controller.Config{
 		Targets:  []mitigate.Target{targetOf(b, "lb1", s.Socket, s)},
 		Mode:     detect.ModeEnforce,
-		Coalesce: time.Nanosecond,
+		Coalesce: time.Nanosecond, MaxPerMinute: 1 << 30,
 	})
 	eventually(b, func() bool { return c.Targets()[0].Connected && c.Targets()[0].Mode == detect.ModeEnforce }, "connected")
 	ask := asking(b, s, attacker)
@@ -33,7 +34,7 @@ func BenchmarkVerdictToFirst403(b *testing.B) {
 	id := uint32(0)
 	for b.Loop() {
 		id++
-		v := block(id, attacker)
+		v := targettest.Block(id, attacker)
 		require.NoError(b, c.Apply(v))
 		for ask() != 403 {
 		}
@@ -52,7 +53,7 @@ func BenchmarkRequest(b *testing.B) {
 	addresses := func(n int) []mitigate.Entry {
 		set := make([]mitigate.Entry, n)
 		for i := range set {
-			set[i].Subject.Client = network(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))
+			set[i].Subject.Client = targettest.Network(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))
 		}
 		return set
 	}

@@ -30,6 +30,13 @@ func (c *Controller) expire(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lifted.expire(now.UnixNano())
+	for id, w := range c.waiting {
+		if w.entry.Expires <= now.Unix() {
+			c.stopWaiting(id)
+			c.stats.Expired++
+			c.record(AuditEntry{Who: whoController, What: "expired", Verdict: w.verdict.ID, Detail: "it was not approved"})
+		}
+	}
 	for {
 		it := c.desired.expiry.root()
 		if it == nil || it.entry.Expires > now.Unix() {

@@ -13,6 +13,8 @@ import (
 // Defaults of [Config].
 const (
 	DefaultMaxVerdicts     = 1 << 18
+	DefaultMaxHarm         = 50_000
+	DefaultMaxPerMinute    = 10_000
 	DefaultCoalesce        = 20 * time.Millisecond
 	DefaultPollInterval    = time.Second
 	DefaultCompareInterval = 5 * time.Minute
@@ -24,10 +26,10 @@ const (
 	DefaultAuditFileBytes  = 64 << 20
 )
 
-// The shortest prefixes that a verdict may name.
+// The shortest prefixes that a verdict may name, by itself and with approval.
 const (
-	MinPrefixIPv4 = 24
-	MinPrefixIPv6 = 48
+	MinPrefixIPv4, MinApprovedIPv4 = 24, 16
+	MinPrefixIPv6, MinApprovedIPv6 = 48, 32
 )
 
 // Config of a [Controller]. The zero value keeps verdicts for no target, in
@@ -38,12 +40,18 @@ type Config struct {
 	// Mode is what targets are to do with verdicts; default
 	// [detect.ModeMonitor].
 	Mode detect.Mode
+	// Modes are what single targets, by name, do at most, whatever Mode says.
+	Modes map[string]detect.Mode
 	// Allow are networks that are never acted against; no verdict may overlap
 	// one.
 	Allow []netip.Prefix
 	// Own are addresses of the installation itself (load balancers, trusted
 	// proxies): no verdict may cover one. Those that targets know are added.
 	Own []netip.Prefix
+
+	// Private lets verdicts name clients with private addresses. Else they are refused:
+	// most often such a client is a proxy that hides everybody.
+	Private bool
 
 	// StateDir is the folder of the active verdicts, the kill switch and the
 	// audit log; it is made with mode 0700. Without it nothing outlives the
@@ -53,6 +61,14 @@ type Config struct {
 	// MaxVerdicts is the most active verdicts; the least important one makes
 	// room. Default [DefaultMaxVerdicts].
 	MaxVerdicts int
+	// MaxHarm is how many of a million legitimate logins a verdict that acts may be
+	// expected to hit, and all together that are not about single clients: one beyond it
+	// waits for approval. Default [DefaultMaxHarm].
+	MaxHarm float64
+	// MaxPerMinute is how many new verdicts that act a minute may bring, from detection
+	// or anybody: those beyond it wait for approval, or for a renewal in a quieter
+	// minute. Default [DefaultMaxPerMinute].
+	MaxPerMinute int
 	// MaxLifetime cuts longer verdicts, counted from when they arrive. Default
 	// and at most 24 h.
 	MaxLifetime time.Duration
@@ -79,6 +95,8 @@ type Config struct {
 func (c *Config) setDefaults() {
 	c.Mode = cmp.Or(c.Mode, detect.ModeMonitor)
 	c.MaxVerdicts = cmp.Or(c.MaxVerdicts, DefaultMaxVerdicts)
+	c.MaxHarm = cmp.Or(c.MaxHarm, DefaultMaxHarm)
+	c.MaxPerMinute = cmp.Or(c.MaxPerMinute, DefaultMaxPerMinute)
 	c.MaxLifetime = cmp.Or(c.MaxLifetime, time.Duration(detect.MaxLifetime))
 	c.Coalesce = cmp.Or(c.Coalesce, DefaultCoalesce)
 	c.PollInterval = cmp.Or(c.PollInterval, DefaultPollInterval)
@@ -111,6 +129,17 @@ func (c *Config) validate() error {
 		if !p.IsValid() {
 			return fmt.Errorf("own addresses hold %q, which is no network", p)
 		}
+	}
+	for name, mode := range c.Modes {
+		if !names[name] {
+			return fmt.Errorf("there is a mode for %q, which is no target", name)
+		}
+		if !validMode(mode) {
+			return fmt.Errorf("mode %q of target %s is none of off, monitor, enforce", mode, name)
+		}
+	}
+	if !(c.MaxHarm > 0 && c.MaxHarm <= 1e6) || c.MaxPerMinute < 1 {
+		return fmt.Errorf("harm %v is not above 0 and up to 1000000, or %d verdicts a minute are less than 1", c.MaxHarm, c.MaxPerMinute)
 	}
 	if c.MaxVerdicts < 1 || c.AuditRing < 1 || c.AuditFileBytes < 1 {
 		return fmt.Errorf("verdicts %d, audit ring %d or audit file %d is less than 1", c.MaxVerdicts, c.AuditRing, c.AuditFileBytes)

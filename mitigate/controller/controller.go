@@ -34,6 +34,8 @@ type Controller struct {
 	mu      sync.Mutex
 	rails   rails
 	desired *desired
+	waiting map[mitigate.ID]*waitingItem // for approval
+	pace    pace
 	lifted  *tombstones
 	mode    detect.Mode
 	release uint64 // counts On, each of which ends local offs
@@ -55,6 +57,7 @@ func New(config Config) (*Controller, error) {
 	c := &Controller{
 		config:  config,
 		desired: newDesired(),
+		waiting: make(map[mitigate.ID]*waitingItem),
 		lifted:  newTombstones(),
 		mode:    config.Mode,
 		stats:   Stats{Refused: make(map[string]uint64)},
@@ -62,11 +65,15 @@ func New(config Config) (*Controller, error) {
 			allow:       canonicalNetworks(config.Allow),
 			own:         canonicalNetworks(config.Own),
 			targets:     config.Targets,
+			private:     config.Private,
 			maxLifetime: config.MaxLifetime,
 		},
 	}
 	for _, t := range config.Targets {
 		c.workers = append(c.workers, newWorker(c, t))
+		if i, ok := t.(mitigate.Informer); ok {
+			i.Inform(c.verdict)
+		}
 	}
 	var err error
 	if c.audit, err = openAudit(config.StateDir, config.AuditRing, config.AuditFileBytes); err != nil {
@@ -109,7 +116,12 @@ func (c *Controller) restore() error {
 		if err != nil {
 			continue // expired, or the rails have become stricter
 		}
-		c.insert(&item{verdict: *v, who: r.Who, since: time.Unix(0, r.Since), entry: entry})
+		it := item{verdict: *v, who: r.Who, since: time.Unix(0, r.Since), entry: entry}
+		if r.Rail != "" {
+			c.waiting[entry.ID] = &waitingItem{it, &RailError{Rail: r.Rail, Reason: r.Reason, Waits: true}}
+			continue
+		}
+		c.insert(&it)
 	}
 	detail := fmt.Sprintf("%d active verdicts", len(c.desired.byID))
 	if damaged > 0 {
@@ -127,6 +139,10 @@ func (c *Controller) Run(ctx context.Context) error {
 	for _, w := range c.workers {
 		wg.Go(func() { w.run(ctx) })
 		wg.Go(func() { w.keepMode(ctx) })
+		wg.Go(func() { w.keepHouse(ctx) })
+		if r, ok := w.target.(mitigate.Runner); ok {
+			wg.Go(func() { w.serve(ctx, r) })
+		}
 	}
 	wg.Go(func() { c.clerk(ctx) })
 	wg.Wait()
@@ -142,13 +158,14 @@ func (c *Controller) Apply(v detect.Verdict) error {
 }
 
 // Decide takes an operator's own verdict. Without an ID it gets one. It returns
-// the verdict as it was accepted: its lifetime may have been cut.
+// the verdict as it was accepted: its lifetime may have been cut. With an error it is
+// the verdict as it was asked for, which may wait for approval under its ID.
 func (c *Controller) Decide(v detect.Verdict, who string) (detect.Verdict, error) {
 	if v.ID == "" {
 		v.ID = newID()
 	}
 	if err := c.apply(v, cmp.Or(who, "operator")); err != nil {
-		return detect.Verdict{}, err
+		return v, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,8 +203,15 @@ func (c *Controller) apply(v detect.Verdict, who string) error {
 	it := &item{verdict: v, who: who, since: now, entry: entry}
 	if old != nil {
 		it.since, it.who = old.since, cmp.Or(who, old.who)
-	} else if err := c.makeRoom(it, now); err != nil {
-		return c.refuse(&v, who, err)
+	}
+	if rail := c.needsApproval(it, old, now); rail != nil {
+		return c.wait(it, rail)
+	}
+	c.stopWaiting(entry.ID)
+	if old == nil {
+		if err := c.makeRoom(it, now); err != nil {
+			return c.refuse(&v, who, err)
+		}
 	}
 	if shortened {
 		c.stats.Shortened++
@@ -232,7 +256,7 @@ func (c *Controller) makeRoom(it *item, now time.Time) error {
 	}
 	least := c.desired.importance.root()
 	if compareImportance(it, least) <= 0 {
-		return &RailError{RailFull, fmt.Sprintf("%d more important verdicts are active", len(c.desired.byID))}
+		return &RailError{Rail: RailFull, Reason: fmt.Sprintf("%d more important verdicts are active", len(c.desired.byID))}
 	}
 	c.drop(least)
 	c.stats.Evicted++
@@ -276,6 +300,9 @@ func (c *Controller) lift(text, who, why string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it := c.desired.byID[id]
+	if w := c.waiting[id]; w != nil && it == nil {
+		it = &w.item
+	}
 	if it == nil {
 		return ErrUnknownVerdict
 	}
@@ -287,7 +314,10 @@ func (c *Controller) liftItem(it *item, who, why string) {
 	now := time.Now()
 	until := max(it.verdict.Expires, now.Add(lateRenewal).UnixNano())
 	c.lifted.add(it.entry.ID, until, now.UnixNano())
-	c.desired.remove(it)
+	delete(c.waiting, it.entry.ID)
+	if c.desired.byID[it.entry.ID] == it {
+		c.desired.remove(it)
+	}
 	c.journal.lift(it, until, who)
 	c.touch(it.entry.Subject)
 	c.stats.Lifted++
@@ -383,7 +413,11 @@ func (c *Controller) SetAllow(allow []netip.Prefix, who string) error {
 	who = cmp.Or(who, "operator")
 	c.rails.allow = canonicalNetworks(allow)
 	c.record(AuditEntry{Who: who, What: "allow", Detail: fmt.Sprintf("%d networks", len(c.rails.allow))})
-	for _, it := range c.items() {
+	items := c.items()
+	for _, w := range c.waiting {
+		items = append(items, &w.item)
+	}
+	for _, it := range items {
 		s := it.entry.Subject
 		if err := c.rails.checkSubject(&s); err != nil {
 			c.liftItem(it, who, err.Error())
@@ -424,9 +458,8 @@ func (c *Controller) Verdicts() []Verdict {
 	list := make([]Verdict, len(items))
 	for i, it := range items {
 		list[i] = Verdict{Verdict: it.verdict, Who: it.who, Since: it.since}
-		inForce := c.desired.inForce(it.entry.Subject) == it
 		for _, w := range c.workers {
-			list[i].Targets = append(list[i].Targets, w.verdictState(it, inForce))
+			list[i].Targets = append(list[i].Targets, w.verdictState(it, c.desired.bySubject[it.entry.Subject]))
 		}
 	}
 	return list
@@ -439,6 +472,16 @@ func (c *Controller) Targets() []Target {
 		list[i] = w.status()
 	}
 	return list
+}
+
+// verdict finds an active verdict.
+func (c *Controller) verdict(id mitigate.ID) (detect.Verdict, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if it := c.desired.byID[id]; it != nil {
+		return it.verdict, true
+	}
+	return detect.Verdict{}, false
 }
 
 // Audit lists what was done, oldest first, as far back as memory goes; the file
@@ -456,21 +499,32 @@ func (c *Controller) Stats() Stats {
 	defer c.mu.Unlock()
 	s := c.stats
 	s.Refused = maps.Clone(s.Refused)
-	s.Active = len(c.desired.byID)
+	s.Active, s.Waiting = len(c.desired.byID), len(c.waiting)
+	s.Harm = float64(c.desired.harm) / harmUnit
 	s.Off = c.off.Off
 	s.AuditLost = c.audit.lostCount()
 	return s
 }
 
-// wantedMode is the mode that targets should be in, and how often local offs
+// wantedMode is the mode that a target should be in, and how often local offs
 // were ended.
-func (c *Controller) wantedMode() (mode detect.Mode, release uint64) {
+func (c *Controller) wantedMode(target string) (mode detect.Mode, release uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.off.Off {
 		return detect.ModeOff, c.release
 	}
-	return c.mode, c.release
+	return milder(c.mode, cmp.Or(c.config.Modes[target], detect.ModeEnforce)), c.release
+}
+
+// milder is the one of two modes that does less.
+func milder(a, b detect.Mode) detect.Mode {
+	for _, m := range [...]detect.Mode{detect.ModeOff, detect.ModeMonitor} {
+		if a == m || b == m {
+			return m
+		}
+	}
+	return detect.ModeEnforce
 }
 
 // record adds to the audit.

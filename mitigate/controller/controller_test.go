@@ -17,6 +17,7 @@ import (
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/controller"
+	"offpath/mitigate/internal/targettest"
 )
 
 const day = 24 * time.Hour
@@ -31,33 +32,39 @@ func TestRailsRefuseWhatWouldHarm(t *testing.T) {
 	lb.address = netip.MustParseAddr("192.0.2.53")
 	c, err := controller.New(controller.Config{
 		Targets: []mitigate.Target{lb},
-		Allow:   []netip.Prefix{network("203.0.113.64/26"), network("::ffff:198.51.100.128/121"), network("2001:db8:a::/48")},
-		Own:     []netip.Prefix{network("192.0.2.80/29")},
+		Allow:   []netip.Prefix{targettest.Network("203.0.113.64/26"), targettest.Network("::ffff:198.51.100.128/121"), targettest.Network("2001:db8:a::/48")},
+		Own:     []netip.Prefix{targettest.Network("192.0.2.80/29")},
 	})
 	require.NoError(t, err)
-	edit := func(change func(*detect.Verdict)) detect.Verdict { return with(block(1, "198.51.100.7"), change) }
+	edit := func(change func(*detect.Verdict)) detect.Verdict {
+		return with(targettest.Block(1, "198.51.100.7"), change)
+	}
 	tests := []struct {
 		name    string
 		verdict detect.Verdict
 		rail    string
 	}{
-		{"an address on the allow-list", block(1, "203.0.113.64"), controller.RailAllowed},
-		{"a network that holds an allowed one", block(1, "203.0.113.0/24"), controller.RailAllowed},
-		{"an allow-list in IPv4-mapped form", block(1, "198.51.100.129"), controller.RailAllowed},
-		{"an address in IPv4-mapped form", block(1, "::ffff:203.0.113.65"), controller.RailAllowed},
-		{"a network within an allowed one", block(1, "2001:db8:a:1::/64"), controller.RailAllowed},
+		{"an address on the allow-list", targettest.Block(1, "203.0.113.64"), controller.RailAllowed},
+		{"a network that holds an allowed one", targettest.Block(1, "203.0.113.0/24"), controller.RailAllowed},
+		{"an allow-list in IPv4-mapped form", targettest.Block(1, "198.51.100.129"), controller.RailAllowed},
+		{"an address in IPv4-mapped form", targettest.Block(1, "::ffff:203.0.113.65"), controller.RailAllowed},
+		{"a network within an allowed one", targettest.Block(1, "2001:db8:a:1::/64"), controller.RailAllowed},
 		{"an allowed address at one endpoint", edit(func(v *detect.Verdict) {
-			v.Subject.Client, v.Subject.Endpoint = network("203.0.113.64"), "GET a/"
+			v.Subject.Client, v.Subject.Endpoint = targettest.Network("203.0.113.64"), "GET a/"
 		}), controller.RailAllowed},
-		{"the load balancer's address", block(1, "192.0.2.53"), controller.RailOwn},
-		{"a network that holds the load balancer", block(1, "192.0.2.0/25"), controller.RailOwn},
-		{"an address of the installation", block(1, "192.0.2.81"), controller.RailOwn},
-		{"IPv4 /23", block(1, "198.51.100.0/23"), controller.RailPrefix},
-		{"everything", block(1, "0.0.0.0/0"), controller.RailPrefix},
-		{"IPv6 /47", block(1, "2001:db8::/47"), controller.RailPrefix},
-		{"all of IPv4 in IPv6", block(1, "::ffff:0:0/96"), controller.RailPrefix},
-		{"no address at all", block(1, "0.0.0.0"), controller.RailMalformed},
-		{"multicast", block(1, "ff02::1"), controller.RailMalformed},
+		{"the load balancer's address", targettest.Block(1, "192.0.2.53"), controller.RailOwn},
+		{"a network that holds the load balancer", targettest.Block(1, "192.0.2.0/25"), controller.RailOwn},
+		{"an address of the installation", targettest.Block(1, "192.0.2.81"), controller.RailOwn},
+		{"IPv4 /15", targettest.Block(1, "44.4.0.0/15"), controller.RailPrefix},
+		{"a /8", targettest.Block(1, "44.0.0.0/8"), controller.RailPrefix},
+		{"a proxy in the house", targettest.Block(1, "10.20.30.40"), controller.RailPrivate},
+		{"a provider's shared addresses", targettest.Block(1, "100.64.3.0/24"), controller.RailPrivate},
+		{"a local address of IPv6", targettest.Block(1, "fd00::/64"), controller.RailPrivate},
+		{"everything", targettest.Block(1, "0.0.0.0/0"), controller.RailPrefix},
+		{"IPv6 /31", targettest.Block(1, "2001:db8::/31"), controller.RailPrefix},
+		{"all of IPv4 in IPv6", targettest.Block(1, "::ffff:0:0/96"), controller.RailPrefix},
+		{"no address at all", targettest.Block(1, "0.0.0.0"), controller.RailMalformed},
+		{"multicast", targettest.Block(1, "ff02::1"), controller.RailMalformed},
 		{"an empty subject", edit(func(v *detect.Verdict) { v.Subject = detect.Subject{} }), controller.RailMalformed},
 		{"an endpoint for everybody", edit(func(v *detect.Verdict) { v.Subject = detect.Subject{Endpoint: "POST bank.example/login"} }), controller.RailEverybody},
 		{"a domain for everybody, only watched", edit(func(v *detect.Verdict) {
@@ -84,18 +91,18 @@ func TestRailsRefuseWhatWouldHarm(t *testing.T) {
 	assert.Empty(t, c.Verdicts())
 
 	for i, client := range []string{"198.51.100.7", "198.51.100.0/25", "203.0.113.63", "2001:db8::/48", "2001:db8:b:1::/64", "::ffff:198.51.100.9"} {
-		assert.NoError(t, c.Apply(block(uint32(i+1), client)), client)
+		assert.NoError(t, c.Apply(targettest.Block(uint32(i+1), client)), client)
 	}
-	assert.Equal(t, network("198.51.100.9"), c.Verdicts()[5].Verdict.Subject.Client)
+	assert.Equal(t, targettest.Network("198.51.100.9"), c.Verdicts()[5].Verdict.Subject.Client)
 	for i, change := range []func(*detect.Verdict){
 		func(v *detect.Verdict) {
 			v.Action, v.Rate = detect.ActionRateLimit, detect.Rate{Requests: 60, Per: 60e9}
 		},
 		func(v *detect.Verdict) { v.Action = detect.ActionTag },
 		func(v *detect.Verdict) { v.Subject.Fingerprint = "0123456789abcdef" },
-		func(v *detect.Verdict) { v.Subject.Client = network(attacker) },
+		func(v *detect.Verdict) { v.Subject.Client = targettest.Network("44.1.2.3") },
 	} {
-		v := block(uint32(100+i), attacker)
+		v := targettest.Block(uint32(100+i), "44.1.2.3")
 		v.Subject = detect.Subject{Endpoint: "POST bank.example/login"}
 		change(&v)
 		assert.NoError(t, c.Apply(v), "%v", v)
@@ -103,9 +110,9 @@ func TestRailsRefuseWhatWouldHarm(t *testing.T) {
 }
 
 func TestNoVerdictLivesLongerThanADay(t *testing.T) {
-	c, err := controller.New(controller.Config{})
+	c, err := controller.New(controller.Config{Private: true})
 	require.NoError(t, err)
-	v, err := c.Decide(with(block(1, attacker), func(v *detect.Verdict) { v.Expires += 30 * int64(day); v.ID = "" }), "alice")
+	v, err := c.Decide(with(targettest.Block(1, attacker), func(v *detect.Verdict) { v.Expires += 30 * int64(day); v.ID = "" }), "alice")
 	require.NoError(t, err)
 	assert.InDelta(t, time.Now().Add(day).UnixNano(), v.Expires, float64(time.Minute))
 	assert.EqualValues(t, 1, c.Stats().Shortened)
@@ -116,12 +123,12 @@ func TestNoVerdictLivesLongerThanADay(t *testing.T) {
 
 func TestOnOneSubjectTheStrictestIsInForce(t *testing.T) {
 	lb := newFake("lb1")
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
-	limit := with(block(1, attacker), func(v *detect.Verdict) {
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	limit := with(targettest.Block(1, attacker), func(v *detect.Verdict) {
 		v.Action, v.Rate = detect.ActionRateLimit, detect.Rate{Requests: 1, Per: 1e9}
 	})
-	watch := with(block(2, attacker), func(v *detect.Verdict) { v.Mode = detect.ModeMonitor })
-	strict := block(3, attacker)
+	watch := with(targettest.Block(2, attacker), func(v *detect.Verdict) { v.Mode = detect.ModeMonitor })
+	strict := targettest.Block(3, attacker)
 	for _, v := range []detect.Verdict{limit, watch, strict} {
 		require.NoError(t, c.Apply(v))
 	}
@@ -148,11 +155,68 @@ func TestOnOneSubjectTheStrictestIsInForce(t *testing.T) {
 	eventually(t, func() bool { return len(lb.holds()) == 0 }, "none left")
 }
 
+func TestWhereATargetCannotCarryTheStrictestItHasTheNextOfTheSameSubject(t *testing.T) {
+	lb, hook := newFake("lb1"), newFake("hook")
+	hook.carriesAll = true
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb, hook}})
+	hold := with(targettest.Block(1, attacker), func(v *detect.Verdict) { v.Action = detect.ActionHold })
+	tag := with(targettest.Block(2, attacker), func(v *detect.Verdict) { v.Action = detect.ActionTag })
+	require.NoError(t, c.Apply(hold))
+	require.NoError(t, c.Apply(tag))
+	states := func() (s []controller.State) {
+		for _, v := range c.Verdicts() {
+			s = append(s, v.Targets[0].State, v.Targets[1].State)
+		}
+		return s
+	}
+	eventually(t, func() bool {
+		return slices.Equal(states(), []controller.State{
+			controller.StateUnsupported, controller.StateInForce, // the hold
+			controller.StateInForce, controller.StateShadowed, // the tag
+		})
+	}, "each has what it can carry")
+	assert.Equal(t, tag.ID, lb.holds()[attacker+"/32"].ID.String())
+	assert.Equal(t, hold.ID, hook.holds()[attacker+"/32"].ID.String())
+	require.NoError(t, c.Lift(hold.ID, "alice"))
+	eventually(t, func() bool { return hook.holds()[attacker+"/32"].ID.String() == tag.ID }, "the tag is all there is")
+}
+
+func TestAHoldOfAnAccountIsTheLastToMakeRoom(t *testing.T) {
+	c, err := controller.New(controller.Config{MaxVerdicts: 2})
+	require.NoError(t, err)
+	hold := with(targettest.Block(1, attacker), func(v *detect.Verdict) {
+		v.Action, v.Subject = detect.ActionHold, detect.Subject{UserHash: "0123456789abcdef"}
+	})
+	require.NoError(t, c.Apply(hold))
+	for id := range uint32(5) {
+		require.NoError(t, c.Apply(with(targettest.Block(id+2, fmt.Sprintf("198.51.100.%d", id+1)), func(v *detect.Verdict) {
+			v.Expected.AttackRequestsPerMinute = float64(1000 + id)
+		})))
+	}
+	assert.Equal(t, hold.ID, c.Verdicts()[0].Verdict.ID)
+	assert.EqualValues(t, 4, c.Stats().Evicted)
+}
+
+func TestATargetThatHandsVerdictsOnCanLookUpWhyThereIsOne(t *testing.T) {
+	hook := &informedTarget{fakeTarget: newFake("hook")}
+	c, err := controller.New(controller.Config{Private: true, Targets: []mitigate.Target{hook}})
+	require.NoError(t, err)
+	v := targettest.Block(1, attacker)
+	require.NoError(t, c.Apply(v))
+	id, err := mitigate.ParseID(v.ID)
+	require.NoError(t, err)
+	found, ok := hook.verdict(id)
+	assert.True(t, ok)
+	assert.Equal(t, v, found)
+	_, ok = hook.verdict(id + 1)
+	assert.False(t, ok)
+}
+
 func TestTwoSpellingsOfADomainAreOneSubject(t *testing.T) {
 	lb := newFake("lb1")
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}})
 	of := func(id uint32, change func(*detect.Verdict)) detect.Verdict {
-		return with(block(id, attacker), change)
+		return with(targettest.Block(id, attacker), change)
 	}
 	require.NoError(t, c.Apply(of(1, func(v *detect.Verdict) { v.Subject.Domain, v.Mode = "Bank.example.", detect.ModeMonitor })))
 	require.NoError(t, c.Apply(of(2, func(v *detect.Verdict) { v.Subject.Domain = "bank.example" })))
@@ -168,15 +232,15 @@ func TestTwoSpellingsOfADomainAreOneSubject(t *testing.T) {
 
 func TestLaterLineOfAVerdictReplacesTheEarlier(t *testing.T) {
 	lb := newFake("lb1")
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
-	v := block(1, attacker)
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	v := targettest.Block(1, attacker)
 	require.NoError(t, c.Apply(v))
 	renewed := with(v, func(v *detect.Verdict) { v.Time++; v.Expires += int64(time.Hour) })
 	require.NoError(t, c.Apply(renewed))
 	eventually(t, func() bool {
 		return lb.holds()[attacker+"/32"].Expires > v.Expires/1e9+3000
 	}, "renewed")
-	widened := with(renewed, func(v *detect.Verdict) { v.Time++; v.Subject.Client = network("127.1.2.0/24") })
+	widened := with(renewed, func(v *detect.Verdict) { v.Time++; v.Subject.Client = targettest.Network("127.1.2.0/24") })
 	require.NoError(t, c.Apply(widened))
 	eventually(t, func() bool {
 		held := lb.holds()
@@ -191,7 +255,7 @@ func TestWithoutRoomTheLeastImportantGoes(t *testing.T) {
 	c, err := controller.New(controller.Config{MaxVerdicts: 2})
 	require.NoError(t, err)
 	attack := func(id uint32, perMinute float64) detect.Verdict {
-		return with(block(id, fmt.Sprintf("198.51.100.%d", id)), func(v *detect.Verdict) {
+		return with(targettest.Block(id, fmt.Sprintf("198.51.100.%d", id)), func(v *detect.Verdict) {
 			v.Expected.AttackRequestsPerMinute = perMinute
 		})
 	}
@@ -214,9 +278,9 @@ func TestWithoutRoomTheLeastImportantGoes(t *testing.T) {
 func TestSmallTargetHoldsTheMostImportant(t *testing.T) {
 	lb := newFake("small")
 	lb.capacity = 2
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}})
 	for id := range uint32(4) {
-		require.NoError(t, c.Apply(with(block(id+1, fmt.Sprintf("198.51.100.%d", id+1)), func(v *detect.Verdict) {
+		require.NoError(t, c.Apply(with(targettest.Block(id+1, fmt.Sprintf("198.51.100.%d", id+1)), func(v *detect.Verdict) {
 			v.Expected.AttackRequestsPerMinute = float64(id)
 		})))
 	}
@@ -235,23 +299,23 @@ func TestSmallTargetHoldsTheMostImportant(t *testing.T) {
 	holds("198.51.100.3/32", "198.51.100.4/32")
 	eventually(t, func() bool { return c.Targets()[0].Rejected == 2 }, "the others are shown")
 	assert.Equal(t, controller.StateRejected, c.Verdicts()[0].Targets[0].State)
-	require.NoError(t, c.Lift(block(4, "198.51.100.4").ID, "alice"))
+	require.NoError(t, c.Lift(targettest.Block(4, "198.51.100.4").ID, "alice"))
 	holds("198.51.100.2/32", "198.51.100.3/32")
 }
 
 func TestWhatATargetCanNotDoOrRefusesIsShown(t *testing.T) {
 	lb := newFake("lb1")
-	refused := block(2, "198.51.100.2")
+	refused := targettest.Block(2, "198.51.100.2")
 	id, err := mitigate.ParseID(refused.ID)
 	require.NoError(t, err)
 	lb.refuse[id] = "Unable to allocate a new entry"
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
-	require.NoError(t, c.Apply(with(block(1, "198.51.100.1"), func(v *detect.Verdict) { v.Action = detect.ActionHold })))
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	require.NoError(t, c.Apply(with(targettest.Block(1, "198.51.100.1"), func(v *detect.Verdict) { v.Action = detect.ActionHold })))
 	require.NoError(t, c.Apply(refused))
-	require.NoError(t, c.Apply(block(3, "198.51.100.3")))
+	require.NoError(t, c.Apply(targettest.Block(3, "198.51.100.3")))
 	state := func(id uint32) controller.TargetVerdict {
 		list := c.Verdicts()
-		return list[slices.IndexFunc(list, func(v controller.Verdict) bool { return v.Verdict.ID == block(id, attacker).ID })].Targets[0]
+		return list[slices.IndexFunc(list, func(v controller.Verdict) bool { return v.Verdict.ID == targettest.Block(id, attacker).ID })].Targets[0]
 	}
 	eventually(t, func() bool { return state(3).State == controller.StateInForce }, "in force")
 	eventually(t, func() bool { return state(2).State == controller.StateRejected }, "rejected")
@@ -265,11 +329,11 @@ func TestWhatATargetCanNotDoOrRefusesIsShown(t *testing.T) {
 
 func TestNewAllowListLiftsWhatOverlapsIt(t *testing.T) {
 	lb := newFake("lb1")
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
-	require.NoError(t, c.Apply(block(1, "198.51.100.1")))
-	require.NoError(t, c.Apply(block(2, "203.0.113.1")))
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	require.NoError(t, c.Apply(targettest.Block(1, "198.51.100.1")))
+	require.NoError(t, c.Apply(targettest.Block(2, "203.0.113.1")))
 	eventually(t, func() bool { return len(lb.holds()) == 2 }, "in force")
-	require.NoError(t, c.SetAllow([]netip.Prefix{network("198.51.100.0/24")}, "alice"))
+	require.NoError(t, c.SetAllow([]netip.Prefix{targettest.Network("198.51.100.0/24")}, "alice"))
 	eventually(t, func() bool {
 		_, ok := lb.holds()["198.51.100.1/32"]
 		return !ok
@@ -278,7 +342,7 @@ func TestNewAllowListLiftsWhatOverlapsIt(t *testing.T) {
 	eventually(t, func() bool {
 		lb.mu.Lock()
 		defer lb.mu.Unlock()
-		return slices.Equal(lb.allow, []netip.Prefix{network("198.51.100.0/24")})
+		return slices.Equal(lb.allow, []netip.Prefix{targettest.Network("198.51.100.0/24")})
 	}, "at the load balancer")
 	assert.Error(t, c.SetAllow([]netip.Prefix{{}}, "alice"))
 }
@@ -286,9 +350,9 @@ func TestNewAllowListLiftsWhatOverlapsIt(t *testing.T) {
 func TestApplyWaitsForNoTarget(t *testing.T) {
 	stuck, well := newFake("stuck"), newFake("well")
 	stuck.blocked = make(chan struct{})
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{stuck, well}, Mode: detect.ModeEnforce})
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{stuck, well}, Mode: detect.ModeEnforce})
 	for id := range uint32(500) {
-		require.NoError(t, c.Apply(block(id+1, fmt.Sprintf("198.51.%d.%d", id>>8, id&255))))
+		require.NoError(t, c.Apply(targettest.Block(id+1, fmt.Sprintf("198.51.%d.%d", id>>8, id&255))))
 	}
 	eventually(t, func() bool { return len(well.holds()) == 500 }, "the well one has all")
 	assert.Equal(t, 500, c.Targets()[0].Pending)
@@ -302,12 +366,12 @@ func TestApplyWaitsForNoTarget(t *testing.T) {
 func TestTargetThatFailsGetsEverythingWhenItAnswersAgain(t *testing.T) {
 	lb := newFake("lb1")
 	told := make(chan controller.Target, 10)
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, Mode: detect.ModeEnforce, OnTarget: func(t controller.Target) { told <- t }})
-	require.NoError(t, c.Apply(block(1, "198.51.100.1")))
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}, Mode: detect.ModeEnforce, OnTarget: func(t controller.Target) { told <- t }})
+	require.NoError(t, c.Apply(targettest.Block(1, "198.51.100.1")))
 	eventually(t, func() bool { return len(lb.holds()) == 1 }, "in force")
 	lb.change(func() { lb.down = errDown })
-	require.NoError(t, c.Apply(block(2, "198.51.100.2")))
-	require.NoError(t, c.Lift(block(1, attacker).ID, "alice"))
+	require.NoError(t, c.Apply(targettest.Block(2, "198.51.100.2")))
+	require.NoError(t, c.Lift(targettest.Block(1, attacker).ID, "alice"))
 	eventually(t, func() bool { return !c.Targets()[0].Connected }, "down")
 	assert.Contains(t, c.Targets()[0].LastError, "connection refused")
 	lb.change(func() { lb.down = nil })
@@ -332,7 +396,7 @@ func TestTargetThatFailsGetsEverythingWhenItAnswersAgain(t *testing.T) {
 func TestHitsOfCountersThatBeginAnewAreNotLost(t *testing.T) {
 	lb := newFake("lb1")
 	hits := make(chan detect.Hits, 100)
-	c, _ := running(t, controller.Config{
+	c, _ := targettest.Running(t, controller.Config{
 		Targets:      []mitigate.Target{lb},
 		HitsInterval: 5 * time.Millisecond,
 		OnHits: func(list []detect.Hits) {
@@ -341,7 +405,7 @@ func TestHitsOfCountersThatBeginAnewAreNotLost(t *testing.T) {
 			}
 		},
 	})
-	v := block(1, attacker)
+	v := targettest.Block(1, attacker)
 	require.NoError(t, c.Apply(v))
 	id, err := mitigate.ParseID(v.ID)
 	require.NoError(t, err)
@@ -360,12 +424,12 @@ func TestHitsOfCountersThatBeginAnewAreNotLost(t *testing.T) {
 func TestACounterThatIsNotAmongThoseLatelyHitHasNotBegunAnew(t *testing.T) {
 	lb := newFake("lb1")
 	hits := make(chan detect.Hits, 100)
-	c, _ := running(t, controller.Config{
+	c, _ := targettest.Running(t, controller.Config{
 		Targets:      []mitigate.Target{lb},
 		HitsInterval: 5 * time.Millisecond,
 		OnHits:       func(list []detect.Hits) { hits <- list[0] },
 	})
-	v := block(1, attacker)
+	v := targettest.Block(1, attacker)
 	require.NoError(t, c.Apply(v))
 	id, err := mitigate.ParseID(v.ID)
 	require.NoError(t, err)
@@ -379,20 +443,20 @@ func TestACounterThatIsNotAmongThoseLatelyHitHasNotBegunAnew(t *testing.T) {
 func TestRestartedControllerRemembers(t *testing.T) {
 	folder := t.TempDir()
 	config := controller.Config{StateDir: folder, Targets: []mitigate.Target{newFake("lb1")}}
-	c, stop := running(t, config)
-	full := with(block(1, "198.51.100.1"), func(v *detect.Verdict) {
+	c, stop := targettest.Running(t, config)
+	full := with(targettest.Block(1, "198.51.100.1"), func(v *detect.Verdict) {
 		v.Action, v.Rate = detect.ActionRateLimit, detect.Rate{Requests: 3, Per: 60e9}
 		v.Subject.Endpoint, v.Subject.UserAgent = "POST bank.example/login", "curl\\x00\n\xff"
 		v.Findings = []string{"f1", "f2"}
 		v.Expected = detect.Expected{AttackRequestsPerMinute: 1.5, LegitimateRequestsPerMillion: 2}
 		v.Message = "a \"sentence\"\nand more"
 	})
-	lifted, soon := block(2, "198.51.100.2"), block(3, "198.51.100.3")
+	lifted, soon := targettest.Block(2, "198.51.100.2"), targettest.Block(3, "198.51.100.3")
 	soon.Expires = time.Now().Add(20 * time.Millisecond).UnixNano()
 	require.NoError(t, c.Apply(full))
 	require.NoError(t, c.Apply(lifted))
 	require.NoError(t, c.Apply(soon))
-	own, err := c.Decide(with(block(4, "198.51.100.4"), func(v *detect.Verdict) { v.ID = "" }), "alice")
+	own, err := c.Decide(with(targettest.Block(4, "198.51.100.4"), func(v *detect.Verdict) { v.ID = "" }), "alice")
 	require.NoError(t, err)
 	require.NoError(t, c.Lift(lifted.ID, "bob"))
 	stop()
@@ -423,8 +487,8 @@ func TestRestartedControllerRemembers(t *testing.T) {
 
 func TestJournalStaysInProportionToTheVerdicts(t *testing.T) {
 	folder := t.TempDir()
-	c, stop := running(t, controller.Config{StateDir: folder})
-	v := block(1, attacker)
+	c, stop := targettest.Running(t, controller.Config{StateDir: folder})
+	v := targettest.Block(1, attacker)
 	for range 30 {
 		for range 1000 {
 			v.Time++
@@ -448,7 +512,7 @@ func TestUnreadableStateIsAnErrorAtTheStart(t *testing.T) {
 func TestOffTakesEffectAlsoWhenItCanNotBeWrittenDown(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "state")
 	lb := newFake("lb1")
-	c, _ := running(t, controller.Config{StateDir: folder, Targets: []mitigate.Target{lb}, Mode: detect.ModeEnforce})
+	c, _ := targettest.Running(t, controller.Config{StateDir: folder, Targets: []mitigate.Target{lb}, Mode: detect.ModeEnforce})
 	mode := func() detect.Mode {
 		lb.mu.Lock()
 		defer lb.mu.Unlock()
@@ -471,9 +535,9 @@ func TestAuditIsARingInMemoryAndAppendOnlyOnDisk(t *testing.T) {
 	config := controller.Config{StateDir: folder, AuditRing: 3, AuditFileBytes: 2000, Targets: []mitigate.Target{newFake("lb1")}}
 	total := 0
 	for range 3 {
-		c, stop := running(t, config)
+		c, stop := targettest.Running(t, config)
 		for id := range uint32(20) {
-			v := block(id+1, "198.51.100.1")
+			v := targettest.Block(id+1, "198.51.100.1")
 			require.NoError(t, c.Apply(v))
 			require.NoError(t, c.Lift(v.ID, "alice"))
 		}
@@ -505,13 +569,13 @@ func TestAuditIsARingInMemoryAndAppendOnlyOnDisk(t *testing.T) {
 }
 
 func TestWhatWasDoneAboutAVerdictIsKnownAfterARestart(t *testing.T) {
-	v := block(1, "198.51.100.1")
+	v := targettest.Block(1, "198.51.100.1")
 	run := func(config controller.Config) (done []string) {
-		c, stop := running(t, config)
+		c, stop := targettest.Running(t, config)
 		defer stop()
 		require.NoError(t, c.Apply(v))
 		for id := range uint32(20) {
-			require.NoError(t, c.Apply(block(id+2, "198.51.100.1")))
+			require.NoError(t, c.Apply(targettest.Block(id+2, "198.51.100.1")))
 		}
 		require.NoError(t, c.Lift(v.ID, "alice"))
 		list, err := c.AuditOf(v.ID)
@@ -557,23 +621,84 @@ func TestConfigQuotesWhatIsWrong(t *testing.T) {
 func TestLiftsWhileATargetWasAwayAreMadeGoodAlsoWhenItIsTooFullToBeListed(t *testing.T) {
 	lb := newFake("lb1")
 	lb.unlisted = true
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}})
-	require.NoError(t, c.Apply(block(1, "198.51.100.1")))
-	require.NoError(t, c.Apply(block(2, "198.51.100.2")))
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	require.NoError(t, c.Apply(targettest.Block(1, "198.51.100.1")))
+	require.NoError(t, c.Apply(targettest.Block(2, "198.51.100.2")))
 	eventually(t, func() bool { return len(lb.holds()) == 2 }, "in force")
 	lb.change(func() { lb.down = errDown })
-	require.NoError(t, c.Lift(block(1, attacker).ID, "alice"))
+	require.NoError(t, c.Lift(targettest.Block(1, attacker).ID, "alice"))
 	eventually(t, func() bool { return !c.Targets()[0].Connected }, "down")
 	lb.change(func() { lb.down = nil })
 	eventually(t, func() bool { return len(lb.holds()) == 1 }, "lifted")
 }
 
+func TestWhatIsNewDoesNotWaitForWhatIsWrittenAgain(t *testing.T) {
+	const n = 20_000
+	lb := newFake("lb1")
+	lb.unlisted, lb.capacity = true, 2*n
+	c, stop := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}, MaxPerMinute: 2 * n})
+	of := func(i uint32) detect.Verdict {
+		return targettest.Block(i+1, fmt.Sprintf("44.%d.%d.%d", i>>16, i>>8&255, i&255))
+	}
+	for i := range uint32(n) {
+		require.NoError(t, c.Apply(of(i)))
+	}
+	eventually(t, func() bool { return c.Targets()[0].InForce == n }, "in force")
+
+	// It ends, begins anew and is written all that it held.
+	fresh, over := of(n), of(0)
+	third, changed := make(chan bool), make(chan bool)
+	orders, when := 0, 0
+	lb.change(func() {
+		lb.life = "2"
+		clear(lb.held)
+		lb.onApply = func(set []mitigate.Entry, _ []detect.Subject) {
+			if orders++; orders == 3 {
+				close(third)
+				<-changed
+			}
+			if slices.ContainsFunc(set, func(e mitigate.Entry) bool { return e.ID.String() == fresh.ID }) {
+				when = orders
+			}
+		}
+	})
+	<-third
+	require.NoError(t, c.Apply(fresh))
+	require.NoError(t, c.Lift(over.ID, "alice"))
+	close(changed)
+	eventually(t, func() bool { return c.Targets()[0].Pending == 0 && len(lb.holds()) == n }, "all in the end")
+	stop()
+	_, was := lb.holds()[over.Subject.Client.String()]
+	assert.False(t, was, "what was lifted meanwhile is not there")
+	assert.Equal(t, 4, when, "the new one went with the next order, of %d", orders)
+}
+
+func TestASmallTargetThatCanNotBeListedHoldsTheMostImportant(t *testing.T) {
+	lb := newFake("lb1")
+	lb.unlisted, lb.capacity = true, 3
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}})
+	for i := range uint32(6) {
+		v := targettest.Block(i+1, fmt.Sprintf("44.0.0.%d", i+1))
+		v.Expected.AttackRequestsPerMinute = float64(i)
+		require.NoError(t, c.Apply(v))
+	}
+	eventually(t, func() bool {
+		holds := lb.holds()
+		for _, client := range []string{"44.0.0.4/32", "44.0.0.5/32", "44.0.0.6/32"} {
+			if _, ok := holds[client]; !ok {
+				return false
+			}
+		}
+		return len(holds) == 3
+	}, "the three that stop most")
+}
+
 func TestMoreChangesThanAnAbsentTargetMayHaveNotedAreMadeGood(t *testing.T) {
 	lb := newFake("lb1")
 	lb.down = errDown
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, MaxVerdicts: 10})
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}, MaxVerdicts: 10})
 	for id := range uint32(100) {
-		v := block(id+1, fmt.Sprintf("198.51.100.%d", id))
+		v := targettest.Block(id+1, fmt.Sprintf("198.51.100.%d", id))
 		require.NoError(t, c.Apply(v))
 		if id < 95 {
 			require.NoError(t, c.Lift(v.ID, "alice"))
@@ -588,8 +713,8 @@ func TestMoreChangesThanAnAbsentTargetMayHaveNotedAreMadeGood(t *testing.T) {
 func TestCountersThatCanNotBeReadDisconnectNobody(t *testing.T) {
 	lb := newFake("lb1")
 	lb.noHits = errDown
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, HitsInterval: 5 * time.Millisecond, SweepInterval: 5 * time.Millisecond})
-	require.NoError(t, c.Apply(block(1, attacker)))
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}, HitsInterval: 5 * time.Millisecond, SweepInterval: 5 * time.Millisecond})
+	require.NoError(t, c.Apply(targettest.Block(1, attacker)))
 	eventually(t, func() bool { return c.Targets()[0].Errors > 3 }, "tried")
 	status := c.Targets()[0]
 	assert.True(t, status.Connected)
@@ -599,12 +724,12 @@ func TestCountersThatCanNotBeReadDisconnectNobody(t *testing.T) {
 
 func TestRowsThatAnOldProcessTeachesLateAreRemoved(t *testing.T) {
 	lb := newFake("lb1")
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{lb}, Settle: 100 * time.Millisecond})
-	require.NoError(t, c.Apply(block(1, attacker)))
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}, Settle: 100 * time.Millisecond})
+	require.NoError(t, c.Apply(targettest.Block(1, attacker)))
 	eventually(t, func() bool { return c.Targets()[0].Syncs == 2 }, "compared twice after the connect")
 	lb.change(func() { lb.life = "2" })
 	eventually(t, func() bool { return c.Targets()[0].Syncs == 3 }, "compared after the restart")
-	lb.change(func() { lb.held[detect.Subject{Client: network(customer)}] = mitigate.Entry{ID: 1<<32 + 1} })
+	lb.change(func() { lb.held[detect.Subject{Client: targettest.Network(customer)}] = mitigate.Entry{ID: 1<<32 + 1} })
 	eventually(t, func() bool { return len(lb.holds()) == 1 }, "removed")
 	assert.Contains(t, lb.holds(), attacker+"/32")
 }

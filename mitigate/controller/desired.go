@@ -19,14 +19,17 @@ type item struct {
 	byExpiry, byImportance int // positions in the heaps
 }
 
-// strictness orders actions: on one subject the strictest is in force.
+// strictness orders actions: on one subject the strictest that a target can carry is in
+// force there.
 func strictness(a detect.Action) int {
 	switch a {
 	case detect.ActionBlock:
-		return 5
+		return 6
 	case detect.ActionDeceive:
-		return 4
+		return 5
 	case detect.ActionChallenge:
+		return 4
+	case detect.ActionHold:
 		return 3
 	case detect.ActionRateLimit:
 		return 2
@@ -37,8 +40,9 @@ func strictness(a detect.Action) int {
 }
 
 // compareImportance orders verdicts by who goes first where there is no room
-// for all: an operator's, those that act before those that only tag, the
-// stricter, those expected to hit more, the later. The id makes it total.
+// for all: an operator's, those that act before those that only tag, the holds of
+// accounts (an attacker can make others by the thousand, but these only with a right
+// password), the stricter, those expected to hit more, the later. The id makes it total.
 func compareImportance(a, b *item) int {
 	acts := func(it *item) int {
 		if it.entry.Monitor {
@@ -52,9 +56,16 @@ func compareImportance(a, b *item) int {
 		}
 		return 0
 	}
+	hold := func(it *item) int {
+		if it.entry.Action == detect.ActionHold {
+			return 1
+		}
+		return 0
+	}
 	return cmp.Or(
 		cmp.Compare(operator(a), operator(b)),
 		cmp.Compare(acts(a), acts(b)),
+		cmp.Compare(hold(a), hold(b)),
 		cmp.Compare(strictness(a.entry.Action), strictness(b.entry.Action)),
 		cmp.Compare(a.verdict.Expected.AttackRequestsPerMinute, b.verdict.Expected.AttackRequestsPerMinute),
 		cmp.Compare(a.verdict.Time, b.verdict.Time),
@@ -84,6 +95,7 @@ type desired struct {
 	bySubject  map[detect.Subject][]*item // the one in force first
 	expiry     itemHeap                   // the first to expire at the root
 	importance itemHeap                   // the least important at the root
+	harm       int64                      // of all together, see sharedHarm
 }
 
 func newDesired() *desired {
@@ -107,6 +119,7 @@ func (d *desired) put(it *item) {
 		d.remove(old)
 	}
 	d.byID[it.entry.ID] = it
+	d.harm += sharedHarm(it)
 	heap.Push(&d.expiry, it)
 	heap.Push(&d.importance, it)
 	group := append(d.bySubject[it.entry.Subject], it)
@@ -118,6 +131,7 @@ func (d *desired) put(it *item) {
 
 func (d *desired) remove(it *item) {
 	delete(d.byID, it.entry.ID)
+	d.harm -= sharedHarm(it)
 	heap.Remove(&d.expiry, it.byExpiry)
 	heap.Remove(&d.importance, it.byImportance)
 	group := d.bySubject[it.entry.Subject]
@@ -132,14 +146,6 @@ func (d *desired) remove(it *item) {
 		return
 	}
 	d.bySubject[it.entry.Subject] = group
-}
-
-// inForce is the verdict that is to act on a subject, nil if none is.
-func (d *desired) inForce(s detect.Subject) *item {
-	if group := d.bySubject[s]; len(group) > 0 {
-		return group[0]
-	}
-	return nil
 }
 
 // itemHeap is a heap whose items know their positions.

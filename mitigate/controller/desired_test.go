@@ -59,7 +59,7 @@ func TestDesiredStateAgreesWithALinearSearch(t *testing.T) {
 		}
 		require.Len(t, d.bySubject, len(bySubject))
 		for s, items := range bySubject {
-			require.Same(t, slices.MaxFunc(items, compareForce), d.inForce(s))
+			require.Same(t, slices.MaxFunc(items, compareForce), d.bySubject[s][0])
 		}
 		require.Same(t, least, d.importance.root())
 		if first == nil {

@@ -13,11 +13,12 @@ import (
 
 // fakeTarget holds its entries in memory and breaks on demand.
 type fakeTarget struct {
-	name     string
-	address  netip.Addr
-	capacity int
-	unlisted bool          // Sync only adds
-	blocked  chan struct{} // while not nil and open, orders wait for it
+	name       string
+	address    netip.Addr
+	capacity   int
+	unlisted   bool // Sync finds too many, and does nothing
+	carriesAll bool
+	blocked    chan struct{} // while not nil and open, orders wait for it
 
 	mu     sync.Mutex
 	down   error
@@ -28,6 +29,9 @@ type fakeTarget struct {
 	mode   detect.Mode
 	counts []mitigate.Hits
 	life   string
+
+	// onApply is called before an Apply, without the lock.
+	onApply func(set []mitigate.Entry, remove []detect.Subject)
 }
 
 func newFake(name string) *fakeTarget {
@@ -49,6 +53,9 @@ func (f *fakeTarget) Addresses() []netip.Addr {
 }
 
 func (f *fakeTarget) Carries(e *mitigate.Entry) error {
+	if f.carriesAll {
+		return nil
+	}
 	if e.Action == detect.ActionHold || !e.Subject.Client.IsValid() {
 		return &mitigate.UnsupportedError{Target: f.name, Reason: "it can't"}
 	}
@@ -83,6 +90,12 @@ func (f *fakeTarget) Identity(ctx context.Context) (mitigate.Identity, error) {
 }
 
 func (f *fakeTarget) Apply(ctx context.Context, set []mitigate.Entry, remove []detect.Subject) error {
+	f.mu.Lock()
+	told := f.onApply
+	f.mu.Unlock()
+	if told != nil {
+		told(set, remove)
+	}
 	if err := f.enter(ctx); err != nil {
 		return err
 	}
@@ -113,10 +126,11 @@ func (f *fakeTarget) Sync(ctx context.Context, entries []mitigate.Entry) (mitiga
 		return mitigate.SyncReport{}, err
 	}
 	defer f.mu.Unlock()
-	if !f.unlisted {
-		clear(f.held)
+	if f.unlisted {
+		return mitigate.SyncReport{Held: len(f.held)}, nil
 	}
-	return mitigate.SyncReport{Compared: !f.unlisted, Set: len(entries)}, f.set(entries)
+	clear(f.held)
+	return mitigate.SyncReport{Compared: true, Set: len(entries)}, f.set(entries)
 }
 
 func (f *fakeTarget) Sweep(ctx context.Context) error {
@@ -177,6 +191,16 @@ func (f *fakeTarget) holds() map[string]mitigate.Entry {
 		held[s.Client.String()] = e
 	}
 	return held
+}
+
+// informedTarget is a fakeTarget that hands verdicts on.
+type informedTarget struct {
+	*fakeTarget
+	verdict func(mitigate.ID) (detect.Verdict, bool)
+}
+
+func (i *informedTarget) Inform(verdict func(mitigate.ID) (detect.Verdict, bool)) {
+	i.verdict = verdict
 }
 
 var errDown = errors.New("connection refused")

@@ -1,7 +1,6 @@
 package controller_test
 
 import (
-	"context"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"offpath/mitigate/controller"
 	"offpath/mitigate/haproxy"
 	"offpath/mitigate/internal/haproxytest"
+	"offpath/mitigate/internal/targettest"
 )
 
 // These tests let the controller and a real HAProxy work together and look at
@@ -26,9 +26,6 @@ const (
 	customer = "127.1.2.4"
 )
 
-// waiting is how long a test waits for what has to happen.
-const waiting = 20 * time.Second
-
 func targetOf(t testing.TB, name, address string, s *haproxytest.Server) mitigate.Target {
 	t.Helper()
 	target, err := haproxy.New(haproxy.Options{Name: name, Address: address, MapDir: s.MapDir})
@@ -36,59 +33,16 @@ func targetOf(t testing.TB, name, address string, s *haproxytest.Server) mitigat
 	return target
 }
 
-// running is a controller that runs until the test ends, or stop is called.
-func running(t testing.TB, config controller.Config) (c *controller.Controller, stop func()) {
-	t.Helper()
-	if config.PollInterval == 0 {
-		config.PollInterval = 50 * time.Millisecond
-	}
-	c, err := controller.New(config)
-	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			assert.NoError(t, <-done)
-		})
-	}
-	t.Cleanup(stop)
-	return c, stop
-}
-
 func eventually(t testing.TB, condition func() bool, message string) {
 	t.Helper()
-	require.Eventually(t, condition, waiting, 5*time.Millisecond, message)
-}
-
-// block is a verdict against an address or network, for an hour.
-func block(id uint32, client string) detect.Verdict {
-	now := time.Now()
-	return detect.Verdict{
-		Time:    now.UnixNano(),
-		ID:      mitigate.ID(uint64(0xabcd)<<32 | uint64(id)).String(),
-		Action:  detect.ActionBlock,
-		Subject: detect.Subject{Client: network(client)},
-		Mode:    detect.ModeEnforce,
-		Expires: now.Add(time.Hour).UnixNano(),
-		Message: "too many failed logins",
-	}
-}
-
-func network(text string) netip.Prefix {
-	if a, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(a, a.BitLen())
-	}
-	return netip.MustParsePrefix(text)
+	require.Eventually(t, condition, targettest.Wait, 5*time.Millisecond, message)
 }
 
 func status(s *haproxytest.Server, from string) int { return s.Get(from, "/").Status }
 
 func TestVerdictIsInForceWithinATenthOfASecondAndLiftedAgain(t *testing.T) {
 	s := haproxytest.Start(t, haproxy.Setup{})
-	c, _ := running(t, controller.Config{
+	c, _ := targettest.Running(t, controller.Config{
 		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
 		Mode:    detect.ModeEnforce,
 	})
@@ -98,7 +52,7 @@ func TestVerdictIsInForceWithinATenthOfASecondAndLiftedAgain(t *testing.T) {
 	for i := range uint32(20) {
 		from := fmt.Sprintf("127.1.5.%d", i+1)
 		began := time.Now()
-		require.NoError(t, c.Apply(block(i+1, from)))
+		require.NoError(t, c.Apply(targettest.Block(i+1, from)))
 		eventually(t, func() bool { return status(s, from) == 403 }, "refused")
 		took = append(took, time.Since(began))
 	}
@@ -110,7 +64,7 @@ func TestVerdictIsInForceWithinATenthOfASecondAndLiftedAgain(t *testing.T) {
 	t.Logf("verdict to first 403: mean %s, slowest %s (asked every 5 ms)", sum/time.Duration(len(took)), slowest)
 	assert.Equal(t, 200, status(s, customer))
 
-	v := block(1, "127.1.5.1")
+	v := targettest.Block(1, "127.1.5.1")
 	assert.Equal(t, v.ID, s.Get("127.1.5.1", "/").Marker)
 	require.NoError(t, c.Lift(v.ID, "alice"))
 	eventually(t, func() bool { return status(s, "127.1.5.1") == 200 }, "lifted")
@@ -120,8 +74,8 @@ func TestVerdictIsInForceWithinATenthOfASecondAndLiftedAgain(t *testing.T) {
 
 func TestMonitorIsTheDefaultAndRefusesNobody(t *testing.T) {
 	s := haproxytest.Start(t, haproxy.Setup{})
-	c, _ := running(t, controller.Config{Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)}})
-	v := block(1, attacker)
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)}})
+	v := targettest.Block(1, attacker)
 	require.NoError(t, c.Apply(v))
 	eventually(t, func() bool { return s.Get(attacker, "/").Tag == v.ID }, "tagged")
 	assert.Equal(t, 200, status(s, attacker))
@@ -139,8 +93,8 @@ func TestKillSwitchHoldsThroughRestartsOfEveryone(t *testing.T) {
 		Mode:     detect.ModeEnforce,
 		StateDir: t.TempDir(),
 	}
-	c, stop := running(t, config)
-	require.NoError(t, c.Apply(block(1, attacker)))
+	c, stop := targettest.Running(t, config)
+	require.NoError(t, c.Apply(targettest.Block(1, attacker)))
 	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
 
 	began := time.Now()
@@ -151,7 +105,7 @@ func TestKillSwitchHoldsThroughRestartsOfEveryone(t *testing.T) {
 	stop()
 	s.Down()
 	s.Up()
-	c, _ = running(t, config)
+	c, _ = targettest.Running(t, config)
 	assert.True(t, c.Stats().Off)
 	eventually(t, func() bool { return c.Targets()[0].InForce == 1 }, "the verdict is remembered")
 	eventually(t, func() bool { return c.Targets()[0].Mode == detect.ModeOff }, "still off")
@@ -163,11 +117,11 @@ func TestKillSwitchHoldsThroughRestartsOfEveryone(t *testing.T) {
 
 func TestOffByHandAtTheLoadBalancerIsSeenAndStandsUntilOn(t *testing.T) {
 	s := haproxytest.Start(t, haproxy.Setup{})
-	c, _ := running(t, controller.Config{
+	c, _ := targettest.Running(t, controller.Config{
 		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
 		Mode:    detect.ModeEnforce,
 	})
-	require.NoError(t, c.Apply(block(1, attacker)))
+	require.NoError(t, c.Apply(targettest.Block(1, attacker)))
 	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
 	require.Empty(t, s.Command("set table offpath_verdicts key off data.gpt0 1"))
 	eventually(t, func() bool { return c.Targets()[0].LocalOff }, "noticed")
@@ -176,32 +130,15 @@ func TestOffByHandAtTheLoadBalancerIsSeenAndStandsUntilOn(t *testing.T) {
 	eventually(t, func() bool { return status(s, attacker) == 403 }, "on")
 }
 
-func TestVerdictsEndByHAProxysClockWithTheControllerStopped(t *testing.T) {
-	t.Parallel()
-	s := haproxytest.Start(t, haproxy.Setup{})
-	c, stop := running(t, controller.Config{
-		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
-		Mode:    detect.ModeEnforce,
-	})
-	v := block(1, attacker)
-	v.Expires = time.Now().Add(3 * time.Second).UnixNano()
-	require.NoError(t, c.Apply(v))
-	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
-	stop()
-	assert.Equal(t, 403, status(s, attacker), "the controller's end ends no verdict")
-	eventually(t, func() bool { return status(s, attacker) == 200 }, "expired")
-	assert.GreaterOrEqual(t, time.Now().UnixNano(), v.Expires)
-}
-
 func TestRestartedHAProxyGetsEverythingBack(t *testing.T) {
-	s := haproxytest.Start(t, haproxy.Setup{TrustedProxies: []netip.Prefix{network("127.0.0.1")}})
-	c, _ := running(t, controller.Config{
+	s := haproxytest.Start(t, haproxy.Setup{TrustedProxies: []netip.Prefix{targettest.Network("127.0.0.1")}})
+	c, _ := targettest.Running(t, controller.Config{
 		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
 		Mode:    detect.ModeEnforce,
-		Allow:   []netip.Prefix{network("192.0.2.0/24")},
+		Allow:   []netip.Prefix{targettest.Network("192.0.2.0/24")},
 	})
-	require.NoError(t, c.Apply(block(1, attacker)))
-	require.NoError(t, c.Apply(block(2, "2001:db8:1:2::/64")))
+	require.NoError(t, c.Apply(targettest.Block(1, attacker)))
+	require.NoError(t, c.Apply(targettest.Block(2, "2001:db8:1:2::/64")))
 	all := func() bool {
 		return status(s, attacker) == 403 &&
 			s.Get("127.0.0.1", "/", "X-Forwarded-For", "2001:db8:1:2::9").Status == 403 &&
@@ -210,7 +147,7 @@ func TestRestartedHAProxyGetsEverythingBack(t *testing.T) {
 	eventually(t, all, "in force")
 	s.Down()
 	eventually(t, func() bool { return !c.Targets()[0].Connected }, "noticed")
-	require.NoError(t, c.Apply(block(3, customer)))
+	require.NoError(t, c.Apply(targettest.Block(3, customer)))
 	s.Up()
 	began := time.Now()
 	eventually(t, all, "put back")
@@ -221,12 +158,12 @@ func TestRestartedHAProxyGetsEverythingBack(t *testing.T) {
 
 func TestWhatSomeoneChangedAtHAProxyIsMendedByTheNextComparison(t *testing.T) {
 	s := haproxytest.Start(t, haproxy.Setup{})
-	c, _ := running(t, controller.Config{
+	c, _ := targettest.Running(t, controller.Config{
 		Targets:         []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
 		Mode:            detect.ModeEnforce,
 		CompareInterval: 50 * time.Millisecond,
 	})
-	require.NoError(t, c.Apply(block(1, attacker)))
+	require.NoError(t, c.Apply(targettest.Block(1, attacker)))
 	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
 	s.Command("clear table offpath_verdicts key ip:" + attacker)
 	s.Command("set table offpath_verdicts key ip:" + customer + " data.gpt0 1 data.gpc0 4294967295 data.conn_cnt 1 data.sess_cnt 1")
@@ -240,13 +177,13 @@ func TestWhatSomeoneChangedAtHAProxyIsMendedByTheNextComparison(t *testing.T) {
 
 func TestReloadedHAProxyIsNoticedAndCompared(t *testing.T) {
 	t.Parallel()
-	s := haproxytest.Start(t, haproxy.Setup{TrustedProxies: []netip.Prefix{network("127.0.0.1")}})
-	c, _ := running(t, controller.Config{
+	s := haproxytest.Start(t, haproxy.Setup{TrustedProxies: []netip.Prefix{targettest.Network("127.0.0.1")}})
+	c, _ := targettest.Running(t, controller.Config{
 		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
 		Mode:    detect.ModeEnforce,
 	})
-	require.NoError(t, c.Apply(block(1, attacker)))
-	require.NoError(t, c.Apply(block(2, "2001:db8:1:2::/64")))
+	require.NoError(t, c.Apply(targettest.Block(1, attacker)))
+	require.NoError(t, c.Apply(targettest.Block(2, "2001:db8:1:2::/64")))
 	all := func() bool {
 		return status(s, attacker) == 403 &&
 			s.Get("127.0.0.1", "/", "X-Forwarded-For", "2001:db8:1:2::9").Status == 403
@@ -260,11 +197,11 @@ func TestReloadedHAProxyIsNoticedAndCompared(t *testing.T) {
 func TestAbsentSocketDelaysNobodyAndVerdictsArriveWhenItComesBack(t *testing.T) {
 	up := haproxytest.Start(t, haproxy.Setup{})
 	down := haproxytest.New(t, haproxy.Setup{})
-	c, _ := running(t, controller.Config{
+	c, _ := targettest.Running(t, controller.Config{
 		Targets: []mitigate.Target{targetOf(t, "down", down.Socket, down), targetOf(t, "up", up.TCP, up)},
 		Mode:    detect.ModeEnforce,
 	})
-	require.NoError(t, c.Apply(block(1, attacker)))
+	require.NoError(t, c.Apply(targettest.Block(1, attacker)))
 	eventually(t, func() bool { return status(up, attacker) == 403 }, "at the one that is up")
 	eventually(t, func() bool { return c.Targets()[0].LastError != "" }, "the other says why")
 	assert.False(t, c.Targets()[0].Connected)
@@ -283,14 +220,14 @@ func TestHungHAProxyDelaysNobody(t *testing.T) {
 	hung := haproxytest.Start(t, haproxy.Setup{})
 	target, err := haproxy.New(haproxy.Options{Name: "hung", Address: hung.Socket, MapDir: hung.MapDir, Timeout: 300 * time.Millisecond})
 	require.NoError(t, err)
-	c, _ := running(t, controller.Config{
+	c, _ := targettest.Running(t, controller.Config{
 		Targets: []mitigate.Target{target, targetOf(t, "well", well.Socket, well)},
 		Mode:    detect.ModeEnforce,
 	})
 	eventually(t, func() bool { return c.Targets()[0].Connected && c.Targets()[1].Connected }, "both up")
 	hung.Pause()
 	t.Cleanup(hung.Resume)
-	require.NoError(t, c.Apply(block(1, attacker)))
+	require.NoError(t, c.Apply(targettest.Block(1, attacker)))
 	eventually(t, func() bool { return status(well, attacker) == 403 }, "at the well one")
 	eventually(t, func() bool { return !c.Targets()[0].Connected }, "the hung one counts as down")
 	hung.Resume()
@@ -301,7 +238,7 @@ func TestHitsReachTheEngineAsDifferences(t *testing.T) {
 	s := haproxytest.Start(t, haproxy.Setup{})
 	var mu sync.Mutex
 	var refused, passed uint64
-	c, _ := running(t, controller.Config{
+	c, _ := targettest.Running(t, controller.Config{
 		Targets:      []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
 		Mode:         detect.ModeEnforce,
 		HitsInterval: 20 * time.Millisecond,
@@ -319,7 +256,7 @@ func TestHitsReachTheEngineAsDifferences(t *testing.T) {
 		defer mu.Unlock()
 		return [2]uint64{refused, passed}
 	}
-	v := block(1, attacker)
+	v := targettest.Block(1, attacker)
 	v.Action, v.Rate = detect.ActionRateLimit, detect.Rate{Requests: 2, Per: 60e9}
 	require.NoError(t, c.Apply(v))
 	eventually(t, func() bool { return c.Targets()[0].InForce == 1 && c.Targets()[0].Mode == detect.ModeEnforce }, "in force")
@@ -338,16 +275,17 @@ func TestHitsReachTheEngineAsDifferences(t *testing.T) {
 func TestHundredThousandVerdictsArriveAndTheKillSwitchDoesNotWaitForThem(t *testing.T) {
 	const n = 100_000
 	s := haproxytest.Start(t, haproxy.Setup{})
-	c, _ := running(t, controller.Config{
-		Targets: []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
-		Mode:    detect.ModeEnforce,
+	c, _ := targettest.Running(t, controller.Config{
+		MaxPerMinute: 2 * n,
+		Targets:      []mitigate.Target{targetOf(t, "lb1", s.Socket, s)},
+		Mode:         detect.ModeEnforce,
 	})
-	require.NoError(t, c.Apply(block(n+1, attacker)))
+	require.NoError(t, c.Apply(targettest.Block(n+1, attacker)))
 	eventually(t, func() bool { return status(s, attacker) == 403 }, "refused")
 
 	began := time.Now()
 	for i := range uint32(n) {
-		require.NoError(t, c.Apply(block(i+1, fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))))
+		require.NoError(t, c.Apply(targettest.Block(i+1, fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))))
 	}
 	accepted := time.Since(began)
 	require.Positive(t, c.Targets()[0].Pending, "the load is under way")

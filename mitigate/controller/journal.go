@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"offpath/detect/jsonl"
@@ -45,6 +47,8 @@ type journalRecord struct {
 	Since   int64           `json:"since,omitempty"`   // when it first arrived, ns since the epoch
 	Who     string          `json:"who,omitempty"`
 	Verdict json.RawMessage `json:"verdict,omitempty"` // the contract's line; without it the verdict is no longer active
+	Rail    string          `json:"rail,omitempty"`    // beyond which it waits for approval; "": it does not wait
+	Reason  string          `json:"reason,omitempty"`
 }
 
 func newJournalRecord(it *item) journalRecord {
@@ -65,6 +69,9 @@ func (c *Controller) journalRecords() []journalRecord {
 	}
 	for _, it := range c.items() {
 		records = append(records, newJournalRecord(it))
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.waiting)) {
+		records = append(records, newWaitingRecord(c.waiting[id]))
 	}
 	return records
 }
@@ -131,10 +138,22 @@ func openJournal(folder string, records []journalRecord) (*journal, error) {
 	return j, nil
 }
 
-// put, drop and lift note a change. They do nothing without a journal.
+func newWaitingRecord(w *waitingItem) journalRecord {
+	r := newJournalRecord(&w.item)
+	r.Rail, r.Reason = w.rail.Rail, w.rail.Reason
+	return r
+}
+
+// put, wait, drop and lift note a change. They do nothing without a journal.
 func (j *journal) put(it *item) {
 	if j != nil {
 		j.note(newJournalRecord(it))
+	}
+}
+
+func (j *journal) wait(w *waitingItem) {
+	if j != nil {
+		j.note(newWaitingRecord(w))
 	}
 }
 

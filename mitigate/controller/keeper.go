@@ -27,7 +27,7 @@ func (w *worker) keepMode(ctx context.Context) {
 			changed = false
 		case <-w.wakeup:
 		}
-		wanted, release := w.controller.wantedMode()
+		wanted, release := w.controller.wantedMode(w.target.Name())
 		if !changed && !w.wrongMode(ctx, wanted) && released == release && time.Since(ordered) < modeRefresh {
 			continue
 		}

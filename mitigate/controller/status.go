@@ -12,8 +12,8 @@ type State string
 
 // The states of a verdict at a target.
 const (
-	StatePending     State = "pending"     // not yet sent, or the target is down
-	StateInForce     State = "in_force"    // the target has confirmed it
+	StatePending     State = "pending"     // not yet sent or fetched, or the target is down
+	StateInForce     State = "in_force"    // the target has confirmed it, or every consumer fetched it
 	StateShadowed    State = "shadowed"    // a stricter verdict on the same subject is sent instead
 	StateUnsupported State = "unsupported" // the target has no exact form for it
 	StateRejected    State = "rejected"    // the target refused it, or has no room
@@ -39,18 +39,19 @@ type TargetVerdict struct {
 // Target is how one load balancer is.
 type Target struct {
 	Name, Kind string
-	Connected  bool      // reachable, and holds what it should
+	Connected  bool      // reachable, and holds what it should; of one that is fetched from: somebody does
 	Since      time.Time // of the last change of Connected
 	Identity   mitigate.Identity
 	Mode       detect.Mode // in force, as last read
+	Wanted     detect.Mode // that it should be in
 	LocalOff   bool        // turned off at the load balancer itself
 
 	InForce     int // verdicts the target has confirmed
-	Pending     int // subjects with changes not yet sent
+	Pending     int // subjects with changes not yet sent, or that some consumer has not fetched
 	Unsupported int // active verdicts that it can't carry
 	Rejected    int // active verdicts that it refused or has no room for
 
-	Lag         time.Duration // age of the oldest change not yet sent
+	Lag         time.Duration // age of the oldest change not yet sent or fetched
 	LastLatency time.Duration // from a verdict's arrival to the target's confirmation, last delta
 	MaxLatency  time.Duration // the same, highest so far
 
@@ -60,6 +61,8 @@ type Target struct {
 	Syncs     uint64 // full comparisons
 	Drift     uint64 // entries that full comparisons of an unchanged process had to mend
 	Restarts  uint64 // changes of identity noticed
+
+	Fetching *mitigate.Fetching // of a [mitigate.Publisher]; else nil
 }
 
 // Stats count what happened since the start.
@@ -75,6 +78,8 @@ type Stats struct {
 	AuditLost  uint64 // audit entries not written to the log
 	StateLost  uint64 // writings of the state folder that failed
 	Active     int
-	Off        bool // the kill switch
+	Waiting    int     // for approval
+	Harm       float64 // legitimate logins that the verdicts that act about more than single clients are expected to hit, per million
+	Off        bool    // the kill switch
 	StateError string
 }

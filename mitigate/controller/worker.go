@@ -15,15 +15,16 @@ import (
 	"offpath/mitigate"
 )
 
-// maxDelta is the most orders of one delta: what a lift may have to wait for.
-const maxDelta = 4096
+// maxDelta is the most orders of one delta, and maxAgain the most of it that are not
+// new but written again: what a lift may have to wait for.
+const maxDelta, maxAgain = 4096, 1024
 
 // fullInterval is the least time between two choices of what a target that has
 // no room for all is to hold.
 const fullInterval = time.Second
 
-// worker makes one target agree with the desired state. Two goroutines work for
-// it: run and keepMode. Only run touches the fields marked as its own without
+// worker makes one target agree with the desired state. Three goroutines work for
+// it: run, keepMode and keepHouse. Only run touches the fields marked as its own without
 // the lock.
 type worker struct {
 	controller *Controller
@@ -37,6 +38,9 @@ type worker struct {
 	dirty map[detect.Subject]time.Time
 	// applied is what the target has confirmed.
 	applied map[detect.Subject]mitigate.Entry
+	// backlog are the verdicts that a full comparison left to be written again, whatever
+	// the target holds of them; they wait for what is new.
+	backlog []mitigate.ID
 	// unsupported and rejected say why a verdict is not in force here.
 	unsupported map[mitigate.ID]string
 	rejected    map[mitigate.ID]string
@@ -107,17 +111,13 @@ func poke(c chan struct{}) {
 	}
 }
 
-// run reconciles verdicts, allow-list and hits until the context ends.
+// run reconciles verdicts and allow-list until the context ends.
 func (w *worker) run(ctx context.Context) {
 	config := &w.controller.config
 	poll := time.NewTicker(config.PollInterval)
 	defer poll.Stop()
 	compare := time.NewTicker(config.CompareInterval)
 	defer compare.Stop()
-	hits := time.NewTicker(config.HitsInterval)
-	defer hits.Stop()
-	sweep := time.NewTicker(config.SweepInterval)
-	defer sweep.Stop()
 
 	w.look(ctx)
 	for {
@@ -148,6 +148,21 @@ func (w *worker) run(ctx context.Context) {
 			if w.connected() {
 				w.sync(ctx)
 			}
+		}
+	}
+}
+
+// keepHouse reads hits and removes what has expired until the context ends: with many
+// verdicts that takes seconds, for which no new one is to wait.
+func (w *worker) keepHouse(ctx context.Context) {
+	hits := time.NewTicker(w.controller.config.HitsInterval)
+	defer hits.Stop()
+	sweep := time.NewTicker(w.controller.config.SweepInterval)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
 		case <-hits.C:
 			if w.connected() {
 				w.readHits(ctx)
@@ -156,6 +171,19 @@ func (w *worker) run(ctx context.Context) {
 			if w.connected() {
 				w.attempt(ctx, w.target.Sweep)
 			}
+		}
+	}
+}
+
+// serve runs a target's own work, again after a failure, until the context ends.
+func (w *worker) serve(ctx context.Context, r mitigate.Runner) {
+	for ctx.Err() == nil {
+		if err := r.Run(ctx); err != nil && ctx.Err() == nil {
+			w.fail(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(w.controller.config.PollInterval):
 		}
 	}
 }
@@ -247,6 +275,9 @@ func (w *worker) fail(err error) {
 // tell says that the target was reached or is out of reach.
 func (w *worker) tell(state Target) {
 	if told := w.controller.config.OnTarget; told != nil {
+		if _, ok := w.target.(mitigate.Publisher); ok {
+			state = w.status() // it may be that nobody fetches
+		}
 		told(state)
 	}
 }
@@ -263,32 +294,45 @@ func (w *worker) record(what, verdict, detail string) {
 	w.controller.record(AuditEntry{Who: whoController, What: what, Verdict: verdict, Target: w.target.Name(), Detail: detail})
 }
 
+// inForce is the verdict that this target is to hold of those on one subject: the
+// strictest that it can carry. Those that it can't are noted; told, where there is one,
+// hears of those that are news. Both locks are held.
+func (w *worker) inForce(group []*item, now int64, told func(it *item, why string)) *item {
+	for _, it := range group {
+		if it.entry.Expires <= now {
+			continue
+		}
+		err := w.target.Carries(&it.entry)
+		if err == nil {
+			return it
+		}
+		if _, known := w.unsupported[it.entry.ID]; !known && told != nil {
+			told(it, err.Error())
+		}
+		w.unsupported[it.entry.ID] = err.Error()
+	}
+	return nil
+}
+
 // choose makes the entries that this target is to hold: per subject the verdict
-// in force, those it can carry, the most important first as far as there is
-// room. It takes over all changes noted so far.
+// in force, the most important first as far as there is room. It takes over all
+// changes noted so far.
 func (w *worker) choose() (entries []mitigate.Entry, since map[detect.Subject]time.Time) {
 	w.controller.mu.Lock()
 	defer w.controller.mu.Unlock()
 	items := make([]*item, 0, len(w.controller.desired.bySubject))
 	now := time.Now().Unix()
-	for _, group := range w.controller.desired.bySubject {
-		if group[0].entry.Expires > now {
-			items = append(items, group[0])
-		}
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	since, w.dirty = w.dirty, make(map[detect.Subject]time.Time)
 	w.overflow = false
 	clear(w.unsupported)
 	clear(w.rejected)
-	items = slices.DeleteFunc(items, func(it *item) bool {
-		err := w.target.Carries(&it.entry)
-		if err != nil {
-			w.unsupported[it.entry.ID] = err.Error()
+	for _, group := range w.controller.desired.bySubject {
+		if it := w.inForce(group, now, nil); it != nil {
+			items = append(items, it)
 		}
-		return err != nil
-	})
+	}
 	w.full = len(items) > w.target.Capacity()
 	if w.full {
 		slices.SortFunc(items, func(a, b *item) int { return compareImportance(b, a) })
@@ -306,6 +350,7 @@ func (w *worker) choose() (entries []mitigate.Entry, since map[detect.Subject]ti
 
 // sync is the full comparison.
 func (w *worker) sync(ctx context.Context) {
+	began := time.Now()
 	entries, since := w.choose()
 	w.mu.Lock()
 	w.allow = false
@@ -330,6 +375,13 @@ func (w *worker) sync(ctx context.Context) {
 			}
 		}
 	}
+	w.mu.Lock()
+	written := report.Compared
+	full := w.full
+	w.mu.Unlock()
+	if err == nil && !written && full { // each delta chooses anew: there is no later
+		err, written = w.write(limited, entries), true
+	}
 	if err != nil && !isRejection(err) {
 		w.undo(since)
 		if ctx.Err() == nil {
@@ -340,8 +392,18 @@ func (w *worker) sync(ctx context.Context) {
 
 	w.mu.Lock()
 	w.applied = make(map[detect.Subject]mitigate.Entry, len(entries))
+	w.backlog = nil
 	for _, e := range entries {
-		w.applied[e.Subject] = e
+		if written {
+			w.applied[e.Subject] = e
+		} else {
+			w.backlog = append(w.backlog, e.ID)
+		}
+	}
+	if !written { // what has just changed goes first
+		maps.DeleteFunc(since, func(_ detect.Subject, at time.Time) bool { return at.Before(began.Add(-fullInterval)) })
+		maps.Copy(w.dirty, since)
+		since = nil
 	}
 	w.reject(err)
 	w.setConnected(true)
@@ -355,12 +417,35 @@ func (w *worker) sync(ctx context.Context) {
 	state := w.state
 	w.mu.Unlock()
 	if !steady {
-		w.record("connected", "", fmt.Sprintf("%d in force, %d set, %d removed", len(entries), report.Set, report.Removed))
+		what := fmt.Sprintf("%d in force, %d set, %d removed", len(entries), report.Set, report.Removed)
+		if !written {
+			what = fmt.Sprintf("%d to be written", len(entries))
+		}
+		w.record("connected", "", what)
 		w.tell(state)
 	} else if report.Set+report.Removed > 0 && report.Compared {
 		w.record("synced", "", fmt.Sprintf("%d set, %d removed", report.Set, report.Removed))
 	}
 	w.wakeKeeper() // it may be that only now the target takes a mode
+}
+
+// write puts entries in force, whatever the target holds of them.
+func (w *worker) write(ctx context.Context, entries []mitigate.Entry) error {
+	all := &mitigate.RejectedError{Target: w.target.Name()}
+	for part := range slices.Chunk(entries, maxDelta) {
+		err := w.target.Apply(ctx, part, nil)
+		var rejected *mitigate.RejectedError
+		switch {
+		case errors.As(err, &rejected):
+			all.Rejections = append(all.Rejections, rejected.Rejections...)
+		case err != nil:
+			return err
+		}
+	}
+	if len(all.Rejections) > 0 {
+		return all
+	}
+	return nil
 }
 
 // gone are the subjects that the target has confirmed and that are not among
@@ -472,26 +557,11 @@ func (w *worker) changes(limit int) change {
 	now := time.Now().Unix()
 	d := change{since: make(map[detect.Subject]time.Time)}
 	room := w.target.Capacity() - len(w.applied)
-	for s, since := range w.dirty {
-		if len(d.since) >= limit {
-			break
-		}
+	take := func(s detect.Subject, since time.Time) {
 		d.since[s] = since
-		delete(w.dirty, s)
-
 		held, holds := w.applied[s]
-		it := w.controller.desired.inForce(s)
-		if it != nil {
-			if err := w.target.Carries(&it.entry); err != nil {
-				if _, known := w.unsupported[it.entry.ID]; !known {
-					w.record("unsupported", it.verdict.ID, err.Error())
-				}
-				w.unsupported[it.entry.ID] = err.Error()
-				it = nil
-			}
-		}
+		it := w.inForce(w.controller.desired.bySubject[s], now, func(it *item, why string) { w.record("unsupported", it.verdict.ID, why) })
 		switch {
-		case it != nil && it.entry.Expires <= now:
 		case it != nil && (!holds || held != it.entry):
 			d.set = append(d.set, it.entry)
 			if !holds {
@@ -503,6 +573,27 @@ func (w *worker) changes(limit int) change {
 		case it == nil && holds:
 			d.remove = append(d.remove, s)
 			room++
+		case it == nil && len(w.backlog) > 0: // it may hold it
+			d.remove = append(d.remove, s)
+		}
+	}
+	for s, since := range w.dirty {
+		if len(d.since) >= limit {
+			break
+		}
+		delete(w.dirty, s)
+		take(s, since)
+	}
+	for again := 0; again < maxAgain && len(d.since) < limit && len(w.backlog) > 0; {
+		last := len(w.backlog) - 1
+		it := w.controller.desired.byID[w.backlog[last]]
+		w.backlog = w.backlog[:last]
+		if it == nil {
+			continue
+		}
+		if _, taken := d.since[it.entry.Subject]; !taken {
+			take(it.entry.Subject, time.Now())
+			again++
 		}
 	}
 	d.full = room < 0
@@ -538,8 +629,12 @@ func (w *worker) send(ctx context.Context, d change) bool {
 	latency := w.state.LastLatency
 	w.mu.Unlock()
 	if err == nil {
+		what := "in_force"
+		if _, ok := w.target.(mitigate.Publisher); ok {
+			what = "published"
+		}
 		for _, id := range fresh {
-			w.record("in_force", id.String(), "after "+latency.Round(time.Microsecond).String())
+			w.record(what, id.String(), "after "+latency.Round(time.Microsecond).String())
 		}
 	}
 	return true
@@ -554,29 +649,51 @@ func (c *Controller) allowList() []netip.Prefix {
 
 // status is the target's state now.
 func (w *worker) status() Target {
+	wanted, _ := w.controller.wantedMode(w.target.Name())
+	publisher, publishes := w.target.(mitigate.Publisher)
+	var fetching mitigate.Fetching
+	if publishes {
+		fetching = publisher.Fetching()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.state
+	s.Wanted = wanted
 	s.InForce = len(w.applied)
-	s.Pending = len(w.dirty)
+	s.Pending = len(w.dirty) + len(w.backlog)
 	s.Unsupported = len(w.unsupported)
 	s.Rejected = len(w.rejected)
 	now := time.Now()
 	for _, t := range w.dirty {
 		s.Lag = max(s.Lag, now.Sub(t))
 	}
+	if publishes {
+		s.Fetching = &fetching
+		behind := min(fetching.Behind, s.InForce)
+		s.InForce -= behind
+		s.Pending += behind
+		s.Lag = max(s.Lag, fetching.Oldest)
+		if s.Connected && fetching.Current() == 0 {
+			s.Connected, s.LastError = false, "nobody fetches from it"
+		}
+	}
 	return s
 }
 
-// verdictState is what became of a verdict here.
-func (w *worker) verdictState(it *item, inForce bool) TargetVerdict {
+// verdictState is what became of a verdict here, one of a group on the same subject.
+func (w *worker) verdictState(it *item, group []*item) TargetVerdict {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	v := TargetVerdict{Target: w.target.Name(), State: StatePending}
 	unsupported, isUnsupported := w.unsupported[it.entry.ID]
 	rejected, isRejected := w.rejected[it.entry.ID]
+	shadowed := false
+	for _, stricter := range group[:slices.Index(group, it)] {
+		_, cant := w.unsupported[stricter.entry.ID]
+		shadowed = shadowed || !cant
+	}
 	switch held := w.applied[it.entry.Subject]; {
-	case !inForce:
+	case shadowed:
 		v.State = StateShadowed
 	case isUnsupported:
 		v.State, v.Detail = StateUnsupported, unsupported
@@ -586,6 +703,11 @@ func (w *worker) verdictState(it *item, inForce bool) TargetVerdict {
 		v.State = StateInForce
 	case held.ID == it.entry.ID && sameOrder(held, it.entry):
 		v.State = StateInForce // its later end is on its way
+	}
+	if p, ok := w.target.(mitigate.Publisher); ok && v.State == StateInForce {
+		if why := p.Unfetched(it.entry.ID); why != "" {
+			v.State, v.Detail = StatePending, why
+		}
 	}
 	if h := w.hits[it.entry.ID]; h != nil {
 		v.Refused, v.Passed = h.total.Refused, h.total.Passed

@@ -2,12 +2,9 @@ package haproxy_test
 
 import (
 	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -20,95 +17,11 @@ import (
 	"offpath/mitigate"
 	"offpath/mitigate/haproxy"
 	"offpath/mitigate/internal/haproxytest"
+	"offpath/mitigate/internal/targettest"
 )
 
-// The programs that ask in these tests, and what their core fingerprints are made of.
-var (
-	program  = []string{"User-Agent", "cracker/2.17 (x)", "Accept-Language", "en_US"}
-	upgraded = []string{"User-Agent", "cracker/3.0 (x)", "Accept-Language", "de_DE"}
-	browser  = []string{"User-Agent", "Mozilla/5.0", "Accept-Language", "en-US,en;q=0.9"}
-)
-
-// programCore is the core fingerprint of program by the definition in package
-// fingerprint. Go's client puts User-Agent first and adds Accept-Encoding last.
-var programCore = core("core 1", "user-agent,accept-language,accept-encoding", "gzip", "", "u", "cracker/# (x)")
-
-func core(lines ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	return hex.EncodeToString(sum[:8])
-}
-
-// at adds a host to a program's header fields.
-func at(host string, headers []string) []string {
-	return append([]string{"Host", host}, headers...)
-}
-
-func TestPredicatesMatchWhatTheySayAndNothingElse(t *testing.T) {
-	s, target := enforcing(t)
-	type request struct {
-		from, path string
-		headers    []string
-	}
-	login := func(from string, headers []string) request {
-		return request{from, "/api/login?x=1", at("bank.example", headers)}
-	}
-	for _, tt := range []struct {
-		name    string
-		subject detect.Subject
-		refused []request
-		passed  []request
-	}{
-		{"a program", detect.Subject{Fingerprint: programCore},
-			[]request{login(client, program), login(other, program), {client, "/", upgraded}},
-			[]request{login(client, browser), login(client, nil)}},
-		{"a program at an endpoint", detect.Subject{Fingerprint: programCore, Endpoint: "GET Bank.example/api/login"},
-			[]request{login(client, program), login(other, upgraded)},
-			[]request{login(client, browser), {client, "/api/login/2", at("bank.example", program)}, {client, "/api/login", at("other.example", program)}}},
-		{"a program at an endpoint from one address", detect.Subject{Client: subject(client).Client, Fingerprint: programCore, Endpoint: "GET bank.example/api/login"},
-			[]request{login(client, program)},
-			[]request{login(other, program), login(client, browser), {client, "/", at("bank.example", program)}}},
-		{"an address at an endpoint", detect.Subject{Client: subject(client).Client, Endpoint: "GET bank.example/api/login"},
-			[]request{login(client, browser)},
-			[]request{login(other, browser), {client, "/", at("bank.example", browser)}}},
-		{"an address at a domain", detect.Subject{Client: subject(client).Client, Domain: "Bank.example"},
-			[]request{login(client, browser), {client, "/", at("bank.example", nil)}},
-			[]request{login(other, browser), {client, "/", at("www.bank.example", browser)}}},
-		{"an endpoint", detect.Subject{Endpoint: "GET bank.example/api/login"},
-			[]request{login(client, browser), login(other, program)},
-			[]request{{client, "/api", at("bank.example", browser)}}},
-		{"an endpoint that is the root", detect.Subject{Endpoint: "GET bank.example/"},
-			[]request{{client, "/", at("bank.example", browser)}, {client, "//", at("bank.example", browser)}},
-			[]request{login(client, browser)}},
-		{"a domain", detect.Subject{Domain: "bank.example"},
-			[]request{login(client, browser)},
-			[]request{{client, "/", at("a.example", browser)}}},
-		{"a User-Agent as it stands", detect.Subject{UserAgent: "cracker/2.17 (x)"},
-			[]request{login(client, program), {other, "/", program}},
-			[]request{login(client, upgraded), login(client, browser), {client, "/", []string{"User-Agent", ""}}}},
-		{"a User-Agent of a program at a domain", detect.Subject{Fingerprint: programCore, UserAgent: "cracker/2.17 (x)", Domain: "bank.example"},
-			[]request{login(client, program)},
-			[]request{login(client, upgraded), {client, "/", at("a.example", program)}}},
-		{"a User-Agent that HAProxy could take for orders", detect.Subject{UserAgent: "a;b \\ # \"%[src]\" <<"},
-			[]request{{client, "/", []string{"User-Agent", "a;b \\ # \"%[src]\" <<"}}},
-			[]request{login(client, browser)}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			e := entry(client)
-			e.Subject = tt.subject
-			require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{e}, nil))
-			for _, r := range tt.refused {
-				assert.Equal(t, refused(403, e), get(s, r.from, r.path, r.headers...), "%v", r)
-			}
-			for _, r := range tt.passed {
-				assert.Equal(t, passed, get(s, r.from, r.path, r.headers...), "%v", r)
-			}
-			require.NoError(t, target.Apply(t.Context(), nil, []detect.Subject{e.Subject}))
-			for _, r := range tt.refused {
-				assert.Equal(t, passed, get(s, r.from, r.path, r.headers...), "lifted: %v", r)
-			}
-		})
-	}
-}
+// The programs that ask in these tests.
+var program, browser, programCore, core = targettest.Cracker, targettest.Browser, targettest.CrackerCore, targettest.Core
 
 func TestAnotherWayToWriteAnEndpointIsNoWayAroundAVerdict(t *testing.T) {
 	s, target := enforcing(t)
@@ -197,107 +110,6 @@ func TestNoRequestCostsTheLoadBalancerMuch(t *testing.T) {
 			assert.Less(t, each, 20*time.Millisecond)
 		})
 	}
-}
-
-func TestPredicatesOfIPv6NetworksMatchAllTheirAddresses(t *testing.T) {
-	s, target := enforcing(t)
-	e := entry(client)
-	e.Subject = subject("2001:db8:0:7::/64")
-	e.Subject.Fingerprint = programCore
-	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{e}, nil))
-	via := func(client string, headers []string) haproxytest.Answer {
-		return get(s, proxy, "/", append([]string{"X-Forwarded-For", client}, headers...)...)
-	}
-	assert.Equal(t, refused(403, e), via("2001:db8:0:7::1", program))
-	assert.Equal(t, refused(403, e), via("2001:DB8:0:7:ffff::1", program))
-	assert.Equal(t, refused(403, e), via("2001:db8:0:7:1:2:3:4", program))
-	assert.Equal(t, passed, via("2001:db8:0:8::1", program))
-	assert.Equal(t, passed, via("2001:db8::7:0:0:1", program))
-	assert.Equal(t, passed, via("2001:db8:0:7::1", browser))
-	assert.Equal(t, passed, via("192.0.2.7", program))
-
-	for network, client := range map[string]string{
-		"::/64": "::1.2.3.4", "0:0:0:1::/64": "::1:0:0:0:1", "1::/64": "1::1", "1:0:2::/64": "1:0:2::5", "1:2:3:4::/64": "1:2:3:4:5:6:7:8",
-		"1:0:0:4::/64": "1:0:0:4::", "0:2::/64": "0:2::5:6:7:8",
-	} {
-		e := entry(other)
-		e.Subject = subject(network)
-		e.Subject.Fingerprint = programCore
-		require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{e}, nil))
-		assert.Equal(t, refused(403, e), via(client, program), "%s in %s", client, network)
-	}
-}
-
-func TestTheMostSpecificVerdictThatIsEnforcedApplies(t *testing.T) {
-	block := func(id mitigate.ID, s detect.Subject) mitigate.Entry {
-		return mitigate.Entry{ID: 1<<32 + id, Action: detect.ActionBlock, Subject: s, Expires: time.Now().Add(time.Hour).Unix()}
-	}
-	watch := func(e mitigate.Entry) mitigate.Entry { e.Monitor = true; return e }
-	address, network := subject(client), subject("127.1.0.0/16")
-	broad, narrow := detect.Subject{Fingerprint: programCore}, detect.Subject{Fingerprint: programCore, Domain: "bank.example"}
-	for _, tt := range []struct {
-		name   string
-		held   []mitigate.Entry
-		status int
-		id     mitigate.ID // of the one that refuses, or tags
-	}{
-		{"an address before a program", []mitigate.Entry{block(2, address), block(3, broad)}, 403, 2},
-		{"a network before a program", []mitigate.Entry{block(2, network), block(3, broad)}, 403, 2},
-		{"the narrower predicate", []mitigate.Entry{block(2, broad), block(3, narrow)}, 403, 3},
-		{"one that only watches the address hides no program", []mitigate.Entry{watch(block(2, address)), block(3, broad)}, 403, 3},
-		{"one that only watches the address hides no network", []mitigate.Entry{watch(block(2, address)), block(3, network)}, 403, 3},
-		{"one that only watches the network hides no program", []mitigate.Entry{watch(block(2, network)), block(3, broad)}, 403, 3},
-		{"one that only watches the narrower predicate hides not the broader", []mitigate.Entry{watch(block(2, narrow)), block(3, broad)}, 403, 3},
-		{"where all only watch, the address's", []mitigate.Entry{watch(block(2, address)), watch(block(3, network)), watch(block(4, broad))}, 200, 2},
-		{"where network and program only watch, the network's", []mitigate.Entry{watch(block(3, network)), watch(block(4, broad))}, 200, 3},
-		{"a program that is only watched", []mitigate.Entry{watch(block(4, broad))}, 200, 4},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s, target := enforcing(t)
-			require.NoError(t, target.Apply(t.Context(), tt.held, nil))
-			want := haproxytest.Answer{Status: tt.status, Tag: (1<<32 + tt.id).String()}
-			if tt.status == 403 {
-				want.Marker, want.Tag = want.Tag, ""
-			}
-			assert.Equal(t, want, get(s, client, "/", at("bank.example", program)...))
-		})
-	}
-}
-
-func TestPredicatesObeyModeAllowListAndRate(t *testing.T) {
-	s, target := enforcing(t)
-	e := entry(client)
-	e.Subject = detect.Subject{Fingerprint: programCore}
-	e.Action, e.Rate = detect.ActionRateLimit, detect.Rate{Requests: 1, Per: 60e9}
-	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{e}, nil))
-	for _, from := range []string{client, other} {
-		assert.Equal(t, 200, get(s, from, "/", program...).Status, "each address has a rate of its own")
-		assert.Equal(t, 429, get(s, from, "/", program...).Status)
-	}
-	require.NoError(t, target.SetAllow(t.Context(), []netip.Prefix{subject(other).Client}))
-	assert.Equal(t, passed, get(s, other, "/", program...), "allowed")
-	assert.Equal(t, 429, get(s, client, "/", program...).Status)
-	require.NoError(t, target.SetMode(t.Context(), detect.ModeMonitor, false))
-	assert.Equal(t, haproxytest.Answer{Status: 200, Tag: e.ID.String()}, get(s, client, "/", program...))
-	require.NoError(t, target.SetMode(t.Context(), detect.ModeOff, false))
-	assert.Equal(t, passed, get(s, client, "/", program...))
-
-	hits, err := target.Hits(t.Context())
-	require.NoError(t, err)
-	assert.Equal(t, []mitigate.Hits{{ID: e.ID, Refused: 3, Passed: 3}}, hits)
-}
-
-func TestPredicatesEndByThemselvesAndLaterOnesLiveOn(t *testing.T) {
-	s, target := enforcing(t)
-	short, long := entry(client), entry(client)
-	short.Subject, short.Expires = detect.Subject{Domain: "a.example"}, time.Now().Unix()+2
-	long.Subject, long.ID = detect.Subject{Fingerprint: programCore}, long.ID+1
-	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{long}, nil))
-	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{short}, nil))
-	assert.Equal(t, refused(403, short), get(s, client, "/", "Host", "a.example"))
-	assert.Equal(t, refused(403, long), get(s, client, "/", program...))
-	require.Eventually(t, func() bool { return get(s, client, "/", "Host", "a.example") == passed }, 5*time.Second, 50*time.Millisecond)
-	assert.Equal(t, refused(403, long), get(s, client, "/", program...))
 }
 
 func TestAPredicateIsEnforcedWhoeverClearedTheRowOfShapes(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"offpath/detect"
 	"offpath/mitigate"
+	"offpath/mitigate/internal/predicate"
 )
 
 // Names at the load balancer; [Setup] prints rules with the same.
@@ -66,9 +67,9 @@ type record struct {
 // place is where an entry lies: a row of the verdict table, or a line of the
 // network map.
 type place struct {
-	key     string       // row; "" for a network
-	shape   shape        // of a predicate; 0: the row is an address's
-	network netip.Prefix // line
+	key     string          // row; "" for a network
+	shape   predicate.Shape // of a predicate; 0: the row is an address's
+	network netip.Prefix    // line
 }
 
 // locate finds the place of a subject; reason says why it has none.
@@ -84,8 +85,8 @@ func locate(s detect.Subject) (p place, reason string) {
 		return p, fmt.Sprintf("%s is not an address as seen on the wire", s.Client)
 	case s == detect.Subject{}:
 		return p, "the subject names nothing"
-	case !plainClient(s):
-		p.key, p.shape, reason = predicate(s)
+	case !predicate.PlainClient(s):
+		p.key, p.shape, reason = predicateRow(s)
 		return p, reason
 	case s.Client.IsSingleIP():
 		return place{key: "ip:" + addressText(s.Client.Addr())}, ""

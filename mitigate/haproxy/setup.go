@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"strings"
 	"text/template"
+
+	"offpath/mitigate/internal/lua"
 )
 
 //go:embed setup/*.cfg
@@ -140,7 +142,7 @@ func (s Setup) Render() (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("haproxy setup: %w", err)
 	}
-	config := Config{Files: view.Files, Script: script, ScriptFile: view.LuaFile}
+	config := Config{Files: view.Files, Script: lua.Shared + "\n" + script, ScriptFile: view.LuaFile}
 	for name, text := range map[string]*string{
 		"header.cfg": &config.Header, "global.cfg": &config.Global,
 		"sections.cfg": &config.Sections, "rules.cfg": &config.Rules,

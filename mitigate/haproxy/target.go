@@ -29,6 +29,10 @@ const (
 	DefaultCompareLimit = 200_000
 )
 
+// maxWrites is how many rows a full comparison writes at most, which takes about a
+// second: meanwhile nothing else is written.
+const maxWrites = 50_000
+
 // maxCompareLimit keeps a dump, of some 130 octets a row, below maxAnswer.
 const maxCompareLimit = 400_000
 
@@ -54,7 +58,7 @@ type Options struct {
 	MaxNetworks int
 	// CompareLimit is the most rows that a full comparison lists one by one:
 	// a dump of 100,000 takes about a second of one HAProxy thread. Beyond it
-	// rows are written again unseen, and unwanted ones end by their expiry.
+	// rows are to be written again unseen, and unwanted ones end by their expiry.
 	// Default [DefaultCompareLimit], at most 400,000.
 	CompareLimit int
 }
@@ -330,7 +334,12 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 		return report, err
 	}
 
-	rows := make(map[string]record, len(entries))
+	used, err := t.rowsUsed(ctx)
+	if err != nil {
+		return report, err
+	}
+	report.Held, report.Compared = used, used <= t.options.CompareLimit
+	rows := make(map[string]record)
 	networks := make(map[netip.Prefix]record)
 	var predicates []row
 	t.shapesMu.Lock()
@@ -348,12 +357,19 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 			t.shapes = t.shapes.with(p.shape, r.expires)
 			predicates = append(predicates, row{p.key, r})
 		}
-		rows[p.key] = r
+		if report.Compared {
+			rows[p.key] = r
+		}
 	}
 
-	gone, changed, err := t.compareRows(ctx, rows, &report)
-	if err != nil {
-		return report, err
+	var gone, changed []row
+	if report.Compared {
+		if gone, changed, err = t.compareRows(ctx, rows, &report); err != nil {
+			return report, err
+		}
+	}
+	if len(changed) > maxWrites {
+		report.Compared, report.Set, changed = false, 0, nil
 	}
 	// What goes makes room for what comes.
 	rejections, err := t.writeRows(ctx, gone)
@@ -382,29 +398,22 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 // compareRows finds the rows that have to go and those that have to be written, so
 // that the table holds exactly the wanted ones.
 func (t *Target) compareRows(ctx context.Context, wanted map[string]record, report *mitigate.SyncReport) (gone, changed []row, err error) {
-	used, err := t.rowsUsed(ctx)
+	dump, err := t.client.ask(ctx, "show", "table", verdictTable)
 	if err != nil {
 		return nil, nil, err
 	}
-	report.Held = used
 	equal := make(map[string]bool, len(wanted))
-	if report.Compared = used <= t.options.CompareLimit; report.Compared {
-		dump, err := t.client.ask(ctx, "show", "table", verdictTable)
-		if err != nil {
-			return nil, nil, err
+	for line := range strings.Lines(dump) {
+		found, ok := parseTableRow(strings.TrimSuffix(line, "\n"))
+		if !ok || slices.Contains(ownKeys, found.key) || !plain(found.key) {
+			continue
 		}
-		for line := range strings.Lines(dump) {
-			found, ok := parseTableRow(strings.TrimSuffix(line, "\n"))
-			if !ok || slices.Contains(ownKeys, found.key) || !plain(found.key) {
-				continue
-			}
-			switch r, want := wanted[found.key]; {
-			case !want:
-				gone = append(gone, row{key: found.key})
-				report.Removed++
-			case r == recordOfRow(found):
-				equal[found.key] = true
-			}
+		switch r, want := wanted[found.key]; {
+		case !want:
+			gone = append(gone, row{key: found.key})
+			report.Removed++
+		case r == recordOfRow(found):
+			equal[found.key] = true
 		}
 	}
 	for key, r := range wanted {

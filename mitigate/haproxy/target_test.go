@@ -16,6 +16,7 @@ import (
 	"offpath/mitigate"
 	"offpath/mitigate/haproxy"
 	"offpath/mitigate/internal/haproxytest"
+	"offpath/mitigate/internal/targettest"
 )
 
 // proxied is a setup in which 127.0.0.0/24 are proxies that name the client,
@@ -28,7 +29,7 @@ const (
 	other  = "127.1.2.4"
 )
 
-var passed = haproxytest.Answer{Status: 200}
+var passed = targettest.Answer{Status: 200}
 
 func newTarget(t testing.TB, address string, s *haproxytest.Server, change ...func(*haproxy.Options)) *haproxy.Target {
 	t.Helper()
@@ -68,19 +69,19 @@ func subject(client string) detect.Subject {
 	return detect.Subject{Client: netip.MustParsePrefix(client)}
 }
 
-func refused(status int, e mitigate.Entry) haproxytest.Answer {
-	return haproxytest.Answer{Status: status, Marker: e.ID.String()}
+func refused(status int, e mitigate.Entry) targettest.Answer {
+	return targettest.Answer{Status: status, Marker: e.ID.String()}
 }
 
 // get asks without the time it took.
-func get(s *haproxytest.Server, from, path string, headers ...string) haproxytest.Answer {
+func get(s *haproxytest.Server, from, path string, headers ...string) targettest.Answer {
 	a := s.Get(from, path, headers...)
 	a.Elapsed = 0
 	return a
 }
 
 // getVia asks through a trusted proxy that names the client.
-func getVia(s *haproxytest.Server, client string) haproxytest.Answer {
+func getVia(s *haproxytest.Server, client string) targettest.Answer {
 	return get(s, proxy, "/", "X-Forwarded-For", client)
 }
 
@@ -221,7 +222,7 @@ func TestModeDecidesWhatIsDone(t *testing.T) {
 	target := newTarget(t, s.Socket, s)
 	e := entry(client)
 	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{e}, nil))
-	tagged := haproxytest.Answer{Status: 200, Tag: e.ID.String()}
+	tagged := targettest.Answer{Status: 200, Tag: e.ID.String()}
 
 	mode := func(want detect.Mode, local bool) {
 		t.Helper()
@@ -268,8 +269,8 @@ func TestMonitorEntryTagsWhereOthersAreEnforced(t *testing.T) {
 	tag.ID++
 	tag.Action = detect.ActionTag
 	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{e, tag}, nil))
-	assert.Equal(t, haproxytest.Answer{Status: 200, Tag: e.ID.String()}, get(s, client, "/"))
-	assert.Equal(t, haproxytest.Answer{Status: 200, Tag: tag.ID.String()}, get(s, other, "/"))
+	assert.Equal(t, targettest.Answer{Status: 200, Tag: e.ID.String()}, get(s, client, "/"))
+	assert.Equal(t, targettest.Answer{Status: 200, Tag: tag.ID.String()}, get(s, other, "/"))
 }
 
 func TestEntriesEndByTheLoadBalancersOwnClock(t *testing.T) {
@@ -322,11 +323,11 @@ func TestSyncMendsWhateverTheLoadBalancerHolds(t *testing.T) {
 	assert.Equal(t, 403, getVia(s, "198.51.100.1").Status)
 	assert.Equal(t, passed, getVia(s, "203.0.113.1"))
 
-	t.Run("beyond the limit all are written again", func(t *testing.T) {
+	t.Run("beyond the limit all are left to be written again", func(t *testing.T) {
 		few := newTarget(t, s.Socket, s, func(o *haproxy.Options) { o.CompareLimit = 1 })
 		report, err := few.Sync(t.Context(), wanted)
 		require.NoError(t, err)
-		assert.Equal(t, mitigate.SyncReport{Held: 4 + 1, Set: 3}, report)
+		assert.Equal(t, mitigate.SyncReport{Held: 4 + 1}, report)
 	})
 }
 
@@ -581,8 +582,8 @@ func TestThousandsOfNetworksStayBelowTheBufferThatKillsHAProxy(t *testing.T) {
 	assert.Equal(t, passed, getVia(s, "2001:db8:ffff::9"))
 }
 
-func TestHundredThousandVerdictsLoadWhileRequestsAreAnswered(t *testing.T) {
-	const n = 100_000
+func TestManyVerdictsLoadWhileRequestsAreAnswered(t *testing.T) {
+	const n = 50_000
 	s, target := enforcing(t)
 	set := make([]mitigate.Entry, n)
 	for i := range set {
@@ -613,7 +614,7 @@ func TestHundredThousandVerdictsLoadWhileRequestsAreAnswered(t *testing.T) {
 			assert.Equal(t, n, l.report.Set)
 			t.Logf("%d verdicts in %s: %.0f a second; %d requests meanwhile, the slowest %s",
 				n, l.took.Round(time.Millisecond), n/l.took.Seconds(), requests, slowest)
-			assert.Equal(t, refused(403, set[n-1]), getVia(s, "10.1.134.159"))
+			assert.Equal(t, refused(403, set[n-1]), getVia(s, "10.0.195.79"))
 			began := time.Now()
 			report, err := target.Sync(t.Context(), set)
 			require.NoError(t, err)

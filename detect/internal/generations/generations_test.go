@@ -24,6 +24,21 @@ func TestAMapForgetsTheOldest(t *testing.T) {
 	assert.Equal(t, 9, v)
 }
 
+func TestALookLeavesAKeyAsOldAsItIs(t *testing.T) {
+	g := New[int](4)
+	for i := uint64(1); i <= 13; i++ {
+		g.Put(i, int(i))
+		g.Peek(1)
+	}
+	_, ok := g.Peek(1)
+	assert.False(t, ok)
+	for key, want := range map[uint64]int{13: 13, 12: 12} {
+		v, ok := g.Peek(key)
+		assert.True(t, ok)
+		assert.Equal(t, want, v)
+	}
+}
+
 func TestAMapIsTwoMaps(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	for _, limit := range []int{1, 2, 3, 64, 100, 1000} {

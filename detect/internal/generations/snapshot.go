@@ -11,8 +11,8 @@ import (
 // Where the limit has become lower, the older go, or, of equals, any.
 func (g *Map[V]) State(c *snapshot.Codec, value func(*snapshot.Codec, *V)) {
 	if c.Reading() {
-		g.old.read(c, g.limit, value)
-		g.young.read(c, g.limit, value)
+		g.old.read(c, g.limit, g.seed, value)
+		g.young.read(c, g.limit, g.seed, value)
 		return
 	}
 	old, young := slices.Clone(g.old.slots), slices.Clone(g.young.slots)
@@ -35,7 +35,7 @@ func write[V any](c *snapshot.Codec, slots []slot[V], value func(*snapshot.Codec
 	}
 }
 
-func (g *generation[V]) read(c *snapshot.Codec, limit int, value func(*snapshot.Codec, *V)) {
+func (g *generation[V]) read(c *snapshot.Codec, limit int, seed uint64, value func(*snapshot.Codec, *V)) {
 	var n int
 	c.Count(&n, snapshot.Many)
 	var key uint64
@@ -49,6 +49,9 @@ func (g *generation[V]) read(c *snapshot.Codec, limit int, value func(*snapshot.
 			c.Drop(1)
 			continue
 		}
-		g.add(key, v, limit)
+		if g.full() {
+			g.grow(limit, seed)
+		}
+		g.add(key, Mix(seed, key), v)
 	}
 }

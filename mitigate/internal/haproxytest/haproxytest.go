@@ -11,14 +11,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -26,14 +23,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"offpath/mitigate/haproxy"
+	"offpath/mitigate/internal/targettest"
 )
-
-// wait is how long anything may take that a test waits for.
-const wait = 20 * time.Second
-
-// SpoofedMarker is what the backend sends as X-Offpath-Refused, which only the
-// load balancer may.
-const SpoofedMarker = "spoofed by the backend"
 
 // Server is an HAProxy, its configuration and its backend.
 type Server struct {
@@ -45,10 +36,9 @@ type Server struct {
 
 	t       testing.TB
 	program string
-	backend string // address
+	backend *targettest.Backend
 	config  string
 	process *process
-	served  atomic.Int64
 }
 
 // process is one life of HAProxy.
@@ -77,7 +67,7 @@ func New(t testing.TB, setup haproxy.Setup) *Server {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 
 	s := &Server{Dir: dir, MapDir: dir, t: t, program: program, config: filepath.Join(dir, "haproxy.cfg")}
-	ports := freePorts(t, 3)
+	ports := targettest.FreePorts(t, 3)
 	s.Socket = "unix:" + filepath.Join(dir, "admin.sock")
 	s.TCP = fmt.Sprintf("tcp:127.0.0.1:%d", ports[0])
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[1])
@@ -91,43 +81,30 @@ func New(t testing.TB, setup haproxy.Setup) *Server {
 	}
 	require.NoError(t, os.WriteFile(config.ScriptFile, []byte(config.Script), 0o600))
 
-	backend := httptest.NewServer(http.HandlerFunc(s.serve))
-	t.Cleanup(backend.Close)
-	s.backend = backend.Listener.Addr().String()
+	s.backend = targettest.NewBackend(t)
 	text := "global\n" + config.Global +
 		fmt.Sprintf("    stats socket ipv4@127.0.0.1:%d level admin\n", ports[0]) +
 		"defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n" +
 		config.Sections +
 		fmt.Sprintf("frontend bank\n    bind 127.0.0.1:%d\n", ports[1]) +
 		config.Rules +
-		"    default_backend bank\nbackend bank\n    server bank " + s.backend + "\n"
+		"    default_backend bank\nbackend bank\n    server bank " + s.backend.Address + "\n"
 	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))
 	t.Cleanup(s.Down)
 	return s
 }
 
-// Program is the path of HAProxy; without it the test is skipped.
+// Program is the path of HAProxy.
 func Program(t testing.TB) string {
 	t.Helper()
-	for _, name := range []string{"haproxy", "/usr/sbin/haproxy"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Skip("no haproxy on this machine")
-	return ""
+	return targettest.Program(t, "haproxy")
 }
 
-// serve is the backend: it says what tag it was handed.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	s.served.Add(1)
-	w.Header().Set("X-Offpath-Refused", SpoofedMarker)
-	w.Header().Set("Seen-Verdict", r.Header.Get("X-Offpath-Verdict"))
-	io.WriteString(w, "ok\n")
-}
+// Backend is what it protects.
+func (s *Server) Backend() *targettest.Backend { return s.backend }
 
 // Served counts the requests that reached the backend.
-func (s *Server) Served() int64 { return s.served.Load() }
+func (s *Server) Served() int64 { return s.backend.Served() }
 
 // Check runs HAProxy's own check of the configuration.
 func (s *Server) Check() (string, error) {
@@ -174,7 +151,7 @@ func (s *Server) Reload() {
 	s.process = s.start("-sf", fmt.Sprint(old.cmd.Process.Pid))
 	select {
 	case <-old.done:
-	case <-time.After(wait):
+	case <-time.After(targettest.Wait):
 		require.FailNow(s.t, "the old haproxy stays")
 	}
 	s.await(s.process)
@@ -217,7 +194,7 @@ func (s *Server) await(p *process) {
 	s.t.Helper()
 	target, err := haproxy.New(haproxy.Options{Address: s.Socket, MapDir: s.MapDir, Timeout: time.Second})
 	require.NoError(s.t, err)
-	deadline := time.Now().Add(wait)
+	deadline := time.Now().Add(targettest.Wait)
 	for {
 		identity, err := target.Identity(context.Background())
 		if err == nil && strings.HasPrefix(identity.Process, fmt.Sprintf("%d/", p.cmd.Process.Pid)) {
@@ -248,71 +225,18 @@ func (s *Server) awaitPeers() {
 		text, _, _ := strings.Cut(rest, " ")
 		flags, err := strconv.ParseUint(text, 0, 64)
 		return err == nil && flags&resyncFinished == resyncFinished
-	}, wait, 50*time.Millisecond, "haproxy still looks for its elder")
+	}, targettest.Wait, 50*time.Millisecond, "haproxy still looks for its elder")
 }
 
-// Answer is what a client got.
-type Answer struct {
-	Status  int
-	Marker  string // X-Offpath-Refused
-	Tag     string // X-Offpath-Verdict, as the backend saw it
-	Retry   string // Retry-After
-	Elapsed time.Duration
-}
-
-// Get asks as a client with the source address from, on a connection of its
-// own. Headers are name and value in turn.
-func (s *Server) Get(from, path string, headers ...string) Answer {
+// Get asks as a client with the source address from. Headers are name and value in turn.
+func (s *Server) Get(from, path string, headers ...string) targettest.Answer {
 	s.t.Helper()
-	answer, err := s.TryGet(from, path, headers...)
-	require.NoError(s.t, err)
-	return answer
+	return targettest.Get(s.t, from, s.URL+path, headers...)
 }
 
 // TryGet is Get with the error.
-func (s *Server) TryGet(from, path string, headers ...string) (Answer, error) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: wait}
-	client := http.Client{
-		Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true},
-		Timeout:   wait,
-	}
-	request, err := http.NewRequest(http.MethodGet, s.URL+path, nil)
-	if err != nil {
-		return Answer{}, err
-	}
-	for i := 0; i+1 < len(headers); i += 2 {
-		if headers[i] == "Host" {
-			request.Host = headers[i+1]
-		}
-		request.Header.Add(headers[i], headers[i+1])
-	}
-	began := time.Now()
-	response, err := client.Do(request)
-	if err != nil {
-		return Answer{}, err
-	}
-	defer response.Body.Close()
-	_, err = io.Copy(io.Discard, response.Body)
-	return Answer{
-		Status:  response.StatusCode,
-		Marker:  response.Header.Get("X-Offpath-Refused"),
-		Tag:     response.Header.Get("Seen-Verdict"),
-		Retry:   response.Header.Get("Retry-After"),
-		Elapsed: time.Since(began),
-	}, err
-}
-
-// freePorts finds TCP ports of 127.0.0.1 that nobody listens on.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
+func (s *Server) TryGet(from, path string, headers ...string) (targettest.Answer, error) {
+	return targettest.TryGet(from, s.URL+path, headers...)
 }
 
 // Command sends a line to the Runtime API, as an operator would, and returns
@@ -344,7 +268,7 @@ func unprepared(t testing.TB, rules string) *Server {
 	text := "global\n    stats socket " + strings.TrimPrefix(s.Socket, "unix:") + " level admin\n" +
 		"defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n" +
 		"frontend bank\n    bind " + strings.TrimPrefix(s.URL, "http://") + "\n" + rules +
-		"backend bank\n    server bank " + s.backend + "\n"
+		"backend bank\n    server bank " + s.backend.Address + "\n"
 	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))
 	return s
 }

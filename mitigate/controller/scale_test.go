@@ -1,0 +1,143 @@
+package controller_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"offpath/detect"
+	"offpath/mitigate"
+	"offpath/mitigate/controller"
+	"offpath/mitigate/haproxy"
+	"offpath/mitigate/internal/haproxytest"
+	"offpath/mitigate/internal/targettest"
+)
+
+// percentile is of durations, which it sorts.
+func percentile(of []time.Duration, p float64) time.Duration {
+	slices.Sort(of)
+	return of[min(int(p*float64(len(of))), len(of)-1)]
+}
+
+// customers ask one after the other on a kept connection, until stopped, and say how
+// long each answer took.
+func customers(b *testing.B, s *haproxytest.Server) (stop func() []time.Duration) {
+	var took []time.Duration
+	ask := asking(b, s, customer)
+	end := make(chan struct{})
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		for {
+			select {
+			case <-end:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+			began := time.Now()
+			ask()
+			took = append(took, time.Since(began))
+		}
+	})
+	return func() []time.Duration {
+		close(end)
+		asked.Wait()
+		return took
+	}
+}
+
+// BenchmarkMillion puts a million verdicts about addresses in force, by one controller at
+// one HAProxy, while customers ask; then one more, lifts one, and reloads HAProxy.
+func BenchmarkMillion(b *testing.B) {
+	const n = 1_000_000
+	address := func(i uint32) string { return fmt.Sprintf("127.%d.%d.%d", 16+i>>16, i>>8&255, i&255) }
+	for b.Loop() {
+		s := haproxytest.Start(b, haproxy.Setup{TableSize: "1100000"})
+		target, err := haproxy.New(haproxy.Options{Name: "lb1", Address: s.Socket, MapDir: s.MapDir, Capacity: n + 1000})
+		require.NoError(b, err)
+		c, stop := targettest.Running(b, controller.Config{
+			Targets: []mitigate.Target{target}, Mode: detect.ModeEnforce, MaxVerdicts: n + 1000, MaxPerMinute: 1 << 30, PollInterval: time.Second,
+		})
+		eventually(b, func() bool { return c.Targets()[0].Connected && c.Targets()[0].Mode == detect.ModeEnforce }, "connected")
+
+		asking := customers(b, s)
+		time.Sleep(5 * time.Second)
+		before := asking()
+		asking = customers(b, s)
+		began := time.Now()
+		for i := range uint32(n) {
+			require.NoError(b, c.Apply(targettest.Block(i+1, address(i))))
+		}
+		require.Eventually(b, func() bool { return c.Targets()[0].InForce == n }, 5*time.Minute, 10*time.Millisecond)
+		b.ReportMetric(time.Since(began).Seconds(), "s-to-in-force")
+		during := asking()
+		b.ReportMetric(float64(percentile(before, 0.99).Microseconds()), "p99-before-µs")
+		b.ReportMetric(float64(percentile(during, 0.99).Microseconds()), "p99-while-loading-µs")
+		for i := uint32(0); i < n; i += n / 100 {
+			require.Equal(b, 403, status(s, address(i)))
+		}
+
+		var in, out []time.Duration
+		for i := range uint32(50) {
+			v := targettest.Block(n+1+i, fmt.Sprintf("127.9.9.%d", i+1))
+			began = time.Now()
+			require.NoError(b, c.Apply(v))
+			for status(s, v.Subject.Client.Addr().String()) != 403 {
+			}
+			in = append(in, time.Since(began))
+			began = time.Now()
+			require.NoError(b, c.Lift(v.ID, "benchmark"))
+			for status(s, v.Subject.Client.Addr().String()) != 200 {
+			}
+			out = append(out, time.Since(began))
+		}
+		b.ReportMetric(float64(percentile(in, 1).Microseconds())/1000, "one-more-ms-worst")
+		b.ReportMetric(float64(percentile(out, 1).Microseconds())/1000, "one-lifted-ms-worst")
+
+		stop()
+		began = time.Now()
+		s.Reload()
+		lost := 0
+		for i := uint32(0); i < n; i += n / 1000 {
+			if status(s, address(i)) != 403 {
+				lost++
+			}
+		}
+		b.ReportMetric(time.Since(began).Seconds(), "s-reload")
+		b.ReportMetric(float64(lost), "lost-of-1000-by-reload")
+		s.Down()
+	}
+}
+
+// BenchmarkDecisionToRefusal is the time from Apply to the first 403 of a client that
+// asks without pause, of 1,000 verdicts one after the other.
+func BenchmarkDecisionToRefusal(b *testing.B) {
+	s := haproxytest.Start(b, haproxy.Setup{})
+	c, _ := targettest.Running(b, controller.Config{
+		Targets: []mitigate.Target{targetOf(b, "lb1", s.Socket, s)}, Mode: detect.ModeEnforce, MaxPerMinute: 1 << 30,
+	})
+	eventually(b, func() bool { return c.Targets()[0].Connected && c.Targets()[0].Mode == detect.ModeEnforce }, "connected")
+	var took []time.Duration
+	for b.Loop() {
+		for i := range uint32(1000) {
+			v := targettest.Block(uint32(len(took))+i+1, fmt.Sprintf("127.8.%d.%d", i>>8, i&255))
+			ask := asking(b, s, v.Subject.Client.Addr().String())
+			ask()
+			began := time.Now()
+			require.NoError(b, c.Apply(v))
+			for ask() != 403 {
+			}
+			took = append(took, time.Since(began))
+			b.StopTimer()
+			require.NoError(b, c.Lift(v.ID, "benchmark"))
+			for ask() != 200 {
+			}
+			b.StartTimer()
+		}
+	}
+	b.ReportMetric(float64(percentile(took, 0.5).Microseconds())/1000, "p50-ms")
+	b.ReportMetric(float64(percentile(took, 0.99).Microseconds())/1000, "p99-ms")
+}
