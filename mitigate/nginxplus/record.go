@@ -1,0 +1,189 @@
+package nginxplus
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"offpath/detect"
+	"offpath/mitigate"
+)
+
+// tombstone is the value of a record whose verdict has ended early.
+const tombstone = "-"
+
+// tombstoneLife is how long it stands: long enough to reach all nodes of a cluster that
+// shares its zones.
+const tombstoneLife = time.Second
+
+// record is what a verdict is at the load balancer.
+type record struct {
+	enforced bool
+	action   string // block, tag, or a tier
+	expires  int64  // s
+	id       mitigate.ID
+}
+
+func (r record) String() string {
+	force := "w"
+	if r.enforced {
+		force = "e"
+	}
+	return force + ":" + r.action + ":" + strconv.FormatInt(r.expires, 10) + ":" + r.id.String()
+}
+
+// parseRecord is the inverse of String.
+func parseRecord(text string) (r record, ok bool) {
+	parts := strings.Split(text, ":")
+	if len(parts) != 4 || parts[0] != "e" && parts[0] != "w" || parts[1] == "" {
+		return r, false
+	}
+	expires, err := strconv.ParseInt(parts[2], 10, 64)
+	if err != nil || expires < 0 {
+		return r, false
+	}
+	id, err := mitigate.ParseID(parts[3])
+	r = record{parts[0] == "e", parts[1], expires, id}
+	return r, err == nil && r.String() == text
+}
+
+// remaining is how long a record has to stand, 0 if its time is over.
+func (r record) remaining(now time.Time) time.Duration {
+	return max(0, time.Unix(r.expires, 0).Sub(now)).Truncate(time.Millisecond)
+}
+
+func (r record) write(key string, now time.Time) write {
+	// A time of 0 would be no time: the record would stay as long as its zone lets it.
+	return write{key: key, value: r.String(), expire: max(r.remaining(now), time.Millisecond), id: r.id}
+}
+
+// tier is a rate as NGINX is configured with it.
+type tier struct {
+	rate detect.Rate
+}
+
+// maxTiers is how many rates a configuration has at most: each takes a zone of 10 MB and
+// a look at each request.
+const maxTiers = 16
+
+// tierOf says whether a rate has a form in NGINX's configuration.
+func tierOf(rate detect.Rate) (tier, bool) {
+	t := tier{rate}
+	return t, rate.Requests >= 1 && rate.Requests <= math.MaxInt16 && rate.Per >= int64(time.Second) && rate.Per%int64(time.Second) == 0 &&
+		rate.Per <= int64(24*time.Hour) && t.perMinute() >= 1
+}
+
+// Seconds is the period.
+func (t tier) Seconds() int64 { return t.rate.Per / int64(time.Second) }
+
+// Burst is how many requests may come at once beyond the first.
+func (t tier) Burst() int { return t.rate.Requests - 1 }
+
+func (t tier) perMinute() int64 { return int64(t.rate.Requests) * 60 / t.Seconds() }
+
+// Rate is what refills it, in NGINX's notation; the next lower one that there is.
+func (t tier) Rate() string {
+	if perSecond := int64(t.rate.Requests) / t.Seconds(); perSecond*t.Seconds() == int64(t.rate.Requests) {
+		return strconv.FormatInt(perSecond, 10) + "r/s"
+	}
+	return strconv.FormatInt(t.perMinute(), 10) + "r/m"
+}
+
+// Name is how records name it, and the end of its zone's name.
+func (t tier) Name() string { return fmt.Sprintf("%dper%d", t.rate.Requests, t.Seconds()) }
+
+// tiersOf are the rates that can be configured, each once, in order.
+func tiersOf(rates []detect.Rate) ([]tier, error) {
+	var tiers []tier
+	for _, rate := range rates {
+		if t, ok := tierOf(rate); ok {
+			tiers = append(tiers, t)
+		}
+	}
+	slices.SortFunc(tiers, func(a, b tier) int {
+		return cmp.Or(cmp.Compare(a.rate.Per, b.rate.Per), cmp.Compare(a.rate.Requests, b.rate.Requests))
+	})
+	tiers = slices.Compact(tiers)
+	if len(tiers) > maxTiers {
+		return nil, fmt.Errorf("%d different rates are more than %d", len(tiers), maxTiers)
+	}
+	return tiers, nil
+}
+
+// encode makes the record of an entry; reason says why there is none.
+func (t *Target) encode(e *mitigate.Entry) (r record, reason string) {
+	r = record{enforced: !e.Monitor, expires: e.Expires, id: e.ID}
+	if e.Expires <= 0 {
+		return r, fmt.Sprintf("expiry %d is no time", e.Expires)
+	}
+	switch e.Action {
+	case detect.ActionBlock:
+		r.action = "block"
+	case detect.ActionTag:
+		r.action = "tag"
+	case detect.ActionRateLimit:
+		i := slices.IndexFunc(t.tiers, func(t tier) bool { return t.rate == e.Rate })
+		if i < 0 {
+			return r, fmt.Sprintf("%d requests per %s is none of the rates that it is configured with", e.Rate.Requests, time.Duration(e.Rate.Per))
+		}
+		r.action = t.tiers[i].Name()
+	default:
+		return r, fmt.Sprintf("it has no action %q", e.Action)
+	}
+	return r, ""
+}
+
+// locate says which client a subject names; reason why it is more than one.
+func locate(s detect.Subject) (client netip.Prefix, reason string) {
+	switch {
+	case s == detect.Subject{}:
+		return client, "the subject names nothing"
+	case s != detect.Subject{Client: s.Client}:
+		return client, "it matches addresses and networks alone"
+	case !s.Client.IsValid() || s.Client.Addr().Zone() != "" || s.Client.Addr().Is4In6():
+		return client, fmt.Sprintf("%s is not an address as seen on the wire", s.Client)
+	}
+	return s.Client.Masked(), ""
+}
+
+// disjoint picks from networks those that are written, so that none lies in another, and
+// those that are not: of two that overlap the enforced one stays, else the wider one.
+func disjoint(networks map[netip.Prefix]record) (chosen map[netip.Prefix]record, left []mitigate.Rejection) {
+	order := make([]netip.Prefix, 0, len(networks))
+	for p := range networks {
+		order = append(order, p)
+	}
+	slices.SortFunc(order, func(a, b netip.Prefix) int {
+		if ae, be := networks[a].enforced, networks[b].enforced; ae != be {
+			if ae {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.Bits(), b.Bits()), a.Addr().Compare(b.Addr()))
+	})
+	chosen = make(map[netip.Prefix]record, len(networks))
+	inside := make(map[netip.Prefix]netip.Prefix) // networks that hold a chosen one
+	for _, p := range order {
+		other, overlaps := inside[p]
+		for bits := p.Bits() - 1; bits >= 0 && !overlaps; bits-- {
+			other = netip.PrefixFrom(p.Addr(), bits).Masked()
+			_, overlaps = chosen[other]
+		}
+		if overlaps {
+			left = append(left, mitigate.Rejection{ID: networks[p].id, Answer: fmt.Sprintf(
+				"%s overlaps %s, which is in force: NGINX does not say which of the two would win", p, other)})
+			continue
+		}
+		chosen[p] = networks[p]
+		for bits := p.Bits() - 1; bits >= 0; bits-- {
+			inside[netip.PrefixFrom(p.Addr(), bits).Masked()] = p
+		}
+	}
+	return chosen, left
+}
