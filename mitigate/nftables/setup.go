@@ -1,0 +1,58 @@
+package nftables
+
+import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"text/template"
+)
+
+//go:embed setup/guide.txt
+var guide string
+
+// Setup is what there is to know about a host whose kernel enforces verdicts.
+type Setup struct {
+	Name           string // of the target; default nftables
+	Ports          []uint16
+	TrustedProxies []netip.Prefix // as in client.trusted_proxies
+}
+
+// Config is a [Setup] rendered.
+type Config struct {
+	Guide string // comments: nothing has to be installed
+}
+
+// Render makes the text.
+func (s Setup) Render() (Config, error) {
+	s.Name = cmp.Or(s.Name, Kind)
+	if len(s.Ports) == 0 {
+		s.Ports = []uint16{80, 443}
+	}
+	text, err := template.New("guide").Parse(guide)
+	if err != nil {
+		return Config{}, fmt.Errorf("nftables setup: %w", err)
+	}
+	var ports []string
+	for _, p := range slices.Sorted(slices.Values(s.Ports)) {
+		ports = append(ports, fmt.Sprint(p))
+	}
+	var b strings.Builder
+	err = text.Execute(&b, struct {
+		Setup
+		List string
+	}{s, strings.Join(ports, ", ")})
+	if err != nil {
+		return Config{}, fmt.Errorf("nftables setup: %w", err)
+	}
+	return Config{b.String()}, nil
+}
+
+// WriteTo prints it.
+func (c Config) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, c.Guide)
+	return int64(n), err
+}
