@@ -1,0 +1,47 @@
+package crowdsec
+
+import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+
+	"offpath/mitigate/internal/pull"
+)
+
+//go:embed setup/bouncer.txt
+var guide string
+
+// Setup is what bouncers have to have in their configuration.
+type Setup struct {
+	Address string // as in [Options]; default [DefaultAddress]
+	TLS     bool
+}
+
+// Config is a [Setup] rendered.
+type Config struct{ Guide string }
+
+// Render makes the text.
+func (s Setup) Render() (Config, error) {
+	url, err := pull.URL(cmp.Or(s.Address, DefaultAddress), s.TLS)
+	if err != nil {
+		return Config{}, fmt.Errorf("crowdsec setup: %w", err)
+	}
+	text, err := template.New("guide").Parse(guide)
+	if err != nil {
+		return Config{}, fmt.Errorf("crowdsec setup: %w", err)
+	}
+	var b strings.Builder
+	if err := text.Execute(&b, struct{ URL string }{url}); err != nil {
+		return Config{}, fmt.Errorf("crowdsec setup: %w", err)
+	}
+	return Config{Guide: b.String()}, nil
+}
+
+// WriteTo prints it.
+func (c Config) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, c.Guide)
+	return int64(n), err
+}
