@@ -3,6 +3,7 @@
 # Each installs what it needs and says so (Debian, as root).
 #
 #   make lab        the main job: a mirror port, a bank, an attack, a real HAProxy
+#                   (LB=nginx: nginx with Lua)
 #   make test       all tests
 #   make build      the binary ./.bin/offpath
 #   make bench      replay beside httpry, tcpflow and gopacket; Go benchmarks
@@ -25,14 +26,18 @@ version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 commit  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 ldflags := -X main.version=$(version) -X main.commit=$(commit)
 
-lab_packages  := haproxy hydra iproute2 ethtool procps
-test_packages := $(lab_packages) gcc libc6-dev default-jre-headless maven curl openssl
+lab_packages  := hydra iproute2 ethtool procps
+lb_haproxy    := haproxy
+lb_nginx      := nginx libnginx-mod-http-lua
+test_packages := $(lab_packages) $(lb_haproxy) $(lb_nginx) gcc libc6-dev default-jre-headless maven curl openssl python3 python3-venv nftables crowdsec-custom-bouncer crowdsec-firewall-bouncer
 bench_packages := httpry tcpflow
 generate_packages := clang-14 llvm-14 libbpf-dev linux-libc-dev protobuf-compiler
 
-# make lab MINUTES=10 TAP=back
+# make lab MINUTES=10 TAP=back LB=nginx
 MINUTES  ?=
 TAP      ?= front
+LB       ?= haproxy
+SILENT   ?=
 # make bench-detect SEEDS=2 SCENARIOS=B1,N2
 SEEDS     ?= 10
 SCENARIOS ?=
@@ -52,23 +57,23 @@ build:
 
 .PHONY: lab
 lab: build
-	@$(setup) $(lab_packages)
+	@$(setup) $(lab_packages) $(lb_$(LB))
 	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
-	@$(bin)/lab --offpath $(bin)/offpath --tap $(TAP) $(if $(MINUTES),--minutes $(MINUTES))
+	@$(bin)/lab --offpath $(bin)/offpath --lb $(LB) --tap $(TAP) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SILENT),--silent)
 
 # The packages that measure themselves against the clock of a live kernel run
 # after the others, one at a time, so that nothing competes with them. What the
 # race detector's cgo forbids, dropping privileges, is tested without it, and so
 # is what would take minutes with it: the templates of real APIs, ten million
 # addresses.
-live := offpath/cmd/lab offpath/capture/afpacket offpath/mitigate/haproxy
+live := offpath/cmd/lab offpath/capture/afpacket offpath/mitigate/haproxy offpath/mitigate/nginx
 
 .PHONY: test
 test:
-	@$(setup) kafka $(test_packages)
+	@$(setup) kafka moto envoy $(test_packages)
 	go test -race -count=1 -timeout 20m $(filter-out $(live),$(shell go list ./...))
 	go test -race -count=1 -timeout 20m -p 1 $(live)
-	CGO_ENABLED=0 go test -count=1 -run Privileges ./capture/afpacket
+	CGO_ENABLED=0 go test -count=1 -run Privileges ./capture/afpacket ./cmd/offpath
 	CGO_ENABLED=0 go test -count=1 -run 'RealAPIs|TenMillion' -v ./detect/endpoint ./detect/engine
 
 .PHONY: lint

@@ -104,6 +104,23 @@ func dropPrivilegesChild() error {
 			}
 		})
 	}()
+	const capNetRaw = 13
+	if err := DropPrivileges(capNetRaw); err != nil {
+		return err
+	}
+	second, err := Open(Options{Interfaces: []string{"lo"}, Workers: 1, RingMiB: 1})
+	if err != nil {
+		return fmt.Errorf("what was kept is not there: %w", err)
+	}
+	if err := second.Close(); err != nil {
+		return err
+	}
+	if _, err := exec.Command("ip", "link", "set", "lo", "down").CombinedOutput(); err == nil {
+		return errors.New("what was not kept is there")
+	}
+	if err := DropPrivileges(64); err == nil {
+		return errors.New("capability 64 was kept")
+	}
 	for range 2 { // the second time there is nothing left to drop
 		if err := DropPrivileges(); err != nil {
 			return err

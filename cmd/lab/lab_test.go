@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -97,12 +98,20 @@ type run struct {
 	done chan error
 }
 
+// kind is the load balancer of a run.
+func kind(args []string) string {
+	if i := slices.Index(args, "--lb"); i >= 0 {
+		return args[i+1]
+	}
+	return "haproxy"
+}
+
 func start(t *testing.T, args ...string) *run {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("the laboratory takes half a minute a run: not with -short")
 	}
-	if err := scenario.Prepared(); err != nil {
+	if err := scenario.Prepared(kind(args)); err != nil {
 		require.Empty(t, os.Getenv("CI"), "there it must run: %v", err)
 		t.Skip(err)
 	}
@@ -144,9 +153,9 @@ func (r *run) traces(t *testing.T) []string {
 }
 
 func TestLabInShortForm(t *testing.T) {
-	for _, tap := range []string{"front", "back", "both"} {
-		t.Run("the attack is refused with the tap at "+tap, func(t *testing.T) {
-			r := start(t, "--tap", tap, "--record", filepath.Join(t.TempDir(), "lab.pcapng"))
+	for _, run := range [][2]string{{"haproxy", "front"}, {"haproxy", "back"}, {"haproxy", "both"}, {"nginx", "both"}} {
+		t.Run("the attack is refused by "+run[0]+" with the tap at "+run[1], func(t *testing.T) {
+			r := start(t, "--lb", run[0], "--tap", run[1], "--record", filepath.Join(t.TempDir(), "lab.pcapng"))
 			err := r.await(t)
 			t.Logf("\n%s", r)
 			assert.NoError(t, err)
@@ -165,6 +174,14 @@ func TestLabInMonitorModeRefusesNothing(t *testing.T) {
 	t.Logf("\n%s", r)
 	assert.NoError(t, err)
 	assert.Regexp(t, `(?m)^ ok +monitor refuses nothing`, r.String())
+}
+
+func TestLabRaisesTheAlarmWhereEnforcementSilentlyFails(t *testing.T) {
+	r := start(t, "--silent", "--seconds", "35")
+	err := r.await(t)
+	t.Logf("\n%s", r)
+	assert.NoError(t, err)
+	assert.Regexp(t, `(?m)^ ok +an alarm says that verdicts are not enforced: 0 refused under \d+ verdicts; Verdict [0-9a-f]{16} is not enforced`, r.String())
 }
 
 func TestLabLeavesNothingBehind(t *testing.T) {
@@ -213,7 +230,9 @@ func TestWrongUsageIsToldInOneLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"--tap", "side"}, `tap "side" is none of front, back, both`},
+		{[]string{"--lb", "apache"}, `load balancer "apache" is none of haproxy, nginx`},
 		{[]string{"--mode", "on"}, `mode "on" is neither enforce nor monitor`},
+		{[]string{"--silent", "--tap", "back"}, "silent goes with haproxy, mode enforce and a tap at the front or both"},
 		{[]string{"--seconds", "3"}, "length 3s is not between"},
 		{[]string{"extra"}, `"extra" is no flag`},
 	} {

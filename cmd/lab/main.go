@@ -1,9 +1,9 @@
 // Command lab is offpath's laboratory: a small Internet of network namespaces
-// with a bank, its customers, its attackers, a mirror port and a real HAProxy,
+// with a bank, its customers, its attackers, a mirror port and a real load balancer,
 // in which the real offpath has to stop the attack.
 //
 //	go run ./cmd/lab [--tap front|back|both] [--minutes N | --seconds N] [--short]
-//	                 [--mode enforce|monitor] [--offpath PATH] [--record FILE]
+//	                 [--mode enforce|monitor] [--silent] [--lb haproxy|nginx] [--offpath PATH] [--record FILE]
 //	go run ./cmd/lab bench [--offpath PATH]
 //	go run ./cmd/lab detect [--scenario LIST] [--seeds N | --seed S] [--rivals | --enforced] [--json] [-v]
 //	                        [--write FOLDER [--packets] | [--trusted-proxies LIST] FOLDER]
@@ -23,9 +23,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
+	"offpath/cmd/lab/internal/balancer"
 	"offpath/cmd/lab/internal/bank"
 	"offpath/cmd/lab/internal/bench"
 	"offpath/cmd/lab/internal/internet"
@@ -79,10 +81,12 @@ func command(ctx context.Context, args []string) error {
 func runLab(ctx context.Context, args []string) error {
 	var o scenario.Options
 	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
+	flags.StringVar(&o.Balancer, "lb", balancer.Kinds()[0], "the load `balancer`: "+strings.Join(balancer.Kinds(), " or "))
 	tap := flags.String("tap", "front", "where the mirror listens: `front`, back or both sides of the load balancer")
 	minutes := flags.Int("minutes", 0, "length of the run, `minutes`")
 	seconds := flags.Int("seconds", 0, "length of the run, `seconds`")
 	flags.StringVar(&o.Mode, "mode", "enforce", "offpath's `mode`: enforce or monitor")
+	flags.BoolVar(&o.Silent, "silent", false, "the load balancer takes verdicts and enforces none: offpath has to raise the alarm")
 	flags.StringVar(&o.Offpath, "offpath", "", "`path` of the offpath binary (default: built from this module)")
 	flags.StringVar(&o.Record, "record", "", "record the frames to this pcapng `file` and replay it at the end")
 	flags.BoolVar(&o.Short, "short", false, "a faster run, as the tests use it")

@@ -206,6 +206,42 @@ func TestAnAttackerIsRefusedOnceTheLoadBalancerIsThere(t *testing.T) {
 	assert.Equal(t, 0, r.stop(syscall.SIGTERM))
 }
 
+func TestALoadBalancerThatTakesVerdictsAndDoesNothingRaisesAnAlarm(t *testing.T) {
+	needRoot(t)
+	const attacker, proxy = "127.0.2.1", "OFFPATH_CLIENT_TRUSTED_PROXIES=127.0.0.1"
+	site := loginSite(t)
+	b := newBalancer(t, site, proxy)
+	text, err := os.ReadFile(b.config)
+	require.NoError(t, err)
+	port := freePort(t)
+	forgotten := "frontend forgotten\n    bind 127.0.0.1:" + port + "\n    option forwardfor\n    default_backend bank_api\n"
+	require.NoError(t, os.WriteFile(b.config, append(text, forgotten...), 0o600), "its rules were never put there")
+	away := "http://127.0.0.1:" + port + "/api/login"
+	b.start()
+	r := startService(t, service(t, "run", "OFFPATH_CAPTURE_INTERFACES=lo", "OFFPATH_MITIGATE_MODE=enforce", proxy, b.setting()))
+	r.await("lb1 is reachable")
+	for i := range 40 {
+		user := fmt.Sprintf("customer%d", i)
+		logIn(t, site, fmt.Sprintf("127.0.1.%d", i+1), user, user)
+	}
+	n := 0
+	alarm := func() bool {
+		for range 10 {
+			logIn(t, away, attacker, fmt.Sprintf("victim%d", n), "guess")
+			n++
+		}
+		_, findings := r.get("/api/v1/findings")
+		return strings.Contains(findings, "verdict_not_enforced")
+	}
+	eventually(t, alarm, "the alarm")
+	_, findings := r.get("/api/v1/findings")
+	assert.Regexp(t, `Verdict [0-9a-f]{16} is not enforced: requests of 127\.0\.2\.1 are still answered, \d+ within \d+ s\. It is confirmed by lb1: see that the rules that .offpath target-config. prints come first in every frontend`, findings)
+	status, body := r.get("/readyz")
+	assert.Equal(t, 503, status)
+	assert.Contains(t, body, "1 verdict is not enforced on the wire")
+	assert.Equal(t, 0, r.stop(syscall.SIGTERM))
+}
+
 func TestCheckSaysWhetherTheLoadBalancerIsPrepared(t *testing.T) {
 	b := newBalancer(t, "http://127.0.0.1:1/login")
 	b.start()

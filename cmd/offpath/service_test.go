@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,6 +37,7 @@ func service(t *testing.T, name string, env ...string) *exec.Cmd {
 	c := command(name)
 	c.Env = append(c.Env,
 		"OFFPATH_ADMIN_SOCKET="+filepath.Join(folder, "admin.sock"), "OFFPATH_ADMIN_LISTEN=127.0.0.1:0",
+		"OFFPATH_MITIGATE_PRIVATE_CLIENTS=true",
 		"OFFPATH_STATE_DIR="+filepath.Join(folder, "state"), "OFFPATH_CAPTURE_WORKERS=1", "OFFPATH_CAPTURE_RING_MIB=4",
 	)
 	c.Env = append(c.Env, env...)
@@ -282,6 +284,41 @@ func TestMetricsHaveBooksThatBalance(t *testing.T) {
 	} {
 		assert.Contains(t, text, "\n"+name)
 	}
+}
+
+func TestWhatIsBeyondARailWaitsForAPerson(t *testing.T) {
+	needRoot(t)
+	r := startService(t, service(t, "run", "OFFPATH_CAPTURE_INTERFACES=lo", "OFFPATH_MITIGATE_MODE=enforce"))
+	order := func(args ...string) result {
+		c := command(args...)
+		c.Env = append(c.Env, "OFFPATH_ADMIN_SOCKET="+setting(r.cmd, "OFFPATH_ADMIN_SOCKET"))
+		return finish(t, c)
+	}
+	assert.Equal(t, result{}, order("approve"), "nothing waits")
+	status, body := r.do("POST", "/api/v1/verdicts", `{"action":"block","subject":{"client.ip":"44.7.0.0/16"},"ttl":"10m","reason":"a test"}`)
+	require.Equal(t, 422, status, body)
+	said := regexp.MustCompile("verdict ([0-9a-f]{16}) waits for approval: network 44.7.0.0/16 is wider than /24; `offpath approve ([0-9a-f]{16})` puts it in force").FindStringSubmatch(body)
+	require.Len(t, said, 3, body)
+	id := said[1]
+	_, list := r.get("/api/v1/verdicts")
+	assert.JSONEq(t, `{"verdicts":[]}`, list)
+	assert.Regexp(t, `"id":"`+id+`".*\n  waits since .*: network 44.7.0.0/16 is wider than /24\n`, order("approve").stdout)
+	_, metrics := r.get("/metrics")
+	assert.Contains(t, metrics, "\noffpath_mitigate_waiting 1\n")
+
+	assert.Equal(t, result{stdout: "verdict " + id + " is in force\n"}, order("approve", id))
+	_, list = r.get("/api/v1/verdicts")
+	assert.Contains(t, list, id)
+	twice := order("approve", id)
+	assert.Equal(t, 1, twice.status)
+	assert.Contains(t, twice.stderr, "no verdict of this id waits for approval")
+	assert.Equal(t, 2, order("approve", "everything").status)
+	assert.Equal(t, 2, order("approve", id, id).status)
+
+	status, _ = r.do("POST", "/api/v1/verdicts", `{"action":"block","subject":{"client.ip":"44.0.0.0/8"},"ttl":"10m","reason":"a test"}`)
+	assert.Equal(t, 422, status, "so wide a one no approval puts in force")
+	assert.Empty(t, order("approve").stdout)
+	assert.Equal(t, 0, r.stop(syscall.SIGTERM))
 }
 
 func TestOperatorsRuleOverTheSocket(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"offpath/cmd/offpath/internal/config"
 )
 
 func TestWrongInputGetsOneClearLineAndTheRightStatus(t *testing.T) {
@@ -70,7 +72,7 @@ func TestWrongInputGetsOneClearLineAndTheRightStatus(t *testing.T) {
 		{"an argument to a command without", []string{"off", "now"}, 2, `offpath off: "now" is one argument too many; it takes flags alone`},
 		{"no id to lift", []string{"lift"}, 2, "offpath lift: ID is missing; write for example `offpath lift 4f2a90c1d2e3b4a5`"},
 		{"an id that is none", []string{"lift", "everything"}, 2, `offpath lift: verdict id "everything" is not 16 hex digits; the id stands in event.id of the verdict`},
-		{"an unknown target", []string{"target-config", "lb9"}, 2, `offpath target-config: "lb9" is neither haproxy nor the name of a target in the configuration`},
+		{"an unknown target", []string{"target-config", "lb9"}, 2, `offpath target-config: "lb9" is neither a type of target (` + strings.Join(config.TargetTypes(), ", ") + `) nor the name of one in the configuration`},
 		{"nobody to give orders to", []string{"off", "--config", file("sock.yaml", "admin: {socket: "+none+".sock}")}, 1, "offpath off: no offpath runs here: admin socket " + none + ".sock does not exist (admin.socket in the configuration says where it is)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -192,6 +194,15 @@ func TestCheckListsThePoliciesInForce(t *testing.T) {
 	assert.Regexp(t, `(?m)^ok +policy credential-cracking .*`+note, r.stdout)
 	assert.Regexp(t, `(?m)^ok +policy mine +block \(monitor\) for 10m0s to 24h0m0s: your own: entity.requests > 30, per session within 1m0s`+note, r.stdout)
 	assert.NotRegexp(t, `policy (other|credential-stuffing|account-takeover) .*none of the load`, r.stdout)
+	const untold = ` \(note: nobody is told of it; a target of type webhook would be\)$`
+	assert.Regexp(t, `(?m)^ok +policy account-takeover .*`+untold, r.stdout)
+
+	config = "state: {dir: " + folder + "}\nmitigate: {targets: [{name: lb1, type: haproxy, address: 'unix:" + folder + "/none.sock'}, {name: fraud, type: webhook, address: 'http://127.0.0.1:1/', secret: 'file:" + folder + "/none'}]}\n" +
+		"detect: {policies: [{name: credential-cracking, action: challenge}]}\n"
+	r = run(t, "check", "--config", save(t, "e.yaml", []byte(config)))
+	assert.Regexp(t, `(?m)^ok +policy credential-cracking .*`+note, r.stdout, "a webhook keeps nobody out")
+	assert.NotContains(t, r.stdout, "nobody is told")
+	assert.Regexp(t, `(?m)^FAILED +target fraud +read secret: .*none: no such file`, r.stdout)
 }
 
 func TestTargetConfigPrintsWhatTheConfiguredLoadBalancerNeeds(t *testing.T) {

@@ -28,13 +28,14 @@ type (
 	data   = unix.CapUserData
 )
 
-// Drop gives up every capability on every thread of the process, in all sets,
-// and sees to it that neither it nor what it executes gets one again, set-uid
-// programs and root included. Threads made later inherit that.
+// Drop gives up every capability but those to keep (their numbers) on every
+// thread of the process, in all sets, and sees to it that neither it nor what it
+// executes gets one again, set-uid programs and root included. Threads made later
+// inherit that. What the process has not got, it does not get by keeping it.
 //
 // It does not change user or group, so files that the user owns stay
 // accessible. It fails in a process with cgo.
-func Drop() error {
+func Drop(keep ...int) error {
 	if err := onAllThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
@@ -42,8 +43,18 @@ func Drop() error {
 		return fmt.Errorf("clear ambient capabilities: %w", err)
 	}
 	h := header{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none [2]data
-	if err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&none[0])), 0); err != nil {
+	var has, left [2]data
+	if err := unix.Capget(&h, &has[0]); err != nil {
+		return fmt.Errorf("get capabilities: %w", err)
+	}
+	for _, c := range keep {
+		if c < 0 || c > 63 {
+			return fmt.Errorf("capability %d is not between 0 and 63", c)
+		}
+		left[c/32].Permitted |= has[c/32].Permitted & (1 << (c % 32))
+		left[c/32].Effective = left[c/32].Permitted
+	}
+	if err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&left[0])), 0); err != nil {
 		return fmt.Errorf("set capabilities: %w", err)
 	}
 	return nil

@@ -1,6 +1,6 @@
-// Package balancer runs a real HAProxy in front of the bank, configured as an
-// operator would configure it: with what `offpath target-config` prints, put
-// where the print says.
+// Package balancer runs a real load balancer in front of the bank (HAProxy, or nginx with
+// Lua), configured as an operator would configure it: with what `offpath target-config`
+// prints, put where the print says.
 //
 // Its log, one line a request, goes to the laboratory ([Journal]): an
 // independent witness of what was refused and when. A Balancer's methods may
@@ -12,23 +12,64 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
+	"os"
 	"os/exec"
-	"strconv"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"offpath/cmd/lab/internal/child"
+	"offpath/cmd/lab/internal/internet"
 )
 
 // Config says what to start.
 type Config struct {
+	Kind      string         // one of [Kinds]
 	Dir       string         // folder for configuration and sockets
 	Namespace string         // network namespace of the load balancer
 	Bank      netip.AddrPort // where the bank listens
 	TLS       bool           // HTTPS outside
 	Hosts     []string       // names in the certificate
+	// Forgetful is a HAProxy whose operator put the rules into another frontend than the
+	// bank's: it takes verdicts, and nothing comes of them.
+	Forgetful bool
+}
+
+// program is what the laboratory has to know of a kind of load balancer.
+type program interface {
+	// etc is the folder that stands for the program's own.
+	etc() string
+	// files are what lies there, by path: what an operator had, and what was printed.
+	files(c Config, setup string, certificate []byte) (map[string][]byte, error)
+	// check are the arguments with which it checks its configuration, run those with
+	// which it stays in the foreground.
+	check() []string
+	run() []string
+	// target says how offpath reaches it: keys of a target but its name.
+	target(c Config) string
+	// up says whether it answers with the bank behind it.
+	up(ctx context.Context, c Config) bool
+	// dropped counts the lines of its log that were lost.
+	dropped(ctx context.Context, c Config) (int, error)
+	// entry reads a line of its log.
+	entry(line string) (Entry, error)
+}
+
+var programs = map[string]program{"haproxy": haproxy{}, "nginx": nginx{}}
+
+// Kinds are the kinds of load balancers, the usual one first.
+func Kinds() []string { return []string{"haproxy", "nginx"} }
+
+// Missing are the Debian packages that a kind of load balancer lacks on this machine.
+func Missing(kind string) (packages []string) {
+	if _, err := exec.LookPath(kind); err != nil {
+		packages = append(packages, kind)
+	}
+	if _, err := os.Stat(luaModule); kind == "nginx" && err != nil {
+		packages = append(packages, "libnginx-mod-http-lua")
+	}
+	return packages
 }
 
 // Port is the port outside.
@@ -39,10 +80,11 @@ func (c Config) Port() uint16 {
 	return 80
 }
 
-// Socket is the path of the admin socket.
-func (c Config) Socket() string { return c.path("haproxy.sock") }
+// Target says how offpath reaches it: the keys of a target in YAML's flow style, but for
+// the name.
+func (c Config) Target() string { return programs[c.Kind].target(c) }
 
-// Balancer is a running HAProxy.
+// Balancer is a running load balancer.
 type Balancer struct {
 	Journal *Journal
 	Roots   *x509.CertPool // trusts its certificate; nil without TLS
@@ -52,10 +94,11 @@ type Balancer struct {
 
 const startTimeout = 10 * time.Second
 
-// Start starts HAProxy with the setup that offpath printed, and returns once
+// Start starts the load balancer with the setup that offpath printed, and returns once
 // the bank behind it is up.
 func Start(ctx context.Context, nursery *child.Nursery, c Config, setup string) (b *Balancer, err error) {
 	b = &Balancer{config: c}
+	is := programs[c.Kind]
 	var pem []byte
 	if c.TLS {
 		if pem, b.Roots, err = certificate(c.Hosts); err != nil {
@@ -65,15 +108,15 @@ func Start(ctx context.Context, nursery *child.Nursery, c Config, setup string) 
 	if err := c.install(setup, pem); err != nil {
 		return nil, fmt.Errorf("install the load balancer: %w", err)
 	}
-	check := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", c.Namespace}, c.command("-c", "-q")...)...)
+	check := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", c.Namespace}, c.command(is.check())...)...)
 	if out, err := check.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("haproxy does not accept its configuration: %w\n%s", err, bytes.TrimSpace(out))
+		return nil, fmt.Errorf("%s does not accept its configuration: %w\n%s", c.Kind, err, bytes.TrimSpace(out))
 	}
-	if b.Journal, err = openJournal(c.Namespace, c.path(journalName)); err != nil {
+	if b.Journal, err = openJournal(c.Namespace, c.path(journalName), is.entry); err != nil {
 		return nil, err
 	}
-	command := c.command("-db")
-	process, err := nursery.Start(child.Spec{Name: "haproxy", Namespace: c.Namespace, Path: command[0], Args: command[1:]})
+	command := c.command(is.run())
+	process, err := nursery.Start(child.Spec{Name: c.Kind, Namespace: c.Namespace, Path: command[0], Args: command[1:]})
 	if err == nil {
 		err = b.awaitBank(ctx, process)
 	}
@@ -87,59 +130,73 @@ func Start(ctx context.Context, nursery *child.Nursery, c Config, setup string) 
 func (b *Balancer) awaitBank(ctx context.Context, process *child.Child) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	for {
-		stat, err := b.ask(ctx, "show servers state bank")
-		// be_id be_name srv_id srv_name srv_addr srv_op_state …: 2 is up.
-		if fields := bytes.Fields(lastLine(stat)); err == nil && len(fields) > 5 && string(fields[5]) == "2" {
-			return nil
-		}
+	for !programs[b.config.Kind].up(ctx, b.config) {
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-process.Done():
-			return fmt.Errorf("haproxy ended%s", process.Tail())
+			return fmt.Errorf("%s ended%s", b.config.Kind, process.Tail())
 		case <-ctx.Done():
-			return fmt.Errorf("haproxy with the bank behind it is not up after %v%s", startTimeout, process.Tail())
+			return fmt.Errorf("%s with the bank behind it is not up after %v%s", b.config.Kind, startTimeout, process.Tail())
 		}
 	}
+	return nil
 }
 
-// DroppedLogs is the number of lines that HAProxy could not write to the
+// DroppedLogs is the number of lines that the load balancer could not write to the
 // journal.
 func (b *Balancer) DroppedLogs(ctx context.Context) (int, error) {
-	info, err := b.ask(ctx, "show info")
-	if err != nil {
-		return 0, err
-	}
-	_, rest, found := bytes.Cut(info, []byte("\nDroppedLogs: "))
-	line, _, _ := bytes.Cut(rest, []byte("\n"))
-	n, err := strconv.Atoi(string(line))
-	if !found || err != nil {
-		return 0, fmt.Errorf("haproxy does not say how many log lines it dropped")
-	}
-	return n, nil
+	return programs[b.config.Kind].dropped(ctx, b.config)
 }
 
-// ask sends one command to the admin socket.
-func (b *Balancer) ask(ctx context.Context, command string) ([]byte, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", b.config.Socket())
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return nil, err
-	}
-	if _, err := io.WriteString(conn, command+"\n"); err != nil {
-		return nil, err
-	}
-	return io.ReadAll(conn)
-}
-
-// Close ends the journal; HAProxy ends with its nursery.
+// Close ends the journal; the load balancer ends with its nursery.
 func (b *Balancer) Close() {
 	if b.Journal != nil {
 		b.Journal.close()
 	}
+}
+
+const journalName = "journal.sock"
+
+func (c Config) path(name string) string { return filepath.Join(c.Dir, name) }
+
+// shadow is the folder that is mounted over the program's own, in a mount namespace of the
+// program alone, so that everything has the paths that an operator sees and the machine's
+// own folder stays as it is.
+func (c Config) shadow() string { return c.path("etc-" + c.Kind) }
+
+// install writes the configuration and what it refers to.
+func (c Config) install(setup string, certificate []byte) error {
+	etc := programs[c.Kind].etc()
+	files, err := programs[c.Kind].files(c, setup, certificate)
+	if err != nil {
+		return err
+	}
+	for name, text := range files {
+		inside, ok := strings.CutPrefix(name, etc+"/")
+		if !ok {
+			return fmt.Errorf("the printed setup wants %s, which is not in %s", name, etc)
+		}
+		path := filepath.Join(c.shadow(), inside)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// command is how the program is started. `ip netns exec` has given the shell a mount
+// namespace of its own.
+func (c Config) command(args []string) []string {
+	etc := programs[c.Kind].etc()
+	return append([]string{"sh", "-c", `mount --bind "$0" ` + etc + ` && exec ` + c.Kind + ` "$@"`, c.shadow()}, args...)
+}
+
+// addresses are where clients connect.
+func (c Config) addresses() []netip.AddrPort {
+	return []netip.AddrPort{netip.AddrPortFrom(internet.Service, c.Port()), netip.AddrPortFrom(internet.Service6, c.Port())}
 }
 
 func lastLine(b []byte) []byte {

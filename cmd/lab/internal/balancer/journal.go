@@ -32,6 +32,7 @@ type Counts struct{ Requests, Refused int64 }
 type Journal struct {
 	socket *net.UnixConn
 	done   chan struct{}
+	entry  func(line string) (Entry, error) // reads a line
 
 	mu        sync.Mutex
 	attack    []Entry
@@ -42,12 +43,9 @@ type Journal struct {
 	malformed int
 }
 
-// format is the journal's log-format: milliseconds, client, status.
-const format = `%[var(txn.lab_ms)] %ci %ST`
-
 // openJournal makes the journal's socket inside a namespace whose datagram
-// queues are long: with the kernel's ten, HAProxy drops lines in bursts.
-func openJournal(namespace, path string) (*Journal, error) {
+// queues are long: with the kernel's ten, load balancers drop lines in bursts.
+func openJournal(namespace, path string, entry func(line string) (Entry, error)) (*Journal, error) {
 	space, err := netns.Open(namespace, 1)
 	if err != nil {
 		return nil, fmt.Errorf("open the load balancer's journal: %w", err)
@@ -64,7 +62,7 @@ func openJournal(namespace, path string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the load balancer's journal: %w", err)
 	}
-	j := &Journal{socket: socket, done: make(chan struct{}), refusals: map[netip.Addr]int64{}}
+	j := &Journal{socket: socket, entry: entry, done: make(chan struct{}), refusals: map[netip.Addr]int64{}}
 	go j.read()
 	return j, nil
 }
@@ -84,15 +82,8 @@ func (j *Journal) read() {
 }
 
 func (j *Journal) enter(line string) {
-	var ms int64
-	var client string
-	var e Entry
-	_, err := fmt.Sscan(line, &ms, &client, &e.Status)
-	if err == nil {
-		e.Client, err = netip.ParseAddr(client)
-	}
+	e, err := j.entry(line)
 	e.Client = e.Client.Unmap()
-	e.Time = time.UnixMilli(ms)
 
 	j.mu.Lock()
 	defer j.mu.Unlock()

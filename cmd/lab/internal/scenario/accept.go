@@ -36,6 +36,7 @@ type figures struct {
 	own, programs  int // verdicts that were in force, by what they are about
 	onCustomers    []string
 	findings       int
+	alarm          string // the first that says that a verdict is not enforced
 	troubles       int
 	trouble        error
 }
@@ -56,7 +57,7 @@ func (r *result) figures() *figures {
 	o := r.observer
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	f.verdicts, f.findings, f.troubles, f.trouble = o.verdicts, o.findings, o.troubles, o.trouble
+	f.verdicts, f.findings, f.alarm, f.troubles, f.trouble = o.verdicts, o.findings, o.alarm, o.troubles, o.trouble
 	for _, v := range o.verdicts {
 		f.renewals += v.renewals
 		switch {
@@ -110,6 +111,8 @@ func (f *figures) table(enforced bool) *report.Table {
 func (f *figures) accept(enforced bool) (checks report.Checks) {
 	if enforced {
 		f.acceptEnforced(&checks)
+	} else if f.observer.stage.options.Silent {
+		checks.Add("an alarm says that verdicts are not enforced", f.refused == 0 && f.alarm != "", "%d refused under %d verdicts; %s", f.refused, len(f.verdicts), cmp.Or(f.alarm, "none"))
 	} else {
 		checks.Add("monitor refuses nothing", f.refused == 0 && len(f.verdicts) > 0, "%d refused under %d verdicts", f.refused, len(f.verdicts))
 	}

@@ -30,6 +30,7 @@ type observer struct {
 	over         bool
 	verdicts     map[string]*sighting // by id, operators' verdicts aside
 	findings     int
+	alarm        string // the first that says that a verdict is not enforced
 	firstRefusal bool
 	trouble      error // the last poll that failed
 	troubles     int
@@ -72,7 +73,7 @@ func (o *observer) run(ctx context.Context) {
 
 // poll asks offpath what is new.
 func (o *observer) poll(ctx context.Context) error {
-	findings, newest, err := o.stage.sensor.Findings(ctx)
+	findings, newest, alarm, err := o.stage.sensor.Findings(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,6 +91,10 @@ func (o *observer) poll(ctx context.Context) error {
 		o.stage.time.Say("first finding: %s", newest)
 	}
 	o.findings = max(o.findings, findings)
+	if alarm != "" && o.alarm == "" {
+		o.alarm = alarm
+		o.stage.time.Say("alarm: %s", alarm)
+	}
 	o.see(active)
 	o.confirm(audit)
 	if _, refusal := o.stage.balancer.Journal.First(); !refusal.IsZero() && !o.firstRefusal {

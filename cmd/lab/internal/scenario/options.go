@@ -1,22 +1,29 @@
 package scenario
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
+	"offpath/cmd/lab/internal/balancer"
 	"offpath/cmd/lab/internal/internet"
 )
 
 // Options say how the laboratory is run.
 type Options struct {
-	Tap    internet.Placement
-	Mode   string        // enforce or monitor
-	Length time.Duration // of lead-in and attack together; 0: 55 s, or 25 s with Short
-	Short  bool          // everything a little faster, for tests
+	Balancer string // one of [balancer.Kinds]; "": the first
+	Tap      internet.Placement
+	Mode     string        // enforce or monitor
+	Length   time.Duration // of lead-in and attack together; 0: 55 s, or 25 s with Short
+	Short    bool          // everything a little faster, for tests
+
+	// Silent has the load balancer take verdicts and enforce none: offpath has to say so.
+	Silent bool
 
 	Offpath string // path of the binary; "": built from this module
 	Record  string // path of a recording that is replayed at the end; "": none
@@ -33,6 +40,7 @@ const (
 )
 
 func (o Options) withDefaults() Options {
+	o.Balancer = cmp.Or(o.Balancer, balancer.Kinds()[0])
 	if o.Length == 0 {
 		o.Length = 55 * time.Second
 		if o.Short {
@@ -46,15 +54,22 @@ func (o Options) withDefaults() Options {
 func (o Options) Validate() error {
 	o = o.withDefaults()
 	switch {
+	case !slices.Contains(balancer.Kinds(), o.Balancer):
+		return fmt.Errorf("load balancer %q is none of %s", o.Balancer, strings.Join(balancer.Kinds(), ", "))
 	case o.Tap != internet.Front && o.Tap != internet.Back && o.Tap != internet.Both:
 		return fmt.Errorf("tap %q is none of front, back, both", o.Tap)
 	case o.Mode != "enforce" && o.Mode != "monitor":
 		return fmt.Errorf("mode %q is neither enforce nor monitor", o.Mode)
+	case o.Silent && (o.Balancer != "haproxy" || o.Mode != "enforce" || o.Tap == internet.Back):
+		return errors.New("silent goes with haproxy, mode enforce and a tap at the front or both")
 	case o.Length < MinLength || o.Length > MaxLength:
 		return fmt.Errorf("length %v is not between %v and %v", o.Length, MinLength, MaxLength)
 	}
 	return nil
 }
+
+// enforced reports whether the attack is to be refused.
+func (o Options) enforced() bool { return o.Mode == "enforce" && !o.Silent }
 
 // pace is how a run is divided up.
 type pace struct {
@@ -91,15 +106,17 @@ func (o Options) pace() pace {
 	return p
 }
 
-// programs that the laboratory runs, and the Debian packages that have them.
-var programs = [][2]string{{"haproxy", "haproxy"}, {"hydra", "hydra"}, {"ip", "iproute2"}, {"tc", "iproute2"}, {"ethtool", "ethtool"}}
+// programs that the laboratory runs beside the load balancer, and the Debian packages that have them.
+var programs = [][2]string{{"hydra", "hydra"}, {"ip", "iproute2"}, {"tc", "iproute2"}, {"ethtool", "ethtool"}}
 
-// Prepared reports what this machine lacks for running the laboratory.
-func Prepared() error {
+// Prepared reports what this machine lacks for running the laboratory with a kind of load
+// balancer.
+func Prepared(kind string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("the laboratory makes network namespaces and needs root: run it as root, or with sudo")
 	}
-	var missing, packages []string
+	packages := balancer.Missing(kind)
+	missing := slices.Clone(packages)
 	for _, p := range programs {
 		if _, err := exec.LookPath(p[0]); err != nil {
 			missing, packages = append(missing, p[0]), append(packages, p[1])

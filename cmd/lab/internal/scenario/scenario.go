@@ -59,7 +59,7 @@ type stage struct {
 // Run performs the play and prints it to w.
 func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	o = o.withDefaults()
-	if err := errors.Join(o.Validate(), Prepared()); err != nil {
+	if err := errors.Join(o.Validate(), Prepared(o.Balancer)); err != nil {
 		return err
 	}
 	s := &stage{options: o, pace: o.pace(), time: report.NewTimeline(w)}
@@ -89,7 +89,7 @@ func Run(ctx context.Context, o Options, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	enforced := o.Mode == "enforce"
+	enforced := o.enforced()
 	figures := result.figures()
 	fmt.Fprintln(w)
 	figures.table(enforced).Write(w)
@@ -116,7 +116,7 @@ func (s *stage) build(ctx context.Context) error {
 	}
 	outside := s.outside()
 	s.config = sensor.Config{Dir: filepath.Join(s.lease.Dir, "sensor"), Namespace: s.net.Name("tap"), Interface: internet.TapInterface,
-		BalancerSocket: outside.Socket(), Mode: s.options.Mode, VerdictTTL: s.pace.ttl, Record: s.options.Record}
+		Target: outside.Target(), Mode: s.options.Mode, VerdictTTL: s.pace.ttl, Record: s.options.Record}
 	if s.options.Tap != internet.Front {
 		s.config.TrustedProxies = []netip.Prefix{netip.PrefixFrom(internet.BalancerInside, 32)}
 	}
@@ -149,8 +149,8 @@ var bankInside = netip.AddrPortFrom(internet.Bank, 8080)
 // outside is the load balancer. Only where the tap is behind it may it speak
 // TLS: offpath is not to see the keys.
 func (s *stage) outside() balancer.Config {
-	return balancer.Config{Dir: s.lease.Dir, Namespace: s.net.Name("balancer"), Bank: bankInside,
-		TLS: s.options.Tap == internet.Back, Hosts: software.Hosts[:]}
+	return balancer.Config{Kind: s.options.Balancer, Dir: s.lease.Dir, Namespace: s.net.Name("balancer"), Bank: bankInside,
+		TLS: s.options.Tap == internet.Back, Hosts: software.Hosts[:], Forgetful: s.options.Silent}
 }
 
 func (s *stage) bankBooks() string { return filepath.Join(s.lease.Dir, "bank.sock") }
@@ -222,7 +222,7 @@ func (s *stage) play(ctx context.Context) (*result, error) {
 
 	observer := newObserver(s)
 	people.Go(func() { observer.run(life) })
-	s.time.Say("tap %s, mode %s: %d customers; ordinary time for %v", s.options.Tap, s.options.Mode, customers, s.pace.leadIn)
+	s.time.Say("%s, tap %s, mode %s: %d customers; ordinary time for %v", s.options.Balancer, s.options.Tap, s.options.Mode, customers, s.pace.leadIn)
 	people.Go(func() { s.crowd.Run(life) })
 	if !pause(ctx, s.pace.leadIn) {
 		return nil, ctx.Err()
@@ -238,7 +238,7 @@ func (s *stage) play(ctx context.Context) (*result, error) {
 		return nil, errors.Join(ctx.Err(), ceasefire())
 	}
 	probe := newProbe(s)
-	if s.options.Mode == "enforce" {
+	if s.options.enforced() {
 		if err := probe.perform(ctx); err != nil {
 			return nil, errors.Join(fmt.Errorf("refuse a customer by hand: %w", err), ceasefire())
 		}

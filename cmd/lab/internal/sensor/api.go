@@ -122,18 +122,27 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return netip.PrefixFrom(a, a.BitLen()), err
 }
 
-// Findings returns how many findings there are, and what the newest says.
-func (s *Sensor) Findings(ctx context.Context) (n int, newest string, err error) {
+// Findings returns how many findings there are, what the newest says, and the one that
+// says that a verdict is not enforced; "": none.
+func (s *Sensor) Findings(ctx context.Context) (n int, newest, alarm string, err error) {
 	var answer struct {
-		Findings []struct{ Message string }
+		Findings []struct {
+			Message string
+			Rule    struct{ Name string }
+		}
 	}
 	if err := s.get(ctx, "/api/v1/findings?limit=1000", &answer); err != nil {
-		return 0, "", err
+		return 0, "", "", err
+	}
+	for _, f := range answer.Findings {
+		if f.Rule.Name == "verdict_not_enforced" {
+			alarm = f.Message
+		}
 	}
 	if len(answer.Findings) > 0 {
 		newest = answer.Findings[0].Message
 	}
-	return len(answer.Findings), newest, nil
+	return len(answer.Findings), newest, alarm, nil
 }
 
 // Act is one line of the audit.

@@ -28,7 +28,7 @@ type Config struct {
 	Namespace string // network namespace of the tap
 	Interface string // mirror port inside it
 
-	BalancerSocket string         // HAProxy's admin socket
+	Target         string         // how the load balancer is reached: keys of a target but its name, in YAML's flow style
 	TrustedProxies []netip.Prefix // as in client.trusted_proxies
 	Mode           string         // monitor or enforce
 	VerdictTTL     time.Duration
@@ -58,9 +58,7 @@ detect:
 mitigate:
   mode: %s
   targets:
-    - name: %s
-      type: haproxy
-      address: unix:%s
+    - {name: %s, %s}
 admin:
   socket: %s
   listen: ""
@@ -72,7 +70,7 @@ output:
 log:
   format: text
 `, c.Interface, c.Record, strings.Join(trusted, ", "), c.path("hash.key"), c.VerdictTTL, c.Mode,
-		targetName, c.BalancerSocket, c.path("admin.sock"), c.path("state"),
+		targetName, c.Target, c.path("admin.sock"), c.path("state"),
 		c.path("transactions.jsonl"), c.path("verdicts.jsonl"))
 }
 

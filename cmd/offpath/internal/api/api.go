@@ -178,6 +178,8 @@ func Handler(node Node, metrics http.Handler) http.Handler {
 	mux.HandleFunc("GET /api/v1/verdicts", a.verdicts)
 	mux.HandleFunc("POST /api/v1/verdicts", a.decide)
 	mux.HandleFunc("POST /api/v1/verdicts/{id}/lift", a.lift)
+	mux.HandleFunc("GET /api/v1/approvals", a.approvals)
+	mux.HandleFunc("POST /api/v1/approvals/{id}/approve", a.approve)
 	mux.HandleFunc("GET /api/v1/targets", a.targets)
 	mux.HandleFunc("GET /api/v1/audit", a.audit)
 	mux.HandleFunc("POST /api/v1/off", a.off)

@@ -109,6 +109,20 @@ func (n *fakeNode) Lift(id, _ string) error {
 	}
 	return n.tell("lift " + id)
 }
+func (n *fakeNode) Approvals() []Approval {
+	return []Approval{{
+		Verdict: n.Verdicts()[0].Verdict,
+		Since:   time.Unix(1, 0).UTC(), Rail: "harm", Reason: "it would hit many",
+	}}
+}
+
+func (n *fakeNode) Approve(id, _ string) error {
+	if id != verdictID {
+		return fmt.Errorf("%w: %q", ErrNotWaiting, id)
+	}
+	return n.tell("approve " + id)
+}
+
 func (n *fakeNode) Off(string) error { return n.tell("off") }
 func (n *fakeNode) On(string) error  { return n.tell("on") }
 
@@ -159,7 +173,7 @@ func TestEveryDocumentedEndpointAnswersAsDocumented(t *testing.T) {
 			})
 		}
 	}
-	assert.Equal(t, 15, operations)
+	assert.Equal(t, 17, operations)
 }
 
 func TestEveryReferenceInTheDocumentLeadsSomewhere(t *testing.T) {
@@ -209,6 +223,7 @@ func TestErrorsAreProblemDocuments(t *testing.T) {
 		{"an order that makes no sense", "POST", "/api/v1/verdicts", `{"action":"explode"}`, 422, `action "explode" is unknown`},
 		{"an id that is none", "GET", "/api/v1/explain/x", "", 400, `verdict id "x" is not 16 hex digits`},
 		{"an id that is not known", "GET", "/api/v1/explain/0000000100000002", "", 404, "no finding or verdict that is kept has this id"},
+		{"an approval of a verdict that does not wait", "POST", "/api/v1/approvals/0000000100000002/approve", "", 404, `no verdict of this id waits for approval: "0000000100000002"`},
 		{"a lift of an unknown verdict", "POST", "/api/v1/verdicts/0000000100000002/lift", "", 404, "no active verdict has this id"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

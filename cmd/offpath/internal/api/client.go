@@ -43,6 +43,24 @@ func (c *Client) Lift(ctx context.Context, id string) error {
 	return c.post(ctx, "/api/v1/verdicts/"+url.PathEscape(id)+"/lift")
 }
 
+// Approve puts a verdict in force that waits for it.
+func (c *Client) Approve(ctx context.Context, id string) error {
+	return c.post(ctx, "/api/v1/approvals/"+url.PathEscape(id)+"/approve")
+}
+
+// Approvals asks what waits for approval.
+func (c *Client) Approvals(ctx context.Context) ([]Approval, error) {
+	var answer struct{ Approvals []Approval }
+	body, err := c.do(ctx, http.MethodGet, "/api/v1/approvals")
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, fmt.Errorf("read answer of offpath at %s: %w", c.socket, err)
+	}
+	return answer.Approvals, nil
+}
+
 // Off stops all enforcement.
 func (c *Client) Off(ctx context.Context) error { return c.post(ctx, "/api/v1/off") }
 

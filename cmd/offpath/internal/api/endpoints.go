@@ -142,6 +142,19 @@ func (a endpoints) lift(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusOK, map[string]string{"status": "lifted", "id": id})
 }
 
+func (a endpoints) approvals(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, map[string][]Approval{"approvals": filled(a.node.Approvals())})
+}
+
+func (a endpoints) approve(w http.ResponseWriter, r *http.Request) {
+	id := r.PathValue("id")
+	if err := a.node.Approve(id, operator); err != nil {
+		a.refuse(w, err)
+		return
+	}
+	reply(w, http.StatusOK, map[string]string{"status": "approved", "id": id})
+}
+
 func (a endpoints) off(w http.ResponseWriter, _ *http.Request) {
 	if err := a.node.Off(operator); err != nil {
 		a.refuse(w, err)
@@ -165,7 +178,7 @@ func (a endpoints) refuse(w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &order):
 		status = http.StatusUnprocessableEntity
-	case errors.Is(err, ErrUnknownVerdict), errors.Is(err, ErrUnknownID):
+	case errors.Is(err, ErrUnknownVerdict), errors.Is(err, ErrNotWaiting), errors.Is(err, ErrUnknownID):
 		status = http.StatusNotFound
 	case errors.Is(err, ErrNoMitigation), errors.Is(err, ErrNoSiteMap), errors.Is(err, ErrNoSpecification):
 		status = http.StatusConflict

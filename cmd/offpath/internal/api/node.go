@@ -35,6 +35,10 @@ type Node interface {
 	Decide(order Order, who string) (Verdict, error)
 	// Lift ends a verdict; the error is ErrUnknownVerdict if none is active.
 	Lift(id, who string) error
+	// Approvals lists the verdicts that wait for a person, the oldest first; Approve
+	// puts one in force, the error is ErrNotWaiting if it does not wait.
+	Approvals() []Approval
+	Approve(id, who string) error
 	// Off stops all enforcement, On resumes it.
 	Off(who string) error
 	On(who string) error
@@ -44,6 +48,7 @@ type Node interface {
 var (
 	ErrNoMitigation   = errors.New("this offpath makes no verdicts: it is a sensor alone")
 	ErrUnknownVerdict = errors.New("no active verdict has this id")
+	ErrNotWaiting     = errors.New("no verdict of this id waits for approval")
 	ErrUnknownID      = errors.New("no finding or verdict that is kept has this id")
 
 	ErrNoSiteMap       = errors.New("this offpath keeps no site map: it is a sensor alone, or detect.sitemap is 0")
@@ -104,6 +109,15 @@ type Verdict struct {
 	Targets     []TargetVerdict `json:"targets"`
 }
 
+// Approval is a verdict that waits for a person's approval, and why.
+type Approval struct {
+	Verdict json.RawMessage `json:"verdict"`
+	Who     string          `json:"who,omitempty"` // the operator that ordered it; absent: detection
+	Since   time.Time       `json:"since"`
+	Rail    string          `json:"rail"` // harm, pace or prefix
+	Reason  string          `json:"reason"`
+}
+
 // Enforcement is what the mirror shows of a verdict.
 type Enforcement struct {
 	State        string     `json:"state"` // unseen, refused, answered, gone
@@ -141,6 +155,17 @@ type Target struct {
 	LagSeconds  float64    `json:"lag_seconds"`
 	LastSync    *time.Time `json:"last_sync,omitempty"`
 	Restarts    uint64     `json:"restarts"`
+	Consumers   []Consumer `json:"consumers,omitempty"`
+}
+
+// Consumer is one who fetches from a target.
+type Consumer struct {
+	Name    string     `json:"name"`
+	Last    *time.Time `json:"last,omitempty"`
+	Late    bool       `json:"late"`
+	Behind  int        `json:"behind"`
+	Fetches uint64     `json:"fetches"`
+	Refused uint64     `json:"refused"`
 }
 
 // AuditEntry is one thing that was done.

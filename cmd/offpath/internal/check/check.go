@@ -73,7 +73,11 @@ func All(ctx context.Context, c *config.Config, timeout time.Duration) []Result 
 		carried := wiring.Carried(targets)
 		for _, p := range policies.Policies() {
 			text := inForce(c, p)
-			if carried != nil && p.Action != policy.ActionNone && !p.Account && !carried(p.Example()) {
+			switch {
+			case p.Action == policy.ActionNone:
+			case p.Account && len(targets) > 0 && !wiring.Taken(targets, p.Example()):
+				text += " (note: nobody is told of it; a target of type webhook would be)"
+			case carried != nil && !p.Account && !carried(p.Example()):
 				text += " (note: none of the load balancers carries it)"
 			}
 			add("policy "+p.Name, text, nil)
@@ -152,7 +156,13 @@ func tryFolder(path string) error {
 func tryTarget(ctx context.Context, t mitigate.Target, timeout time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if p, ok := t.(mitigate.Publisher); ok {
+		return p.Look(ctx) // the server is that of the offpath that runs
+	}
 	identity, err := t.Identity(ctx)
+	if errors.Is(err, mitigate.ErrConnectsItself) {
+		return t.Kind() + ": " + err.Error(), nil
+	}
 	if err != nil {
 		return "", err
 	}

@@ -50,6 +50,7 @@ func commands() []command {
 		{"target-config", "NAME [--config FILE]", "print what a load balancer needs to enforce verdicts", targetDetail, runTargetConfig},
 		{"explain", "ID [flags]", "the evidence behind a finding or verdict, for a person", explainDetail, runExplain},
 		{"lift", "ID [--config FILE]", "end one verdict", "", runLift},
+		{"approve", "[ID] [--config FILE]", "put a verdict in force that waits for approval; without ID, list them", approveDetail, runApprove},
 		{"off", "[--config FILE]", "stop all enforcement on every load balancer", offDetail, runOff},
 		{"on", "[--config FILE]", "resume enforcement after off", "", runOn},
 		{"version", "", "print version, commit and build settings", "", runVersion},

@@ -4,14 +4,17 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"offpath/cmd/offpath/internal/config"
-	"offpath/mitigate/haproxy"
+	"offpath/cmd/offpath/internal/wiring"
 )
 
 const targetDetail = `
-NAME is the name of a target in the configuration, or "haproxy" for the first
-HAProxy there (or, without one, for an HAProxy with the usual paths).
+NAME is the name of a target in the configuration, or a type of target such as
+"haproxy" for the first one of that type there (or, without one, for one with
+the usual paths).
 `
 
 func runTargetConfig(_ context.Context, std Streams, c *command, args []string) error {
@@ -29,13 +32,7 @@ func runTargetConfig(_ context.Context, std Streams, c *command, args []string) 
 	if err != nil {
 		return err
 	}
-	text, err := haproxy.Setup{
-		Address:        target.Address,
-		MapDir:         target.MapDir,
-		PeerName:       target.Name,
-		TrustedProxies: settings.Client.TrustedProxies,
-		IgnoreHeaders:  settings.Client.IgnoreHeaders,
-	}.Render()
+	text, err := wiring.TargetSetup(target, settings)
 	if err != nil {
 		return err
 	}
@@ -45,21 +42,18 @@ func runTargetConfig(_ context.Context, std Streams, c *command, args []string) 
 	return nil
 }
 
-// chooseTarget finds the target that NAME means; the zero value stands for an
-// HAProxy with the usual paths.
-func chooseTarget(c *config.Config, name string) (config.Target, error) {
-	for _, t := range c.Mitigate.Targets {
-		if t.Name == name {
-			return t, nil
-		}
+// chooseTarget finds the target that NAME means; one with a type alone stands
+// for a load balancer with the usual paths.
+func chooseTarget(c *config.Config, name string) (*config.Target, error) {
+	targets := c.Mitigate.Targets
+	if i := slices.IndexFunc(targets, func(t config.Target) bool { return t.Name == name }); i >= 0 {
+		return &targets[i], nil
 	}
-	if name != haproxy.Kind {
-		return config.Target{}, wrongUsage("%q is neither haproxy nor the name of a target in the configuration", name)
+	if types := config.TargetTypes(); !slices.Contains(types, name) {
+		return nil, wrongUsage("%q is neither a type of target (%s) nor the name of one in the configuration", name, strings.Join(types, ", "))
 	}
-	for _, t := range c.Mitigate.Targets {
-		if t.Type == name {
-			return t, nil
-		}
+	if i := slices.IndexFunc(targets, func(t config.Target) bool { return t.Type == name }); i >= 0 {
+		return &targets[i], nil
 	}
-	return config.Target{}, nil
+	return &config.Target{Type: name}, nil
 }

@@ -78,16 +78,11 @@ type Hash struct {
 
 // Mitigate is about enforcement.
 type Mitigate struct {
-	Mode    string   `key:"mode" doc:"off, monitor or enforce"`
-	Targets []Target `key:"targets" doc:"load balancers: list of name, type (haproxy), address (unix:PATH or tcp:HOST:PORT), map_dir (where HAProxy has its map files; empty: /etc/haproxy/offpath)"`
-}
-
-// Target is one load balancer.
-type Target struct {
-	Name    string `key:"name"`
-	Type    string `key:"type"`
-	Address string `key:"address"`
-	MapDir  string `key:"map_dir"` // haproxy: folder of the map files; empty: /etc/haproxy/offpath
+	Mode           string   `key:"mode" doc:"off, monitor or enforce"`
+	MaxHarm        float64  `key:"max_harm" doc:"how many of a million legitimate logins a verdict that acts may be expected to hit, and all together that are not about single addresses; what is beyond it waits for approval (offpath approve); above 0 to 1000000"`
+	MaxPerMinute   int      `key:"max_per_minute" doc:"how many new verdicts that act a minute may bring; what is beyond it waits for approval, or for a quieter minute"`
+	PrivateClients bool     `key:"private_clients" doc:"whether clients may have private addresses (RFC 1918, 6598, 4193, loopback, link-local); false: no verdict names one, for it may be a proxy that hides everybody"`
+	Targets        []Target `key:"targets" doc:"load balancers: list of name, mode (at most that is done there; empty: what mitigate.mode says), type (haproxy, nginx, webhook, nginx_plus, envoy, aws_waf, nftables, crowdsec, feed), address (haproxy: unix:PATH or tcp:HOST:PORT; nginx: tcp:HOST:PORT on this machine, unix:PATH or https://HOST:PORT; crowdsec and feed: unix:PATH or tcp:HOST:PORT to listen on; webhook: its URL; nginx_plus: http://HOST:PORT or https://HOST:PORT of its API; envoy: unix:PATH or tcp:ADDRESS:PORT where offpath listens for Envoys; aws_waf: none, or the URL of another endpoint; nftables: local, or nothing) and the keys of its type (haproxy: map_dir, where it has its map files; empty: /etc/haproxy/offpath. nginx: token, the bearer token of its endpoint, file:PATH or env:NAME; conf_dir, where it has script and token; empty: /etc/nginx/offpath; ca, a PEM file of who may vouch for it, empty: whom the system trusts. crowdsec and feed: token, the keys that consumers come with, one a line, file:PATH or env:NAME; certificate, a PEM file of what their own server shows, and key, file:PATH or env:NAME, needed beyond loopback. webhook: secret, what messages are signed with, file:PATH or env:NAME; secret_previous, one more while the first takes its place; ca, a PEM file of who may vouch for the receiver, empty: whom the system trusts. nginx_plus: ca, the same; user and password, file:PATH or env:NAME, of HTTP's basic authentication. envoy: token, what Envoys show, file:PATH or env:NAME; certificate, a PEM file of what they are shown, with key, file:PATH or env:NAME, and ca, a PEM file of who may vouch for them. aws_waf: region; scope, regional or cloudfront, empty: regional; group, the name of its rule group, empty: offpath; access_key; secret and, of a key that does not last, session_token, file:PATH or env:NAME. nftables: ports, a list of those that refused clients can't reach)"`
 }
 
 // Stream is about Kafka, for `offpath sensor` and `offpath detect`.
@@ -133,7 +128,7 @@ func Default() *Config {
 		Capture:    Capture{RingMiB: 64},
 		Reassembly: Reassembly{MemoryMiB: 1024},
 		Detect:     defaultDetect(),
-		Mitigate:   Mitigate{Mode: "monitor"},
+		Mitigate:   Mitigate{Mode: "monitor", MaxHarm: 50_000, MaxPerMinute: 10_000},
 		Stream: Stream{
 			TransactionsTopic: "offpath.transactions",
 			VerdictsTopic:     "offpath.verdicts",

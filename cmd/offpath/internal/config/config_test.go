@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,11 +47,13 @@ detect:
   verdict_ttl: 15m
 mitigate:
   mode: off
+  max_harm: 500
+  private_clients: true
   targets:
     - name: lb1
       type: haproxy
       address: unix:/run/haproxy/admin.sock
-    - {name: lb2, type: haproxy, address: "tcp:127.0.0.1:9999", map_dir: /etc/maps}
+    - {name: lb2, type: haproxy, address: "tcp:127.0.0.1:9999", mode: monitor, map_dir: /etc/maps}
 stream:
   brokers: [kafka1.example:9092, "[::1]:9092"]
 output:
@@ -74,9 +77,11 @@ log:
 	assert.Equal(t, 0.1, c.Detect.Baseline)
 	assert.Equal(t, 15*time.Minute, c.Detect.VerdictTTL)
 	assert.Equal(t, "off", c.Mitigate.Mode)
+	assert.Equal(t, 500.0, c.Mitigate.MaxHarm)
+	assert.True(t, c.Mitigate.PrivateClients)
 	assert.Equal(t, []Target{
 		{Name: "lb1", Type: "haproxy", Address: "unix:/run/haproxy/admin.sock"},
-		{Name: "lb2", Type: "haproxy", Address: "tcp:127.0.0.1:9999", MapDir: "/etc/maps"},
+		{Name: "lb2", Type: "haproxy", Address: "tcp:127.0.0.1:9999", Mode: "monitor", MapDir: "/etc/maps"},
 	}, c.Mitigate.Targets)
 	assert.Empty(t, c.Admin.Listen)
 	assert.Equal(t, 1e-6, c.Detect.FalseAlarm, "what is not given keeps its default")
@@ -137,14 +142,52 @@ func TestMistakesInTheFileAreNamedWithTheirPlaceAndMend(t *testing.T) {
 		{"no interface name", "capture:\n  interfaces: [a/b]\n", "" + `:2: capture.interfaces: "a/b" is no name of an interface; ` + "`ip link` lists them"},
 		{"an interface twice", "capture:\n  interfaces: [eth1, eth1]\n", `:2: capture.interfaces: "eth1" stands there twice; remove one`},
 		{"no mode", "mitigate:\n  mode: enforced\n", `:2: mitigate.mode: "enforced" is none of off, monitor, enforce; did you mean "enforce"?`},
-		{"no type of target", "mitigate:\n  targets:\n    - {name: lb1, type: nginx, address: unix:/a}\n", `:3: mitigate.targets[0].type: "nginx" is none of haproxy; did you mean "haproxy"?`},
+		{"no type of target", "mitigate:\n  targets:\n    - {name: lb1, type: hapoxy, address: unix:/a}\n", `:3: mitigate.targets[0].type: "hapoxy" is none of ` + strings.Join(TargetTypes(), ", ") + `; did you mean "haproxy"?`},
 		{"a target without a name", "mitigate:\n  targets:\n    - type: haproxy\n", `:3: mitigate.targets[0].name: "" is no name of a target; write letters, digits, '.', '_' and '-', such as lb1`},
 		{"two targets of one name", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: unix:/a}\n    - {name: a, type: haproxy, address: unix:/b}\n", `:4: mitigate.targets[1].name: "a" is the name of another target already; names must differ`},
 		{"a target at a relative path", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: unix:a}\n", `:3: mitigate.targets[0].address: "unix:a" has no absolute path; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999`},
 		{"a target without a port", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: 'tcp:lb1'}\n", `:3: mitigate.targets[0].address: "tcp:lb1" is not HOST:PORT; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999`},
 		{"a target of no kind", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: /run/a}\n", `:3: mitigate.targets[0].address: "/run/a" is no address of a target; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999`},
+		{"a target in no mode", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: unix:/a, mode: enfroce}\n", `:3: mitigate.targets[0].mode: "enfroce" is none of off, monitor, enforce; did you mean "enforce"?`},
+		{"harm beyond everybody", "mitigate:\n  max_harm: 2000000\n", `:2: mitigate.max_harm: 2e+06 is out of range; write a number of logins above 0 and up to 1000000`},
+		{"no verdicts at all", "mitigate:\n  max_per_minute: 0\n", `:2: mitigate.max_per_minute: 0 is out of range; write a number from 1 to 1048576`},
 		{"targets that are no list", "mitigate:\n  targets: lb1\n", `:2: mitigate.targets: "lb1" is not a list; write each load balancer as an item of its own, "- name: …"`},
 		{"a relative map folder", "mitigate:\n  targets:\n    - {name: a, type: haproxy, address: unix:/a, map_dir: maps}\n", `:3: mitigate.targets[0].map_dir: "maps" is not an absolute path; write one such as /etc/haproxy/offpath`},
+		{"an nginx on another machine without TLS", "mitigate:\n  targets:\n    - {name: a, type: nginx, address: 'tcp:192.0.2.1:9180', token: 'env:T'}\n", `:3: mitigate.targets[0].address: "tcp:192.0.2.1:9180" is no port of a loopback address, and the token would go in the clear; write tcp:127.0.0.1:9180, unix:/run/offpath/nginx.sock or https://lb1.example:9180`},
+		{"an nginx of no address", "mitigate:\n  targets:\n    - {name: a, type: nginx, token: 'env:T'}\n", `:3: mitigate.targets[0].address: "" is no address of an nginx; write tcp:127.0.0.1:9180, unix:/run/offpath/nginx.sock or https://lb1.example:9180`},
+		{"an nginx without a token", "mitigate:\n  targets:\n    - {name: a, type: nginx, address: 'https://lb1.example:9180'}\n", `:3: mitigate.targets[0].token: it is empty; write file:PATH or env:NAME of the token that nginx has, too`},
+		{"the token of an nginx itself", "mitigate:\n  targets:\n    - {name: a, type: nginx, address: 'unix:/a', token: hunter2}\n", `:3: mitigate.targets[0].token: not a reference to a secret; write file:PATH or env:NAME, never the secret itself`},
+		{"a relative folder of an nginx", "mitigate:\n  targets:\n    - {name: a, type: nginx, address: 'unix:/a', token: 'env:T', conf_dir: offpath}\n", `:3: mitigate.targets[0].conf_dir: "offpath" is not an absolute path; write one such as /etc/nginx/offpath`},
+		{"a webhook without a scheme", "mitigate:\n  targets:\n    - {name: a, type: webhook, address: fraud.example, secret: 'env:S'}\n", `:3: mitigate.targets[0].address: "fraud.example" is not http://HOST… or https://HOST…; write one such as https://fraud.example/offpath`},
+		{"a webhook without a secret", "mitigate:\n  targets:\n    - {name: a, type: webhook, address: 'https://fraud.example/'}\n", `:3: mitigate.targets[0].secret: it is empty; write file:PATH or env:NAME of what messages are signed with, 16 octets or more`},
+		{"the secret of a webhook itself", "mitigate:\n  targets:\n    - {name: a, type: webhook, address: 'https://fraud.example/', secret: hunter2}\n", `:3: mitigate.targets[0].secret: not a reference to a secret; write file:PATH or env:NAME, never the secret itself`},
+		{"an API without a scheme", "mitigate:\n  targets:\n    - {name: a, type: nginx_plus, address: 'lb1:8443'}\n", `:3: mitigate.targets[0].address: "lb1:8443" is not http://HOST:PORT or https://HOST:PORT; write one such as https://lb1.example:8443`},
+		{"a user without a password", "mitigate:\n  targets:\n    - {name: a, type: nginx_plus, address: 'http://lb1:80', user: u}\n", `:3: mitigate.targets[0].password: it is empty; write file:PATH or env:NAME of the password of u`},
+		{"a password without a user", "mitigate:\n  targets:\n    - {name: a, type: nginx_plus, address: 'http://lb1:80', password: 'env:P'}\n", `:3: mitigate.targets[0].user: it is empty; write whose password it is`},
+		{"AWS without a region", "mitigate:\n  targets:\n    - {name: a, type: aws_waf, access_key: k, secret: 'env:S'}\n", `:3: mitigate.targets[0].region: "" is no name of a region; write one such as eu-central-1, with scope cloudfront us-east-1`},
+		{"CloudFront in another region", "mitigate:\n  targets:\n    - {name: a, type: aws_waf, region: eu-central-1, scope: cloudfront, access_key: k, secret: 'env:S'}\n", `:3: mitigate.targets[0].region: "eu-central-1" is not us-east-1, which CloudFront's web ACLs belong to; write one such as eu-central-1, with scope cloudfront us-east-1`},
+		{"AWS of no scope", "mitigate:\n  targets:\n    - {name: a, type: aws_waf, region: eu-central-1, scope: global, access_key: k, secret: 'env:S'}\n", `:3: mitigate.targets[0].scope: "global" is none of regional, cloudfront; did you mean "regional"?`},
+		{"a rule group of no name", "mitigate:\n  targets:\n    - {name: a, type: aws_waf, region: eu-central-1, group: a b, access_key: k, secret: 'env:S'}\n", `:3: mitigate.targets[0].group: "a b" is no name of a rule group; write letters, digits, '-' and '_', at most 64`},
+		{"AWS without a key", "mitigate:\n  targets:\n    - {name: a, type: aws_waf, region: eu-central-1}\n", `:3: mitigate.targets[0].access_key: it is empty; write the id of the key that secret belongs to`},
+		{"AWS without a secret", "mitigate:\n  targets:\n    - {name: a, type: aws_waf, region: eu-central-1, access_key: k}\n", `:3: mitigate.targets[0].secret: it is empty; write file:PATH or env:NAME of the secret access key`},
+		{"AWS at no URL", "mitigate:\n  targets:\n    - {name: a, type: aws_waf, address: aws, region: eu-central-1, access_key: k, secret: 'env:S'}\n", `:3: mitigate.targets[0].address: "aws" is not http://HOST… or https://HOST…; leave it out, or write the URL of another endpoint of AWS`},
+		{"two writers in one place of AWS", "mitigate:\n  targets:\n    - {name: a, type: aws_waf, region: eu-central-1, access_key: k, secret: 'env:S'}\n    - {name: b, type: aws_waf, region: eu-central-1, group: b, access_key: k, secret: 'env:S'}\n", `:4: mitigate.targets[1].region: target a writes in eu-central-1 with this key already, and AWS takes one update a second there; one target has to do`},
+		{"a server for Envoys that everybody may ask", "mitigate:\n  targets:\n    - {name: a, type: envoy, address: 'tcp:127.0.0.1:18000'}\n", `:3: mitigate.targets[0].address: "tcp:127.0.0.1:18000" lets every user of the machine in; write unix:/run/offpath/envoy.sock, tcp:127.0.0.1:18000 with a token, or tcp:192.0.2.1:18000 with certificate, key and ca`},
+		{"a server for Envoys elsewhere without TLS", "mitigate:\n  targets:\n    - {name: a, type: envoy, address: 'tcp:192.0.2.1:18000', token: 'env:T'}\n", `:3: mitigate.targets[0].address: "tcp:192.0.2.1:18000" is not loopback, and verdicts would go in the clear; write unix:/run/offpath/envoy.sock, tcp:127.0.0.1:18000 with a token, or tcp:192.0.2.1:18000 with certificate, key and ca`},
+		{"a server for Envoys of no address", "mitigate:\n  targets:\n    - {name: a, type: envoy, address: 'lb1:18000', token: 'env:T'}\n", `:3: mitigate.targets[0].address: "lb1:18000" is no address to listen at; write unix:/run/offpath/envoy.sock, tcp:127.0.0.1:18000 with a token, or tcp:192.0.2.1:18000 with certificate, key and ca`},
+		{"a certificate without its key", "mitigate:\n  targets:\n    - {name: a, type: envoy, address: 'tcp:192.0.2.1:18000', token: 'env:T', certificate: /a.pem}\n", `:3: mitigate.targets[0].key: it is empty; write file:PATH or env:NAME of the key of the certificate`},
+		{"a key without its certificate", "mitigate:\n  targets:\n    - {name: a, type: envoy, address: 'unix:/a', key: 'file:/k'}\n", `:3: mitigate.targets[0].certificate: it is empty; write the PEM file of what Envoys are shown, or leave out key and ca`},
+		{"a certificate, and nobody kept out", "mitigate:\n  targets:\n    - {name: a, type: envoy, address: 'tcp:192.0.2.1:18000', certificate: /a.pem, key: 'file:/k'}\n", `:3: mitigate.targets[0].ca: it is empty; write the PEM file of who may vouch for Envoys, or give a token`},
+		{"a list to fetch at no address to listen on", "mitigate:\n  targets:\n    - {name: a, type: crowdsec, address: 'https://lapi:8080/', token: 'env:K'}\n", `:3: mitigate.targets[0].address: "https://lapi:8080/" is neither unix:PATH nor tcp:HOST:PORT; it is where consumers fetch from: write tcp:127.0.0.1:8080 or unix:/run/offpath/crowdsec.sock`},
+		{"a list to fetch without a key", "mitigate:\n  targets:\n    - {name: a, type: feed, address: 'tcp:127.0.0.1:9322'}\n", `:3: mitigate.targets[0].token: it is empty; write file:PATH or env:NAME of the keys that consumers come with, one a line`},
+		{"a list to fetch beyond loopback without TLS", "mitigate:\n  targets:\n    - {name: a, type: feed, address: 'tcp:0.0.0.0:9322', token: 'env:K'}\n", `:3: mitigate.targets[0].address: "tcp:0.0.0.0:9322" is not loopback and so needs certificate and key; set them or listen on tcp:127.0.0.1:9322`},
+		{"a certificate without its key", "mitigate:\n  targets:\n    - {name: a, type: crowdsec, address: 'tcp:127.0.0.1:8080', token: 'env:K', certificate: /c.pem}\n", `:3: mitigate.targets[0].key: it is empty; write file:PATH or env:NAME of the key of the certificate`},
+		{"a key without its certificate", "mitigate:\n  targets:\n    - {name: a, type: feed, address: 'tcp:127.0.0.1:8080', token: 'env:K', key: 'env:P'}\n", `:3: mitigate.targets[0].certificate: it is empty; write the PEM file of what consumers are shown, or leave out key`},
+		{"a key of another type of target", "mitigate:\n  targets:\n    - {name: a, type: webhook, address: 'https://fraud.example/', secret: 'env:S', map_dir: /a}\n", `:3: mitigate.targets[0].map_dir: a target of type webhook has no such key; remove it`},
+		{"nftables elsewhere", "mitigate:\n  targets:\n    - {name: a, type: nftables, address: 'tcp:lb1:22', ports: [443]}\n", `:3: mitigate.targets[0].address: "tcp:lb1:22" is not local; write that, or nothing: it is the kernel of the host and network namespace that offpath runs in`},
+		{"nftables without ports", "mitigate:\n  targets:\n    - {name: a, type: nftables}\n", `:3: mitigate.targets[0].ports: it has 0 ports; write 1 to 64, such as [80, 443]`},
+		{"a port that is none", "mitigate:\n  targets:\n    - {name: a, type: nftables, ports: [443, https]}\n", `:3: mitigate.targets[0].ports: "https" is no port; write a number from 1 to 65535`},
+		{"two of nftables", "mitigate:\n  targets:\n    - {name: a, type: nftables, ports: [80]}\n    - {name: b, type: nftables, ports: [443]}\n", `:3: mitigate.targets[0].type: there are 2 of type nftables, and one kernel; write one with all the ports`},
 		{"policies that are no list", "detect:\n  policies: tag\n", `:2: detect.policies: "tag" is not a list; write each policy as an item of its own, "- name: …"`},
 		{"an unknown key of a policy", "detect:\n  policies:\n    - name: account-takeover\n      acton: none\n", `:4: unknown key "detect.policies[0].acton"; the nearest known key is "detect.policies[0].action"`},
 		{"an unknown key of a rate", "detect:\n  policies:\n    - name: credential-stuffing\n      rate: {request: 10}\n", `:4: unknown key "detect.policies[0].rate.request"; the nearest known key is "detect.policies[0].rate.requests"`},
@@ -221,7 +264,7 @@ func TestMistakesInTheEnvironmentNameTheVariable(t *testing.T) {
 		{"a bad item of a list", "OFFPATH_CLIENT_ALLOW=192.0.2.1,lb", `OFFPATH_CLIENT_ALLOW: client.allow: "lb" is neither an address nor a network; write it as 192.0.2.1 or 192.0.2.0/24`},
 		{"a value that fails the check", "OFFPATH_MITIGATE_MODE=on", `OFFPATH_MITIGATE_MODE: mitigate.mode: "on" is none of off, monitor, enforce; did you mean "off"?`},
 		{"targets that are none", "OFFPATH_MITIGATE_TARGETS=lb1", `OFFPATH_MITIGATE_TARGETS: mitigate.targets: "lb1" is not a list of targets; write it as [{name: lb1, type: haproxy, address: "unix:/run/haproxy/admin.sock"}]`},
-		{"a target that fails the check", "OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: f5}]", `OFFPATH_MITIGATE_TARGETS: mitigate.targets[0].type: "f5" is none of haproxy; did you mean "haproxy"?`},
+		{"a target that fails the check", "OFFPATH_MITIGATE_TARGETS=[{name: lb1, type: haprox}]", `OFFPATH_MITIGATE_TARGETS: mitigate.targets[0].type: "haprox" is none of ` + strings.Join(TargetTypes(), ", ") + `; did you mean "haproxy"?`},
 		{"an unknown key of a target", "OFFPATH_MITIGATE_TARGETS=[{nam: lb1}]", `OFFPATH_MITIGATE_TARGETS: unknown key "mitigate.targets[0].nam"; the nearest known key is "mitigate.targets[0].name"`},
 		{"policies that are none", "OFFPATH_DETECT_POLICIES=tag", `OFFPATH_DETECT_POLICIES: detect.policies: "tag" is not a list of policies; write it as [{name: credential-stuffing, action: tag}]`},
 		{"a policy that fails the check", "OFFPATH_DETECT_POLICIES=[{name: carding}]", `OFFPATH_DETECT_POLICIES: detect.policies[0].when: it is missing; "carding" is none of the predefined policies, which are credential-stuffing, credential-cracking, password-spraying, account-takeover, and one of your own needs a condition, such as 'endpoint.role == "login" && entity.failures > 30'`},
@@ -261,7 +304,7 @@ capture: {interfaces: [eth1]}
 client: {allow: ["::/0", 10.0.0.0/8]}
 hash: {key: "file:/etc/key"}
 detect: {false_alarm: 1e-9, verdict_ttl: 90s, overrides: [{when: 'url.path == "/enter"', role: login}, {when: "true", outcome: unknown}], policies: [{name: credential-stuffing, action: rate_limit, rate: {requests: 10, per: 60s}, mode: monitor, ttl: 1h, ttl_max: 2h}, {name: account-takeover, action: none}, {name: mine, when: 'entity.requests > 30 && transaction.url.path == "/a"', per: [api_key, endpoint], window: 30s}, {name: other, when: "true", per: session}]}
-mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}]}
+mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}, {name: bouncers, type: crowdsec, address: "tcp:0.0.0.0:8080", token: "file:/k", certificate: /c.pem, key: "file:/k.pem"}, {name: lists, type: feed, address: "unix:/f.sock", token: "env:K"}, {name: lb3, type: nginx, address: "https://lb3.example:9180", conf_dir: /opt/nginx/offpath, token: "file:/t", ca: /ca.pem}, {name: fraud, type: webhook, address: "https://fraud.example/", secret: "env:S", secret_previous: "file:/s", ca: /ca.pem}, {name: host, type: nftables, ports: [80, 443]}, {name: mesh, type: envoy, address: "tcp:192.0.2.1:18000", token: "env:T", ca: /ca.pem, certificate: /c.pem, key: "file:/k"}, {name: lb2, type: nginx_plus, address: "https://lb2:1", ca: /ca.pem, user: u, password: "env:P"}, {name: edge, type: aws_waf, region: us-east-1, scope: cloudfront, group: bank, access_key: k, secret: "env:S", session_token: "file:/t"}]}
 `), nil)
 	require.NoError(t, err)
 	var printed bytes.Buffer
@@ -270,6 +313,7 @@ mitigate: {targets: [{name: lb1, type: haproxy, address: "unix:/a"}]}
 	require.NoError(t, err)
 	assert.Empty(t, Changed(want, got))
 	assert.Equal(t, want.Client, got.Client)
+	assert.Equal(t, want.Mitigate, got.Mitigate)
 	assert.Equal(t, want.Detect.Policies, got.Detect.Policies)
 	assert.Equal(t, []override.Statement{{When: `url.path == "/enter"`, Role: "login"}, {When: "true", Outcome: "unknown"}}, got.Detect.Overrides)
 	assert.Equal(t, []policy.Statement{

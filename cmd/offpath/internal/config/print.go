@@ -41,9 +41,7 @@ func flow(field reflect.Value) string {
 	case []netip.Prefix:
 		return list(value, func(p netip.Prefix) string { return strconv.Quote(p.String()) })
 	case []Target:
-		return list(value, func(t Target) string {
-			return fmt.Sprintf("{name: %q, type: %q, address: %q, map_dir: %q}", t.Name, t.Type, t.Address, t.MapDir)
-		})
+		return list(value, targetFlow)
 	case []policy.Statement:
 		return list(value, policyFlow)
 	case []override.Statement:

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -84,65 +83,6 @@ func (l *loader) checkClient() error {
 		}
 	}
 	return nil
-}
-
-func (l *loader) checkTargets() error {
-	if err := l.checkChoice("mitigate.mode", l.config.Mitigate.Mode, "off", "monitor", "enforce"); err != nil {
-		return err
-	}
-	seen := map[string]bool{}
-	for i, t := range l.config.Mitigate.Targets {
-		path := "mitigate.targets[" + strconv.Itoa(i) + "]"
-		at := func(key string) string { return l.within(path, "mitigate.targets", key) }
-		if !targetName.MatchString(t.Name) {
-			return l.mistake(at("name"), "%q is no name of a target; write letters, digits, '.', '_' and '-', such as lb1", t.Name)
-		}
-		if seen[t.Name] {
-			return l.mistake(at("name"), "%q is the name of another target already; names must differ", t.Name)
-		}
-		seen[t.Name] = true
-		if err := l.checkChoice(at("type"), t.Type, "haproxy"); err != nil {
-			return err
-		}
-		if problem := addressProblem(t.Address); problem != "" {
-			return l.mistake(at("address"), "%q %s; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999", t.Address, problem)
-		}
-		if t.MapDir != "" && !filepath.IsAbs(t.MapDir) {
-			return l.mistake(at("map_dir"), "%q is not an absolute path; write one such as /etc/haproxy/offpath", t.MapDir)
-		}
-	}
-	return nil
-}
-
-// within is the full name of a key of an item of a list. One that was not given is
-// where the item is, or else the list.
-func (l *loader) within(item, list, key string) string {
-	full := item + "." + key
-	for _, place := range [...]string{full, item, list} {
-		if where := l.where[place]; where != "" {
-			l.where[full] = where
-			break
-		}
-	}
-	return full
-}
-
-// addressProblem says what is wrong with unix:PATH or tcp:HOST:PORT.
-func addressProblem(address string) string {
-	kind, rest, _ := strings.Cut(address, ":")
-	switch kind {
-	case "unix":
-		switch {
-		case !filepath.IsAbs(rest):
-			return "has no absolute path"
-		case len(rest) > maxSocketPath:
-			return fmt.Sprintf("has a path of %d octets, more than the %d of a unix socket", len(rest), maxSocketPath)
-		}
-		return ""
-	case "tcp":
-		return hostPortProblem(rest)
-	}
-	return "is no address of a target"
 }
 
 // hostPortProblem says what is wrong with HOST:PORT.

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // setFromText sets a field from an environment variable: lists are separated
@@ -16,11 +14,11 @@ import (
 func setFromText(field reflect.Value, text string) error {
 	switch field.Type() {
 	case typeTargets:
-		targets, err := targetsFromText(text)
+		list, err := targets.fromText(text)
 		if err != nil {
 			return err
 		}
-		field.Set(reflect.ValueOf(targets))
+		field.Set(reflect.ValueOf(list))
 		return nil
 	case typeOverrides:
 		list, err := overrides.fromText(text)
@@ -61,16 +59,6 @@ func setList(field, list reflect.Value) {
 		list = reflect.Zero(field.Type())
 	}
 	field.Set(list)
-}
-
-// targetsFromText reads `[{name: lb1, type: haproxy, address: "unix:/…"}]`.
-func targetsFromText(text string) ([]Target, error) {
-	var node yaml.Node
-	if err := yaml.Unmarshal([]byte(text), &node); err != nil || node.Kind == 0 || node.Content[0].Kind != yaml.SequenceNode {
-		return nil, fmt.Errorf("%q is not a list of targets; write it as [{name: lb1, type: haproxy, address: \"unix:/run/haproxy/admin.sock\"}]", text)
-	}
-	l := &loader{where: map[string]string{}}
-	return l.targets(targetsPath, node.Content[0])
 }
 
 // setScalar sets a field from the text of one value. Its errors quote the

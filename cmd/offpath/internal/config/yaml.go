@@ -116,11 +116,11 @@ func (l *loader) setFromNode(s setting, n *yaml.Node) error {
 	}
 	switch s.field.Type() {
 	case typeTargets:
-		targets, err := l.targets(s.path(), n)
+		list, err := targets.read(l, n)
 		if err != nil {
 			return err
 		}
-		setList(s.field, reflect.ValueOf(targets))
+		setList(s.field, reflect.ValueOf(list))
 		return nil
 	case typeOverrides:
 		list, err := overrides.read(l, n)
@@ -160,52 +160,6 @@ func (l *loader) setFromNode(s setting, n *yaml.Node) error {
 		return fail(n, err)
 	}
 	return nil
-}
-
-// targetsPath is the full name of the list of load balancers, targetKeys are
-// the keys of one element.
-const targetsPath = "mitigate.targets"
-
-var targetKeys = []string{"name", "type", "address", "map_dir"}
-
-// targets reads the list of load balancers, which has the given path.
-func (l *loader) targets(list string, n *yaml.Node) ([]Target, error) {
-	if n.Kind != yaml.SequenceNode {
-		return nil, &Error{Where: l.at(n), Key: list,
-			Text: fmt.Sprintf("%s is not a list; write each load balancer as an item of its own, \"- name: …\"", describe(n))}
-	}
-	targets := make([]Target, len(n.Content))
-	for i, item := range n.Content {
-		path := list + "[" + strconv.Itoa(i) + "]"
-		l.where[path] = l.at(item)
-		err := l.eachPair(item, path, func(name, value *yaml.Node) error {
-			var field *string
-			switch name.Value {
-			case "name":
-				field = &targets[i].Name
-			case "type":
-				field = &targets[i].Type
-			case "address":
-				field = &targets[i].Address
-			case "map_dir":
-				field = &targets[i].MapDir
-			default:
-				return &Error{Where: l.at(name), Text: fmt.Sprintf("unknown key %q; the nearest known key is %q",
-					path+"."+name.Value, path+"."+nearest(name.Value, targetKeys))}
-			}
-			value = resolve(value)
-			if value.Kind != yaml.ScalarNode {
-				return &Error{Where: l.at(value), Key: path + "." + name.Value, Text: describe(value) + " is not a single value"}
-			}
-			*field = value.Value
-			l.where[path+"."+name.Value] = l.at(name)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return targets, nil
 }
 
 // resolve follows aliases; the YAML reader has refused those that go round.

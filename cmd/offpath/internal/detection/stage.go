@@ -106,6 +106,13 @@ func (s *Stage) Watch(v detect.Verdict) {
 	})
 }
 
+// Say writes a finding that is not the engine's, at its place in event time. It is for
+// what is called by Post.
+func (s *Stage) Say(f detect.Finding) {
+	f.Time = max(f.Time, s.clock)
+	(*sink)(&s.work).Finding(&f)
+}
+
 // Restore makes known a verdict of an earlier run that is still in force, an
 // operator's or the engine's own. It is not written again.
 func (s *Stage) Restore(v detect.Verdict, operators bool) {

@@ -336,6 +336,7 @@ func (w writer) engine(s engine.Stats) {
 	w.counter("offpath_detect_verdicts_total", verdicts, s.Renewals, "event", "renewed")
 	w.counter("offpath_detect_verdicts_total", verdicts, s.Expired, "event", "expired")
 	w.counter("offpath_detect_verdicts_total", verdicts, s.Lifted, "event", "lifted")
+	w.counter("offpath_detect_verdicts_total", verdicts, s.RolledBack, "event", "rolled_back")
 	const vetoes = "Convictions that did not become verdicts, by reason."
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoKnownGood, "reason", "known_good")
 	w.counter("offpath_detect_vetoes_total", vetoes, s.VetoOutage, "reason", "outage")
@@ -397,6 +398,8 @@ func (w writer) mitigate(s controller.Stats) {
 	w.counter("offpath_mitigate_lost_total", lost, s.AuditLost, "what", "audit")
 	w.counter("offpath_mitigate_lost_total", lost, s.StateLost, "what", "state")
 	w.gauge("offpath_mitigate_active", "Active verdicts.", float64(s.Active))
+	w.gauge("offpath_mitigate_waiting", "Verdicts that wait for approval.", float64(s.Waiting))
+	w.gauge("offpath_mitigate_harm_per_million", "Legitimate logins that the verdicts that act, those about single clients aside, are expected to hit, of a million.", s.Harm)
 	w.gauge("offpath_mitigate_off", "1 while the kill switch is on.", flag(s.Off))
 }
 
@@ -418,6 +421,20 @@ func (w writer) targets(targets []controller.Target) {
 		w.counter("offpath_target_syncs_total", "Full comparisons.", t.Syncs, at...)
 		w.counter("offpath_target_drift_total", "Entries that full comparisons had to mend.", t.Drift, at...)
 		w.counter("offpath_target_restarts_total", "Restarts of the load balancer that were noticed.", t.Restarts, at...)
+		if t.Fetching == nil {
+			continue
+		}
+		w.gauge("offpath_target_consumers", "Consumers that fetch from it and are not late.", float64(t.Fetching.Current()), at...)
+		w.counter("offpath_target_consumers_forgotten_total", "Consumers forgotten, for long absence or to make room.", t.Fetching.Forgotten, at...)
+		w.counter("offpath_target_denied_total", "Requests without the right key.", t.Fetching.Denied, at...)
+		for _, c := range t.Fetching.Consumers {
+			of := labels{"consumer", c.Name, "target", t.Name}
+			w.gauge("offpath_consumer_up", "1 while a consumer fetches as regularly as it did.", flag(!c.Late), of...)
+			w.gauge("offpath_consumer_behind", "Entries that a consumer does not have, or does not ask for.", float64(c.Behind), of...)
+			w.gauge("offpath_consumer_last_fetch_timestamp_seconds", "When a consumer last asked.", float64(c.Last.UnixMilli())/1000, of...)
+			w.counter("offpath_consumer_fetches_total", "Answers that a consumer took whole.", c.Fetches, of...)
+			w.counter("offpath_consumer_refused_total", "Requests or packets that a consumer says it refused.", c.Refused, of...)
+		}
 	}
 }
 

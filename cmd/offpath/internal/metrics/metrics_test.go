@@ -13,6 +13,7 @@ import (
 	"offpath/cmd/offpath/internal/feed"
 	"offpath/detect/engine"
 	"offpath/detect/stream"
+	"offpath/mitigate"
 	"offpath/mitigate/controller"
 	"offpath/reassembly/pipeline"
 	"offpath/reassembly/tls"
@@ -32,7 +33,7 @@ func everything() Books {
 			return controller.Stats{Refused: map[string]uint64{"prefix": 1, "own": 2}, Off: true}
 		},
 		Targets: func() []controller.Target {
-			return []controller.Target{{Name: "lb1", Connected: true, Lag: time.Second}, {Name: "lb2"}}
+			return []controller.Target{{Name: "lb1", Connected: true, Lag: time.Second}, {Name: "lb2"}, {Name: "lists", Fetching: &mitigate.Fetching{Denied: 2, Consumers: []mitigate.Consumer{{Name: "fw@192.0.2.1", Behind: 3, Fetches: 4}, {Name: "old@192.0.2.2", Late: true}}}}}
 		},
 		Producer:  func() stream.ProducerStats { return stream.ProducerStats{} },
 		Consumer:  func() stream.ConsumerStats { return stream.ConsumerStats{} },
@@ -69,42 +70,48 @@ func TestTheBooksOfEveryStageAreShown(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		"offpath_capture_frames_total":                         7,
-		"offpath_capture_disposition_total,disposition=tcp":    5,
-		"offpath_evidence_lines_total":                         40,
-		"offpath_evidence_lost_total":                          3,
-		"offpath_queue_shed_total":                             1,
-		"offpath_connections_total,protocol=tls":               9,
-		"offpath_connections_proxied_total":                    4,
-		"offpath_connections_refused_total":                    6,
-		"offpath_proxy_headers_disbelieved_total":              8,
-		"offpath_connection_roles_corrected_total":             12,
-		"offpath_connection_claims_retracted_total":            13,
-		"offpath_http_messages_total,kind=request":             30,
-		"offpath_http2_streams_closed_total,reason=ended":      3,
-		"offpath_http2_streams_closed_total,reason=expired":    2,
-		"offpath_tls_decrypted_total":                          3,
-		"offpath_tls_opaque_total,reason=no_secret":            5,
-		"offpath_tls_opaque_total,reason=midstream":            0,
-		"offpath_websocket_connections_total":                  2,
-		"offpath_websocket_bytes_total,side=server":            77,
-		"offpath_detect_logins_total,outcome=accepted":         2,
-		"offpath_mitigate_refused_total,rail=own":              2,
-		"offpath_mitigate_off":                                 1,
-		"offpath_target_up,target=lb1":                         1,
-		"offpath_target_up,target=lb2":                         0,
-		"offpath_target_lag_seconds,target=lb1":                1,
-		"offpath_verdict_first_refusal_seconds":                1,
-		"offpath_ready":                                        0,
-		"offpath_build_info,commit=abc,version=1":              1,
-		"offpath_stream_retries_total,topic=verdicts":          0,
-		"offpath_target_verdicts,state=in_force,target=lb1":    0,
-		"offpath_detect_verdicts_total,event=new":              0,
-		"offpath_stream_consumed_total,kind=duplicate":         0,
-		"offpath_stream_produced_total,event=shed":             0,
-		"offpath_detection_responding":                         1,
-		"offpath_capture_dropped_total,by=kernel":              0,
-		"offpath_capture_disposition_total,disposition=not_ip": 2,
+		"offpath_capture_frames_total":                                      7,
+		"offpath_capture_disposition_total,disposition=tcp":                 5,
+		"offpath_evidence_lines_total":                                      40,
+		"offpath_evidence_lost_total":                                       3,
+		"offpath_queue_shed_total":                                          1,
+		"offpath_connections_total,protocol=tls":                            9,
+		"offpath_connections_proxied_total":                                 4,
+		"offpath_connections_refused_total":                                 6,
+		"offpath_proxy_headers_disbelieved_total":                           8,
+		"offpath_connection_roles_corrected_total":                          12,
+		"offpath_connection_claims_retracted_total":                         13,
+		"offpath_http_messages_total,kind=request":                          30,
+		"offpath_http2_streams_closed_total,reason=ended":                   3,
+		"offpath_http2_streams_closed_total,reason=expired":                 2,
+		"offpath_tls_decrypted_total":                                       3,
+		"offpath_tls_opaque_total,reason=no_secret":                         5,
+		"offpath_tls_opaque_total,reason=midstream":                         0,
+		"offpath_websocket_connections_total":                               2,
+		"offpath_websocket_bytes_total,side=server":                         77,
+		"offpath_detect_logins_total,outcome=accepted":                      2,
+		"offpath_mitigate_refused_total,rail=own":                           2,
+		"offpath_mitigate_off":                                              1,
+		"offpath_target_up,target=lb1":                                      1,
+		"offpath_target_up,target=lb2":                                      0,
+		"offpath_target_consumers,target=lists":                             1,
+		"offpath_target_denied_total,target=lists":                          2,
+		"offpath_consumer_up,consumer=fw@192.0.2.1,target=lists":            1,
+		"offpath_consumer_up,consumer=old@192.0.2.2,target=lists":           0,
+		"offpath_consumer_behind,consumer=fw@192.0.2.1,target=lists":        3,
+		"offpath_consumer_fetches_total,consumer=fw@192.0.2.1,target=lists": 4,
+		"offpath_target_lag_seconds,target=lb1":                             1,
+		"offpath_verdict_first_refusal_seconds":                             1,
+		"offpath_ready":                                                     0,
+		"offpath_build_info,commit=abc,version=1":                           1,
+		"offpath_stream_retries_total,topic=verdicts":                       0,
+		"offpath_target_verdicts,state=in_force,target=lb1":                 0,
+		"offpath_detect_verdicts_total,event=new":                           0,
+		"offpath_stream_consumed_total,kind=duplicate":                      0,
+		"offpath_stream_produced_total,event=shed":                          0,
+		"offpath_detection_responding":                                      1,
+		"offpath_capture_dropped_total,by=kernel":                           0,
+		"offpath_capture_disposition_total,disposition=not_ip":              2,
 	} {
 		got, ok := values[name]
 		assert.True(t, ok, name)

@@ -19,7 +19,6 @@ const deliveryTimeout = 10 * time.Second
 // mitigation sends the verdicts of a replay to the load balancers.
 type mitigation struct {
 	controller *controller.Controller
-	mode       detect.Mode
 	stop       context.CancelFunc
 	done       chan error
 	log        func(error, string)
@@ -38,7 +37,7 @@ func startMitigation(ctx context.Context, o *Options) (*mitigation, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mitigation{mode: config.Mode, done: make(chan error, 1)}
+	m := &mitigation{done: make(chan error, 1)}
 	m.log = func(err error, id string) { o.Log.Warn().Str("verdict", id).Err(err).Msg("verdict not sent") }
 	if m.controller, err = controller.New(config); err != nil {
 		return nil, fmt.Errorf("start mitigation: %w", err)
@@ -62,10 +61,10 @@ func (m *mitigation) apply(v *detect.Verdict) {
 // finish waits until the load balancers have everything, and stops.
 func (m *mitigation) finish() error {
 	deadline := time.Now().Add(deliveryTimeout)
-	late := wiring.Undelivered(m.controller, m.mode)
+	late := wiring.Undelivered(m.controller)
 	for len(late) > 0 && time.Now().Before(deadline) {
 		time.Sleep(20 * time.Millisecond)
-		late = wiring.Undelivered(m.controller, m.mode)
+		late = wiring.Undelivered(m.controller)
 	}
 	m.stop()
 	if err := <-m.done; err != nil {

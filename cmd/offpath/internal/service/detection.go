@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"offpath/cmd/offpath/internal/wiring"
 	"offpath/detect"
 	"offpath/detect/engine"
+	"offpath/detect/plain"
 	"offpath/detect/sitemap"
 )
 
@@ -131,6 +133,9 @@ func (d *detectionPart) run(ctx context.Context) error {
 
 func (d *detectionPart) problems() []string {
 	var list []string
+	if n := d.witness.broken.Load(); n > 0 {
+		list = append(list, fmt.Sprintf("%s not enforced on the wire; the findings of rule %s say which", plain.Count(int(n), "verdict is", "verdicts are"), detect.RuleUnenforced))
+	}
 	for _, failure := range []*atomic.Pointer[error]{&d.failure, &d.unkept, &d.keeper.failure} {
 		if err := failure.Load(); err != nil {
 			list = append(list, (*err).Error())

@@ -71,7 +71,11 @@ func (m *mitigationPart) reached(t controller.Target) {
 // decided puts a verdict of the engine in force.
 func (m *mitigationPart) decided(v *detect.Verdict) {
 	err := m.controller.Apply(*v)
-	if err != nil && !errors.Is(err, controller.ErrUnknownVerdict) && !errors.Is(err, controller.ErrStale) {
+	var rail *controller.RailError
+	switch {
+	case err == nil, errors.Is(err, controller.ErrUnknownVerdict), errors.Is(err, controller.ErrStale):
+	case errors.As(err, &rail) && rail.Rail == controller.RailPace: // too many to say it of each; they are counted
+	default:
 		m.log.Warn().Str("verdict", v.ID).Err(err).Msg("verdict not put in force")
 	}
 }
@@ -112,7 +116,7 @@ func (m *mitigationPart) deliver() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			m.log.Warn().Strs("targets", wiring.Undelivered(m.controller, detect.Mode(m.settings.Load().Mitigate.Mode))).Msg("not all verdicts reached the load balancers")
+			m.log.Warn().Strs("targets", wiring.Undelivered(m.controller)).Msg("not all verdicts reached the load balancers")
 			return
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"offpath/detect"
 	"offpath/detect/engine"
 	"offpath/detect/jsonl"
+	"offpath/mitigate"
 	"offpath/mitigate/controller"
 )
 
@@ -174,7 +175,18 @@ func (n *node) Targets() []api.Target {
 			Mode: string(t.Mode), LocalOff: t.LocalOff,
 			InForce: t.InForce, Pending: t.Pending, Unsupported: t.Unsupported, Rejected: t.Rejected,
 			LagSeconds: t.Lag.Seconds(), LastSync: wallTime(t.LastSync), Restarts: t.Restarts,
+			Consumers: consumers(t.Fetching),
 		})
+	}
+	return list
+}
+
+func consumers(f *mitigate.Fetching) (list []api.Consumer) {
+	if f == nil {
+		return nil
+	}
+	for _, c := range f.Consumers {
+		list = append(list, api.Consumer{Name: c.Name, Last: wallTime(c.Last), Late: c.Late, Behind: c.Behind, Fetches: c.Fetches, Refused: c.Refused})
 	}
 	return list
 }
@@ -204,9 +216,24 @@ func (n *node) Decide(order api.Order, who string) (api.Verdict, error) {
 	if n.settings.Load().Mitigate.Mode == string(detect.ModeEnforce) {
 		v.Mode = detect.ModeEnforce
 	}
+	// What it would hit is held against the rails, as of detection's own.
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	harm, err := detection.Ask(ctx, n.stage, func(e *engine.Engine) float64 {
+		harm, _ := e.Harm(v.Subject)
+		return harm
+	})
+	if err != nil {
+		return api.Verdict{}, fmt.Errorf("%w: %w", api.ErrBusy, err)
+	}
+	v.Expected.LegitimateRequestsPerMillion = harm
 	accepted, err := n.controller.Decide(v, who)
 	if err != nil {
-		return api.Verdict{}, &api.OrderError{Text: err.Error()}
+		text := err.Error()
+		if rail := (*controller.RailError)(nil); errors.As(err, &rail) && rail.Waits {
+			text = fmt.Sprintf("verdict %s waits for approval: %s; `offpath approve %s` puts it in force", accepted.ID, rail.Reason, accepted.ID)
+		}
+		return api.Verdict{}, &api.OrderError{Text: text}
 	}
 	n.stage.Watch(accepted)
 	for _, active := range n.controller.Verdicts() {
@@ -215,6 +242,44 @@ func (n *node) Decide(order api.Order, who string) (api.Verdict, error) {
 		}
 	}
 	return show(&controller.Verdict{Verdict: accepted, Who: who, Since: time.Now()}), nil
+}
+
+// Approvals implements api.Node.
+func (n *node) Approvals() []api.Approval {
+	if n.controller == nil {
+		return nil
+	}
+	var list []api.Approval
+	for _, w := range n.controller.Waiting() {
+		list = append(list, api.Approval{
+			Verdict: jsonl.AppendVerdict(nil, &w.Verdict), Who: w.Who, Since: w.Since.UTC(), Rail: w.Rail, Reason: w.Reason,
+		})
+	}
+	return list
+}
+
+// Approve implements api.Node.
+func (n *node) Approve(id, who string) error {
+	if n.controller == nil {
+		return api.ErrNoMitigation
+	}
+	var approved detect.Verdict
+	for _, w := range n.controller.Waiting() {
+		if w.Verdict.ID == id && w.Who != "" {
+			approved = w.Verdict // an operator's own, which detection does not know yet
+		}
+	}
+	err := n.controller.Approve(id, who)
+	if errors.Is(err, controller.ErrNotWaiting) {
+		return fmt.Errorf("%w: %q", api.ErrNotWaiting, id)
+	}
+	if err != nil {
+		return &api.OrderError{Text: err.Error()}
+	}
+	if approved.ID != "" {
+		n.stage.Watch(approved)
+	}
+	return nil
 }
 
 // Lift implements api.Node.
@@ -226,6 +291,11 @@ func (n *node) Lift(id, who string) error {
 	for _, active := range n.controller.Verdicts() {
 		if active.Verdict.ID == id {
 			lifted = active.Verdict
+		}
+	}
+	for _, waiting := range n.controller.Waiting() {
+		if waiting.Verdict.ID == id && lifted.Time == 0 {
+			lifted = waiting.Verdict
 		}
 	}
 	err := n.controller.Lift(id, who)

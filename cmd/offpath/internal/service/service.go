@@ -26,6 +26,7 @@ import (
 	"offpath/cmd/offpath/internal/config"
 	"offpath/cmd/offpath/internal/logging"
 	"offpath/cmd/offpath/internal/metrics"
+	"offpath/cmd/offpath/internal/wiring"
 )
 
 // stopTimeout bounds an orderly stop.
@@ -139,7 +140,7 @@ func (p *process) serve(ctx context.Context) error {
 }
 
 func (p *process) dropPrivileges() error {
-	err := afpacket.DropPrivileges()
+	err := afpacket.DropPrivileges(wiring.Capabilities(p.options.Config)...)
 	if errors.Is(err, errors.ErrUnsupported) {
 		p.log.Warn().Msg("privileges are kept, because this program was built with cgo; build it with CGO_ENABLED=0")
 		return nil

@@ -114,17 +114,17 @@ func TestTheFirstRefusalOfEachVerdictIsMeasuredOnce(t *testing.T) {
 		first, ok := firstRefused[id]
 		return detect.Enforcement{Verdict: id, FirstRefused: first}, ok
 	}
-	w.update(enforcement)
+	w.update(enforcement, nil)
 	firstRefused["a"], firstRefused["other"] = 400, 1
-	w.update(enforcement)
+	w.update(enforcement, nil)
 	assert.Equal(t, []time.Duration{50, 300}, measured)
 	w.decided(&detect.Verdict{ID: "restored", Time: 900})
 	firstRefused["restored"] = 500
-	w.update(enforcement)
+	w.update(enforcement, nil)
 	assert.Len(t, measured, 2, "a verdict of an earlier run had been refused before")
 	clear(firstRefused)
-	w.update(enforcement)
-	assert.Empty(t, w.times, "what the engine no longer follows is forgotten")
+	w.update(enforcement, nil)
+	assert.Empty(t, w.followed, "what the engine no longer follows is forgotten")
 }
 
 func TestVerdictsOfAnEarlierRunAreKnownToDetection(t *testing.T) {

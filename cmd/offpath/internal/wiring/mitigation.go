@@ -27,12 +27,27 @@ func Controller(c *config.Config) (controller.Config, error) {
 	return controller.Config{
 		Targets:  targets,
 		Mode:     detect.Mode(c.Mitigate.Mode),
+		Modes:    modes(c),
+		Private:  c.Mitigate.PrivateClients,
+		MaxHarm:  c.Mitigate.MaxHarm,
 		Allow:    c.Client.Allow,
 		Own:      c.Client.TrustedProxies,
 		StateDir: c.State.Dir,
 
+		MaxPerMinute: c.Mitigate.MaxPerMinute,
 		HitsInterval: hitsInterval(policies, c.Detect.VerdictTTL, c.Detect.VerdictTTLMax),
 	}, nil
+}
+
+// modes are what single targets do at most.
+func modes(c *config.Config) map[string]detect.Mode {
+	modes := map[string]detect.Mode{}
+	for _, t := range c.Mitigate.Targets {
+		if t.Mode != "" {
+			modes[t.Name] = detect.Mode(t.Mode)
+		}
+	}
+	return modes
 }
 
 // hitsInterval is how often counters are read: behind a load balancer they are
@@ -49,10 +64,7 @@ func hitsInterval(policies *policy.Set, ttl, longest time.Duration) time.Duratio
 
 // Undelivered says, one line each, which load balancers lack verdicts or the
 // mode that they should be in.
-func Undelivered(c *controller.Controller, mode detect.Mode) []string {
-	if c.Stats().Off {
-		mode = detect.ModeOff
-	}
+func Undelivered(c *controller.Controller) []string {
 	waiting := Waiting(c)
 	var late []string
 	for _, t := range c.Targets() {
@@ -61,8 +73,8 @@ func Undelivered(c *controller.Controller, mode detect.Mode) []string {
 			late = append(late, Unreachable(&t))
 		case waiting[t.Name] > 0:
 			late = append(late, fmt.Sprintf("target %s still lacks %d verdicts", t.Name, waiting[t.Name]))
-		case t.Mode != mode && !t.LocalOff:
-			late = append(late, fmt.Sprintf("target %s is not yet in mode %s", t.Name, mode))
+		case t.Mode != t.Wanted && !t.LocalOff:
+			late = append(late, fmt.Sprintf("target %s is not yet in mode %s", t.Name, t.Wanted))
 		}
 	}
 	return late

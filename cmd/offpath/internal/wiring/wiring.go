@@ -4,7 +4,6 @@ package wiring
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"offpath/cmd/offpath/internal/config"
@@ -13,7 +12,6 @@ import (
 	"offpath/detect/network"
 	"offpath/detect/sitemap/specification"
 	"offpath/mitigate"
-	"offpath/mitigate/haproxy"
 	"offpath/reassembly"
 )
 
@@ -56,15 +54,24 @@ func Engine(c *config.Config) (engine.Config, error) {
 	}, nil
 }
 
-// Carried reports whether a verdict can be enforced by any of the targets; nil, which means always, if there are none.
+// Carried reports whether a verdict can be enforced by any of the targets; nil, which
+// means always, if there are none. Those that only hand verdicts on enforce nothing that
+// offpath knows of.
 func Carried(targets []mitigate.Target) func(*detect.Verdict) bool {
-	if len(targets) == 0 {
+	enforcing := slices.DeleteFunc(slices.Clone(targets), func(t mitigate.Target) bool {
+		_, informs := t.(mitigate.Informer)
+		return informs
+	})
+	if len(enforcing) == 0 {
 		return nil
 	}
-	return func(v *detect.Verdict) bool {
-		e := mitigate.Entry{ID: 1<<32 | 1, Action: v.Action, Rate: v.Rate, Subject: v.Subject, Expires: 1}
-		return slices.ContainsFunc(targets, func(t mitigate.Target) bool { return t.Carries(&e) == nil })
-	}
+	return func(v *detect.Verdict) bool { return Taken(enforcing, v) }
+}
+
+// Taken reports whether any of the targets takes a verdict, be it to hand it on.
+func Taken(targets []mitigate.Target, v *detect.Verdict) bool {
+	e := mitigate.Entry{ID: 1<<32 | 1, Action: v.Action, Rate: v.Rate, Subject: v.Subject, Expires: 1}
+	return slices.ContainsFunc(targets, func(t mitigate.Target) bool { return t.Carries(&e) == nil })
 }
 
 // Networks opens the databases of networks; nil if none is configured. The error
@@ -96,17 +103,4 @@ func Specification(c *config.Config) (*specification.Spec, error) {
 		return nil, c.Wrong("detect.specification", err.Error())
 	}
 	return spec, nil
-}
-
-// Targets makes the load balancers; it does not reach out to them.
-func Targets(c *config.Config) ([]mitigate.Target, error) {
-	var targets []mitigate.Target
-	for _, t := range c.Mitigate.Targets {
-		target, err := haproxy.New(haproxy.Options{Name: t.Name, Address: t.Address, MapDir: t.MapDir})
-		if err != nil {
-			return nil, fmt.Errorf("target %s: %w", t.Name, err)
-		}
-		targets = append(targets, target)
-	}
-	return targets, nil
 }

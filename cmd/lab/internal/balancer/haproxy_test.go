@@ -39,7 +39,7 @@ func TestThePartsStandWhereTheyBelong(t *testing.T) {
 	require.NoError(t, err)
 	for _, tls := range []bool{false, true} {
 		c := Config{Dir: "/run/lab", Bank: netip.MustParseAddrPort("10.20.0.2:8080"), TLS: tls}
-		text := c.file(p)
+		text := haproxy{}.file(c, p)
 		order := []string{"global\n", "stats socket /x", "defaults\n", "backend t\n", "frontend bank\n", "http-request deny", "default_backend bank"}
 		at := 0
 		for _, part := range order {

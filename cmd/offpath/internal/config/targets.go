@@ -1,0 +1,355 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"offpath/mitigate/awswaf"
+	"offpath/mitigate/crowdsec"
+	"offpath/mitigate/envoy"
+	"offpath/mitigate/feed"
+	"offpath/mitigate/nftables"
+	"offpath/mitigate/nginx"
+	"offpath/mitigate/nginxplus"
+	"offpath/mitigate/webhook"
+)
+
+// Target is one load balancer, or another that acts on verdicts. Beside the first four
+// keys each type has its own, which targetTypes names.
+type Target struct {
+	Name    string `key:"name"`
+	Type    string `key:"type"`
+	Address string `key:"address"`
+	Mode    string `key:"mode"`    // at most this is done there, whatever mitigate.mode is; empty: no less
+	MapDir  string `key:"map_dir"` // haproxy: folder of the map files; empty: /etc/haproxy/offpath
+
+	ConfDir string `key:"conf_dir"` // nginx: folder of the script and the token there; empty: /etc/nginx/offpath
+	Token   Secret `key:"token"`    // nginx: the bearer token of its endpoint; envoy: what Envoys show; crowdsec, feed: the keys that consumers come with, one a line
+
+	Ports []string `key:"ports"` // nftables: what refused clients can't reach
+
+	CA             string `key:"ca"`              // nginx, webhook, nginx_plus: PEM file of who may vouch for it; empty: whom the system trusts. envoy: of who may vouch for Envoys; empty: they need no certificate
+	Secret         Secret `key:"secret"`          // webhook: what messages are signed with; aws_waf: the secret access key
+	SecretPrevious Secret `key:"secret_previous"` // webhook: one more to sign with, while secret is taking its place
+
+	Region       string `key:"region"`        // aws_waf: such as eu-central-1; of CloudFront us-east-1
+	Scope        string `key:"scope"`         // aws_waf: regional or cloudfront; empty: regional
+	Group        string `key:"group"`         // aws_waf: name of the rule group; empty: offpath
+	AccessKey    string `key:"access_key"`    // aws_waf: id of the key that secret belongs to
+	SessionToken Secret `key:"session_token"` // aws_waf: of a key that does not last; empty: none
+
+	User     string `key:"user"`     // nginx_plus: of HTTP's basic authentication; empty: none
+	Password Secret `key:"password"` // nginx_plus: the user's
+
+	Certificate string `key:"certificate"` // envoy, crowdsec, feed: PEM file of what its server shows; empty: no TLS
+	Key         Secret `key:"key"`         // envoy, crowdsec, feed: the certificate's, in PEM
+}
+
+// targetType is what a type of target is configured by.
+type targetType struct {
+	name string
+	keys []string // beside name, type and address
+	// check looks at the keys but name and type; at is the full name of one, for an error.
+	check func(l *loader, t *Target, at func(key string) string) error
+}
+
+var targetTypes = []targetType{
+	{
+		name: "haproxy", keys: []string{"map_dir"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := socketProblem(t.Address); problem != "" {
+				return l.mistake(at("address"), "%q %s; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999", t.Address, problem)
+			}
+			if t.MapDir != "" && !filepath.IsAbs(t.MapDir) {
+				return l.mistake(at("map_dir"), "%q is not an absolute path; write one such as /etc/haproxy/offpath", t.MapDir)
+			}
+			return nil
+		},
+	},
+	{
+		name: "nginx", keys: []string{"conf_dir", "token", "ca"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := nginx.CheckAddress(t.Address); problem != "" {
+				return l.mistake(at("address"), "%q %s; write tcp:127.0.0.1:9180, unix:/run/offpath/nginx.sock or https://lb1.example:9180", t.Address, problem)
+			}
+			if t.Token.IsZero() {
+				return l.mistake(at("token"), "it is empty; write file:PATH or env:NAME of the token that nginx has, too")
+			}
+			if t.ConfDir != "" && !filepath.IsAbs(t.ConfDir) {
+				return l.mistake(at("conf_dir"), "%q is not an absolute path; write one such as /etc/nginx/offpath", t.ConfDir)
+			}
+			return nil
+		},
+	},
+	{
+		name: "webhook", keys: []string{"ca", "secret", "secret_previous"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := webhook.CheckURL(t.Address); problem != "" {
+				return l.mistake(at("address"), "%q %s; write one such as https://fraud.example/offpath", t.Address, problem)
+			}
+			if t.Secret.IsZero() {
+				return l.mistake(at("secret"), "it is empty; write file:PATH or env:NAME of what messages are signed with, 16 octets or more")
+			}
+			return nil
+		},
+	},
+	{
+		name: "nginx_plus", keys: []string{"ca", "user", "password"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := nginxplus.CheckAddress(t.Address); problem != "" {
+				return l.mistake(at("address"), "%q %s; write one such as https://lb1.example:8443", t.Address, problem)
+			}
+			if t.User != "" && t.Password.IsZero() {
+				return l.mistake(at("password"), "it is empty; write file:PATH or env:NAME of the password of %s", t.User)
+			}
+			if t.User == "" && !t.Password.IsZero() {
+				return l.mistake(at("user"), "it is empty; write whose password it is")
+			}
+			return nil
+		},
+	},
+	{
+		name: "envoy", keys: []string{"token", "certificate", "key", "ca"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if t.Certificate != "" && t.Key.IsZero() {
+				return l.mistake(at("key"), "it is empty; write file:PATH or env:NAME of the key of the certificate")
+			}
+			if t.Certificate == "" && (!t.Key.IsZero() || t.CA != "") {
+				return l.mistake(at("certificate"), "it is empty; write the PEM file of what Envoys are shown, or leave out key and ca")
+			}
+			if t.Certificate != "" && t.CA == "" && t.Token.IsZero() {
+				return l.mistake(at("ca"), "it is empty; write the PEM file of who may vouch for Envoys, or give a token")
+			}
+			if problem := envoy.CheckAddress(t.Address, t.Certificate != "", !t.Token.IsZero()); problem != "" {
+				return l.mistake(at("address"), "%q %s; write unix:/run/offpath/envoy.sock, tcp:127.0.0.1:18000 with a token, or tcp:192.0.2.1:18000 with certificate, key and ca", t.Address, problem)
+			}
+			return nil
+		},
+	},
+	{
+		name: "aws_waf", keys: []string{"region", "scope", "group", "access_key", "secret", "session_token"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := webhook.CheckURL(t.Address); t.Address != "" && problem != "" {
+				return l.mistake(at("address"), "%q %s; leave it out, or write the URL of another endpoint of AWS", t.Address, problem)
+			}
+			if t.Scope != "" {
+				if err := l.checkChoice(at("scope"), t.Scope, "regional", "cloudfront"); err != nil {
+					return err
+				}
+			}
+			if problem := awswaf.CheckRegion(t.Region, t.Scope == "cloudfront"); problem != "" {
+				return l.mistake(at("region"), "%q %s; write one such as eu-central-1, with scope cloudfront us-east-1", t.Region, problem)
+			}
+			if t.Group != "" && !awswaf.PlainName(t.Group) {
+				return l.mistake(at("group"), "%q is no name of a rule group; write letters, digits, '-' and '_', at most 64", t.Group)
+			}
+			if t.AccessKey == "" {
+				return l.mistake(at("access_key"), "it is empty; write the id of the key that secret belongs to")
+			}
+			if t.Secret.IsZero() {
+				return l.mistake(at("secret"), "it is empty; write file:PATH or env:NAME of the secret access key")
+			}
+			for i := range l.config.Mitigate.Targets {
+				if o := &l.config.Mitigate.Targets[i]; o == t {
+					break
+				} else if o.Type == t.Type && o.Region == t.Region && o.AccessKey == t.AccessKey {
+					return l.mistake(at("region"), "target %s writes in %s with this key already, and AWS takes one update a second there; one target has to do", o.Name, t.Region)
+				}
+			}
+			return nil
+		},
+	},
+	{
+		name: "nftables", keys: []string{"ports"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if t.Address != "" && t.Address != "local" {
+				return l.mistake(at("address"), "%q is not local; write that, or nothing: it is the kernel of the host and network namespace that offpath runs in", t.Address)
+			}
+			if len(t.Ports) == 0 || len(t.Ports) > nftables.MaxPorts {
+				return l.mistake(at("ports"), "it has %d ports; write 1 to %d, such as [80, 443]", len(t.Ports), nftables.MaxPorts)
+			}
+			if _, err := t.PortNumbers(); err != nil {
+				return l.mistake(at("ports"), "%v", err)
+			}
+			same := 0
+			for _, other := range l.config.Mitigate.Targets {
+				if other.Type == t.Type {
+					same++
+				}
+			}
+			if same > 1 {
+				return l.mistake(at("type"), "there are %d of type nftables, and one kernel; write one with all the ports", same)
+			}
+			return nil
+		},
+	},
+	pulled("crowdsec", crowdsec.DefaultAddress),
+	pulled("feed", feed.DefaultAddress),
+}
+
+// PortNumbers are the ports of a target; of one that was loaded all are right.
+func (t *Target) PortNumbers() (list []uint16, err error) {
+	for _, text := range t.Ports {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("%q is no port; write a number from 1 to 65535", text)
+		}
+		list = append(list, uint16(n))
+	}
+	return list, nil
+}
+
+// pulled is a type of target that others fetch from.
+func pulled(name, example string) targetType {
+	return targetType{
+		name: name, keys: []string{"token", "certificate", "key"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := crowdsec.CheckAddress(t.Address); problem != "" {
+				return l.mistake(at("address"), "%q %s; it is where consumers fetch from: write %s or unix:/run/offpath/%s.sock", t.Address, problem, example, name)
+			}
+			if t.Token.IsZero() {
+				return l.mistake(at("token"), "it is empty; write file:PATH or env:NAME of the keys that consumers come with, one a line")
+			}
+			if t.Certificate != "" && t.Key.IsZero() {
+				return l.mistake(at("key"), "it is empty; write file:PATH or env:NAME of the key of the certificate")
+			}
+			if t.Certificate == "" && !t.Key.IsZero() {
+				return l.mistake(at("certificate"), "it is empty; write the PEM file of what consumers are shown, or leave out key")
+			}
+			if t.Certificate == "" && !crowdsec.Local(t.Address) {
+				return l.mistake(at("address"), "%q is not loopback and so needs certificate and key; set them or listen on %s", t.Address, example)
+			}
+			return nil
+		},
+	}
+}
+
+// TargetTypes are the names of the types of targets.
+func TargetTypes() []string {
+	var names []string
+	for _, t := range targetTypes {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+var targets = statements[Target]{
+	list: "mitigate.targets", one: "load balancer", many: "targets", first: "name: …",
+	example: `[{name: lb1, type: haproxy, address: "unix:/run/haproxy/admin.sock"}]`,
+	keys:    targetKeys(),
+	fields: func(t *Target) map[string]any {
+		into := map[string]any{}
+		for key, field := range targetFields(t) {
+			into[key] = field.Addr().Interface()
+		}
+		return into
+	},
+}
+
+func targetKeys() (keys []string) {
+	for f := range reflect.TypeFor[Target]().Fields() {
+		keys = append(keys, f.Tag.Get("key"))
+	}
+	return keys
+}
+
+// targetFields are the fields of a target by their keys.
+func targetFields(t *Target) map[string]reflect.Value {
+	fields := map[string]reflect.Value{}
+	for i, key := range targetKeys() {
+		fields[key] = reflect.ValueOf(t).Elem().Field(i)
+	}
+	return fields
+}
+
+func (l *loader) checkTargets() error {
+	m := &l.config.Mitigate
+	if err := l.checkChoice("mitigate.mode", m.Mode, "off", "monitor", "enforce"); err != nil {
+		return err
+	}
+	if !(m.MaxHarm > 0 && m.MaxHarm <= 1e6) {
+		return l.mistake("mitigate.max_harm", "%v is out of range; write a number of logins above 0 and up to 1000000", m.MaxHarm)
+	}
+	if err := l.checkRange("mitigate.max_per_minute", m.MaxPerMinute, 1, maxVerdicts); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for i := range l.config.Mitigate.Targets {
+		t := &l.config.Mitigate.Targets[i]
+		path := targets.list + "[" + strconv.Itoa(i) + "]"
+		at := func(key string) string { return l.within(path, targets.list, key) }
+		if !targetName.MatchString(t.Name) {
+			return l.mistake(at("name"), "%q is no name of a target; write letters, digits, '.', '_' and '-', such as lb1", t.Name)
+		}
+		if seen[t.Name] {
+			return l.mistake(at("name"), "%q is the name of another target already; names must differ", t.Name)
+		}
+		seen[t.Name] = true
+		if err := l.checkChoice(at("type"), t.Type, TargetTypes()...); err != nil {
+			return err
+		}
+		if t.Mode != "" {
+			if err := l.checkChoice(at("mode"), t.Mode, "off", "monitor", "enforce"); err != nil {
+				return err
+			}
+		}
+		kind := targetTypes[slices.Index(TargetTypes(), t.Type)]
+		fields := targetFields(t)
+		for _, key := range targetKeys()[4:] {
+			if !fields[key].IsZero() && !slices.Contains(kind.keys, key) {
+				return l.mistake(at(key), "a target of type %s has no such key; remove it", t.Type)
+			}
+		}
+		if err := kind.check(l, t, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within is the full name of a key of an item of a list. One that was not given is
+// where the item is, or else the list.
+func (l *loader) within(item, list, key string) string {
+	full := item + "." + key
+	for _, place := range [...]string{full, item, list} {
+		if where := l.where[place]; where != "" {
+			l.where[full] = where
+			break
+		}
+	}
+	return full
+}
+
+// socketProblem says what is wrong with unix:PATH or tcp:HOST:PORT.
+func socketProblem(address string) string {
+	kind, rest, _ := strings.Cut(address, ":")
+	switch kind {
+	case "unix":
+		switch {
+		case !filepath.IsAbs(rest):
+			return "has no absolute path"
+		case len(rest) > maxSocketPath:
+			return fmt.Sprintf("has a path of %d octets, more than the %d of a unix socket", len(rest), maxSocketPath)
+		}
+		return ""
+	case "tcp":
+		return hostPortProblem(rest)
+	}
+	return "is no address of a target"
+}
+
+// targetFlow writes a target in YAML's flow style, with what it has.
+func targetFlow(t Target) string {
+	var pairs []string
+	fields := targetFields(&t)
+	for _, key := range targetKeys() {
+		if f := fields[key]; !f.IsZero() {
+			pairs = append(pairs, key+": "+flow(f))
+		}
+	}
+	return "{" + strings.Join(pairs, ", ") + "}"
+}
