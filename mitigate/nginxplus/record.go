@@ -3,7 +3,6 @@ package nginxplus
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 
 	"offpath/detect"
 	"offpath/mitigate"
+	"offpath/mitigate/internal/limitreq"
 )
 
 // tombstone is the value of a record whose verdict has ended early.
@@ -62,59 +62,6 @@ func (r record) write(key string, now time.Time) write {
 	return write{key: key, value: r.String(), expire: max(r.remaining(now), time.Millisecond), id: r.id}
 }
 
-// tier is a rate as NGINX is configured with it.
-type tier struct {
-	rate detect.Rate
-}
-
-// maxTiers is how many rates a configuration has at most: each takes a zone of 10 MB and
-// a look at each request.
-const maxTiers = 16
-
-// tierOf says whether a rate has a form in NGINX's configuration.
-func tierOf(rate detect.Rate) (tier, bool) {
-	t := tier{rate}
-	return t, rate.Requests >= 1 && rate.Requests <= math.MaxInt16 && rate.Per >= int64(time.Second) && rate.Per%int64(time.Second) == 0 &&
-		rate.Per <= int64(24*time.Hour) && t.perMinute() >= 1
-}
-
-// Seconds is the period.
-func (t tier) Seconds() int64 { return t.rate.Per / int64(time.Second) }
-
-// Burst is how many requests may come at once beyond the first.
-func (t tier) Burst() int { return t.rate.Requests - 1 }
-
-func (t tier) perMinute() int64 { return int64(t.rate.Requests) * 60 / t.Seconds() }
-
-// Rate is what refills it, in NGINX's notation; the next lower one that there is.
-func (t tier) Rate() string {
-	if perSecond := int64(t.rate.Requests) / t.Seconds(); perSecond*t.Seconds() == int64(t.rate.Requests) {
-		return strconv.FormatInt(perSecond, 10) + "r/s"
-	}
-	return strconv.FormatInt(t.perMinute(), 10) + "r/m"
-}
-
-// Name is how records name it, and the end of its zone's name.
-func (t tier) Name() string { return fmt.Sprintf("%dper%d", t.rate.Requests, t.Seconds()) }
-
-// tiersOf are the rates that can be configured, each once, in order.
-func tiersOf(rates []detect.Rate) ([]tier, error) {
-	var tiers []tier
-	for _, rate := range rates {
-		if t, ok := tierOf(rate); ok {
-			tiers = append(tiers, t)
-		}
-	}
-	slices.SortFunc(tiers, func(a, b tier) int {
-		return cmp.Or(cmp.Compare(a.rate.Per, b.rate.Per), cmp.Compare(a.rate.Requests, b.rate.Requests))
-	})
-	tiers = slices.Compact(tiers)
-	if len(tiers) > maxTiers {
-		return nil, fmt.Errorf("%d different rates are more than %d", len(tiers), maxTiers)
-	}
-	return tiers, nil
-}
-
 // encode makes the record of an entry; reason says why there is none.
 func (t *Target) encode(e *mitigate.Entry) (r record, reason string) {
 	r = record{enforced: !e.Monitor, expires: e.Expires, id: e.ID}
@@ -127,7 +74,7 @@ func (t *Target) encode(e *mitigate.Entry) (r record, reason string) {
 	case detect.ActionTag:
 		r.action = "tag"
 	case detect.ActionRateLimit:
-		i := slices.IndexFunc(t.tiers, func(t tier) bool { return t.rate == e.Rate })
+		i := slices.IndexFunc(t.tiers, func(t limitreq.Tier) bool { return t.Limits(e.Rate) })
 		if i < 0 {
 			return r, fmt.Sprintf("%d requests per %s is none of the rates that it is configured with", e.Rate.Requests, time.Duration(e.Rate.Per))
 		}

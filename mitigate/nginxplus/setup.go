@@ -13,6 +13,7 @@ import (
 	"text/template"
 
 	"offpath/detect"
+	"offpath/mitigate/internal/limitreq"
 )
 
 //go:embed setup/*.conf
@@ -88,7 +89,7 @@ func (s Setup) Render() (Config, error) {
 	if err := s.validate(); err != nil {
 		return Config{}, err
 	}
-	tiers, err := tiersOf(s.Rates)
+	tiers, err := limitreq.All(s.Rates)
 	if err != nil {
 		return Config{}, fmt.Errorf("nginx plus setup: %w", err)
 	}
@@ -98,7 +99,7 @@ func (s Setup) Render() (Config, error) {
 	}
 	view := struct {
 		Setup
-		Tiers             []tier
+		Tiers             []limitreq.Tier
 		SetupZone, Listen string
 	}{s, tiers, setupZone, u.Host}
 	if u.Scheme == "https" {

@@ -12,6 +12,7 @@ import (
 
 	"offpath/detect"
 	"offpath/mitigate"
+	"offpath/mitigate/internal/limitreq"
 )
 
 // Kind is the type of this target in the configuration.
@@ -63,7 +64,7 @@ type Options struct {
 type Target struct {
 	options Options
 	client  *client
-	tiers   []tier
+	tiers   []limitreq.Tier
 
 	// mu is held while networks are written, and guards the image of them.
 	mu       sync.Mutex
@@ -86,7 +87,7 @@ func New(o Options) (*Target, error) {
 	if (o.User == "") != (o.Password == nil) {
 		return nil, fmt.Errorf("nginx plus target %q: user and password work only together", o.Name)
 	}
-	tiers, err := tiersOf(o.Rates)
+	tiers, err := limitreq.All(o.Rates)
 	if err != nil {
 		return nil, fmt.Errorf("nginx plus target %q: %w", o.Name, err)
 	}

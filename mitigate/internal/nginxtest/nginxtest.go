@@ -6,7 +6,6 @@
 package nginxtest
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,10 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -40,25 +36,14 @@ const modules = "/usr/lib/nginx/modules/"
 
 // Server is an nginx, its configuration and its backend.
 type Server struct {
-	Dir     string
+	instance
 	Address string // of the endpoint
 	CA      []byte // who signed the endpoint's certificate
 	URL     string // of the protected site, HTTP/1
 	H2      string // HOST:PORT of it, HTTP/2 without TLS
 
-	t       testing.TB
-	program string
 	backend *targettest.Backend
-	config  string
 	bare    bool
-	process *process
-}
-
-// process is one life of nginx.
-type process struct {
-	cmd    *exec.Cmd
-	output *os.File
-	done   chan struct{}
 }
 
 // Options of a Server beside the setup.
@@ -81,13 +66,8 @@ func Start(t testing.TB, setup nginx.Setup, options Options) *Server {
 func New(t testing.TB, setup nginx.Setup, options Options) *Server {
 	t.Helper()
 	program := Program(t)
-	// A unix socket's path has to be short, which t.TempDir's is not.
-	dir, err := os.MkdirTemp("", "offpath-nginx-")
-	require.NoError(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	require.NoError(t, os.Chmod(dir, 0o755)) // for the workers
-
-	s := &Server{Dir: dir, t: t, program: program, config: filepath.Join(dir, "nginx.conf"), backend: targettest.NewBackend(t)}
+	s := &Server{instance: newInstance(t, program), backend: targettest.NewBackend(t)}
+	dir := s.Dir
 	ports := targettest.FreePorts(t, 3)
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	s.H2 = fmt.Sprintf("127.0.0.1:%d", ports[1])
@@ -114,19 +94,7 @@ func New(t testing.TB, setup nginx.Setup, options Options) *Server {
 	}
 	s.Configure(`load_module ` + modules + `ndk_http_module.so;
 load_module ` + modules + `ngx_http_lua_module.so;
-daemon off;
-worker_processes 2;
-pid ` + dir + `/pid;
-error_log ` + dir + `/error.log;
-events { worker_connections 512; }
-http {
-access_log off;
-client_body_temp_path ` + dir + `/body;
-proxy_temp_path ` + dir + `/proxy;
-fastcgi_temp_path ` + dir + `/fastcgi;
-uwsgi_temp_path ` + dir + `/uwsgi;
-scgi_temp_path ` + dir + `/scgi;
-` + config.HTTP + `
+` + s.preamble() + config.HTTP + `
 upstream bank { server ` + s.backend.Address + `; keepalive 8; }
 server {
     listen 127.0.0.1:` + fmt.Sprint(ports[0]) + `;
@@ -165,26 +133,6 @@ func Program(t testing.TB) string {
 // Backend is what is protected.
 func (s *Server) Backend() *targettest.Backend { return s.backend }
 
-// Check runs nginx's own check of the configuration.
-func (s *Server) Check() (string, error) {
-	out, err := exec.Command(s.program, "-t", "-c", s.config, "-p", s.Dir).CombinedOutput()
-	return string(out), err
-}
-
-// Config is the configuration.
-func (s *Server) Config() string {
-	s.t.Helper()
-	text, err := os.ReadFile(s.config)
-	require.NoError(s.t, err)
-	return string(text)
-}
-
-// Configure replaces the configuration, for the next start or reload.
-func (s *Server) Configure(text string) {
-	s.t.Helper()
-	require.NoError(s.t, os.WriteFile(s.config, []byte(text), 0o600))
-}
-
 // Target is a target of it.
 func (s *Server) Target(t testing.TB, change ...func(*nginx.Options)) *nginx.Target {
 	t.Helper()
@@ -201,22 +149,9 @@ func (s *Server) Target(t testing.TB, change ...func(*nginx.Options)) *nginx.Tar
 func (s *Server) Up() {
 	s.t.Helper()
 	os.Remove(strings.TrimPrefix(s.Address, "unix:")) // which a killed nginx leaves
-	p := &process{done: make(chan struct{})}
-	var err error
-	p.output, err = os.OpenFile(filepath.Join(s.Dir, "error.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	require.NoError(s.t, err)
-	p.cmd = exec.Command(s.program, "-c", s.config, "-p", s.Dir)
-	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(s.t, p.cmd.Start())
-	s.process = p
-	go func() {
-		p.cmd.Wait()
-		close(p.done)
-	}()
+	s.start()
 	s.await("tcp", strings.TrimPrefix(s.URL, "http://"))
-	// Before it has workers the master would die of a signal.
-	targettest.Eventually(s.t, func() bool { return len(s.workers()) > 0 }, func() string { return "workers: " + s.Log() })
+	s.awaitWorkers()
 	if s.bare {
 		return
 	}
@@ -228,71 +163,6 @@ func (s *Server) Up() {
 	}
 }
 
-func (s *Server) await(network, address string) {
-	s.t.Helper()
-	targettest.Eventually(s.t, func() bool {
-		select {
-		case <-s.process.done:
-			require.FailNow(s.t, "nginx ended", s.Log())
-		default:
-		}
-		conn, err := net.Dial(network, address)
-		if err == nil {
-			conn.Close()
-		}
-		return err == nil
-	}, func() string { return "nginx answers: " + s.Log() })
-}
-
-// Down kills nginx, master and workers.
-func (s *Server) Down() {
-	if s.process != nil {
-		syscall.Kill(-s.process.cmd.Process.Pid, syscall.SIGKILL)
-		<-s.process.done
-		s.process.output.Close()
-		s.process = nil
-	}
-}
-
-// Reload has nginx read its configuration again, and waits until the old workers have gone.
-func (s *Server) Reload() {
-	s.t.Helper()
-	old := s.workers()
-	require.NoError(s.t, s.process.cmd.Process.Signal(syscall.SIGHUP))
-	targettest.Eventually(s.t, func() bool {
-		now := s.workers()
-		for _, pid := range old {
-			if slices.Contains(now, pid) {
-				return false
-			}
-		}
-		return len(now) > 0
-	}, func() string { return "new workers: " + s.Log() })
-}
-
-// Log is what nginx has complained of.
-func (s *Server) Log() string {
-	text, _ := os.ReadFile(filepath.Join(s.Dir, "error.log"))
-	return string(text)
-}
-
-// CPU is the processor time that nginx has taken so far.
-func (s *Server) CPU() time.Duration {
-	s.t.Helper()
-	var all time.Duration
-	for _, pid := range append(s.workers(), s.process.cmd.Process.Pid) {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		require.NoError(s.t, err)
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on, proc(5)
-		for _, text := range fields[11:13] {                                      // utime, stime
-			n, err := strconv.ParseInt(text, 10, 64)
-			require.NoError(s.t, err)
-			all += time.Duration(n) * (time.Second / 100)
-		}
-	}
-	return all
-}
-
 // Get asks as a client with the source address from. Headers are name and value in turn.
 func (s *Server) Get(from, path string, headers ...string) targettest.Answer {
 	s.t.Helper()
@@ -302,20 +172,6 @@ func (s *Server) Get(from, path string, headers ...string) targettest.Answer {
 // Secret is a token as a target reads it.
 func Secret(token string) func() ([]byte, error) {
 	return func() ([]byte, error) { return []byte(token), nil }
-}
-
-// workers are the processes that the master has started.
-func (s *Server) workers() (pids []int) {
-	s.t.Helper()
-	master := s.process.cmd.Process.Pid
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", master, master))
-	require.NoError(s.t, err, "nginx ended: %s", s.Log())
-	for _, word := range strings.Fields(string(text)) {
-		pid, err := strconv.Atoi(word)
-		require.NoError(s.t, err)
-		pids = append(pids, pid)
-	}
-	return pids
 }
 
 // certificate makes one for the endpoint, and returns it.

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"offpath/mitigate/awswaf"
 	"offpath/mitigate/crowdsec"
@@ -14,6 +16,7 @@ import (
 	"offpath/mitigate/feed"
 	"offpath/mitigate/nftables"
 	"offpath/mitigate/nginx"
+	"offpath/mitigate/nginxfile"
 	"offpath/mitigate/nginxplus"
 	"offpath/mitigate/webhook"
 )
@@ -27,8 +30,12 @@ type Target struct {
 	Mode    string `key:"mode"`    // at most this is done there, whatever mitigate.mode is; empty: no less
 	MapDir  string `key:"map_dir"` // haproxy: folder of the map files; empty: /etc/haproxy/offpath
 
-	ConfDir string `key:"conf_dir"` // nginx: folder of the script and the token there; empty: /etc/nginx/offpath
+	ConfDir string `key:"conf_dir"` // nginx: folder of the script and the token there; nginx_file: folder that offpath writes to; empty: /etc/nginx/offpath
 	Token   Secret `key:"token"`    // nginx: the bearer token of its endpoint; envoy: what Envoys show; crowdsec, feed: the keys that consumers come with, one a line
+
+	PIDFile        string        `key:"pid_file"`        // nginx_file: of nginx's master; empty: /run/nginx.pid
+	Program        string        `key:"program"`         // nginx_file: nginx itself; empty: /usr/sbin/nginx
+	ReloadInterval time.Duration `key:"reload_interval"` // nginx_file: the least time between two reloads; 0: 5 s
 
 	Ports []string `key:"ports"` // nftables: what refused clients can't reach
 
@@ -108,6 +115,32 @@ var targetTypes = []targetType{
 			}
 			if t.User == "" && !t.Password.IsZero() {
 				return l.mistake(at("user"), "it is empty; write whose password it is")
+			}
+			return nil
+		},
+	},
+	{
+		name: "nginx_file", keys: []string{"conf_dir", "pid_file", "program", "reload_interval"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := nginxfile.CheckAddress(t.Address); t.Address != "" && problem != "" {
+				return l.mistake(at("address"), "%q %s; it is where nginx says what is in force: write %s or unix:/run/nginx-offpath.sock, or leave it out", t.Address, problem, nginxfile.DefaultAddress)
+			}
+			for _, p := range []struct{ key, path, example string }{
+				{"conf_dir", t.ConfDir, nginxfile.DefaultDir}, {"pid_file", t.PIDFile, nginxfile.DefaultPIDFile}, {"program", t.Program, nginxfile.DefaultProgram},
+			} {
+				if p.path != "" && !nginxfile.PlainPath(p.path) {
+					return l.mistake(at(p.key), "%q is not an absolute path of letters, digits, '.', '_' and '-'; write one such as %s", p.path, p.example)
+				}
+			}
+			if t.ReloadInterval != 0 && (t.ReloadInterval < nginxfile.MinInterval || t.ReloadInterval > nginxfile.MaxInterval) {
+				return l.mistake(at("reload_interval"), "%s is out of range; write %s to %s", t.ReloadInterval, nginxfile.MinInterval, nginxfile.MaxInterval)
+			}
+			for i := range l.config.Mitigate.Targets {
+				if o := &l.config.Mitigate.Targets[i]; o == t {
+					break
+				} else if o.Type == t.Type && cmp.Or(o.ConfDir, nginxfile.DefaultDir) == cmp.Or(t.ConfDir, nginxfile.DefaultDir) {
+					return l.mistake(at("conf_dir"), "target %s writes there already; give each nginx a folder of its own", o.Name)
+				}
 			}
 			return nil
 		},

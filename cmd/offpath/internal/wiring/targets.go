@@ -18,6 +18,7 @@ import (
 	"offpath/mitigate/haproxy"
 	"offpath/mitigate/nftables"
 	"offpath/mitigate/nginx"
+	"offpath/mitigate/nginxfile"
 	"offpath/mitigate/nginxplus"
 	"offpath/mitigate/webhook"
 )
@@ -117,6 +118,26 @@ var targetKinds = map[string]targetKind{
 				return nil, err
 			}
 			return nginxplus.Setup{Name: t.Name, Address: t.Address, TrustedProxies: c.Client.TrustedProxies, Rates: rates}.Render()
+		},
+	},
+	nginxfile.Kind: {
+		open: func(t *config.Target, c *config.Config) (mitigate.Target, error) {
+			rates, err := rates(c)
+			if err != nil {
+				return nil, err
+			}
+			return nginxfile.New(nginxfile.Options{
+				Name: t.Name, Address: t.Address, Dir: t.ConfDir, PIDFile: t.PIDFile, Program: t.Program, Interval: t.ReloadInterval, Rates: rates,
+			})
+		},
+		setup: func(t *config.Target, c *config.Config) (io.WriterTo, error) {
+			rates, err := rates(c)
+			if err != nil {
+				return nil, err
+			}
+			return nginxfile.Setup{
+				Name: t.Name, Address: t.Address, Dir: t.ConfDir, PIDFile: t.PIDFile, TrustedProxies: c.Client.TrustedProxies, Rates: rates,
+			}.Render()
 		},
 	},
 	awswaf.Kind: {

@@ -93,20 +93,22 @@ func TestThePrintedReceiverNamesAccountsAsTheSensorDoes(t *testing.T) {
 }
 
 func TestALoadBalancerWhoseRatesAreConfiguredHasThoseOfThePolicies(t *testing.T) {
-	c := configured(t, config.Target{Name: "lb1", Type: "nginx_plus", Address: "http://127.0.0.1:8089"})
-	c.Detect.Policies = []policy.Statement{{Name: policy.Stuffing, Action: "rate_limit", Rate: policy.Rate{Requests: 7, Per: time.Minute}}}
-	targets, err := Targets(c)
-	require.NoError(t, err)
-	limit := &detect.Verdict{Action: detect.ActionRateLimit, Rate: detect.Rate{Requests: 7, Per: 60e9}, Subject: detect.Subject{Client: netip.MustParsePrefix("192.0.2.1/32")}}
-	assert.True(t, Carried(targets)(limit))
-	limit.Rate.Requests = 8
-	assert.False(t, Carried(targets)(limit))
-	var printed strings.Builder
-	setup, err := TargetSetup(&c.Mitigate.Targets[0], c)
-	require.NoError(t, err)
-	_, err = setup.WriteTo(&printed)
-	require.NoError(t, err)
-	assert.Contains(t, printed.String(), "limit_req zone=offpath_rate_7per60 burst=6 nodelay;")
+	for kind, address := range map[string]string{"nginx_plus": "http://127.0.0.1:8089", "nginx_file": ""} {
+		c := configured(t, config.Target{Name: "lb1", Type: kind, Address: address})
+		c.Detect.Policies = []policy.Statement{{Name: policy.Stuffing, Action: "rate_limit", Rate: policy.Rate{Requests: 7, Per: time.Minute}}}
+		targets, err := Targets(c)
+		require.NoError(t, err)
+		limit := &detect.Verdict{Action: detect.ActionRateLimit, Rate: detect.Rate{Requests: 7, Per: 60e9}, Subject: detect.Subject{Client: netip.MustParsePrefix("192.0.2.1/32")}}
+		assert.True(t, Carried(targets)(limit))
+		limit.Rate.Requests = 8
+		assert.False(t, Carried(targets)(limit))
+		var printed strings.Builder
+		setup, err := TargetSetup(&c.Mitigate.Targets[0], c)
+		require.NoError(t, err)
+		_, err = setup.WriteTo(&printed)
+		require.NoError(t, err)
+		assert.Contains(t, printed.String(), "limit_req zone=offpath_rate_7per60 burst=6 nodelay;")
+	}
 }
 
 func TestTargetsThatAreFetchedFromAreMadeAndExplained(t *testing.T) {
