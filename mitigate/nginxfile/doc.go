@@ -17,8 +17,9 @@
 // change.
 //
 // A change is one SIGHUP to the master that the pid file names (which is made sure of), at
-// most once per interval: each leaves workers of before to their busy connections, which
-// go on by the list of before. An order has been carried out when no worker of before
+// most once per interval: each leaves workers behind, as long as requests are under way or
+// connections upgraded (WebSocket). Those end as they began; no connection of before takes
+// another request, over HTTP/1 or HTTP/2. An order has been carried out when no worker of before
 // accepts connections any more, and one of after says that it has this very list: a small
 // server on the loopback interface tells its generation, which is a hash of it. If nginx
 // refuses its configuration, for whatever reason, it goes on with the one of before, and

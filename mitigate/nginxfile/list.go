@@ -70,9 +70,10 @@ func (l *list) render(now time.Time) []byte {
 	}
 	b.WriteString(heldLine)
 	l.held = l.live(now)
+	there := lengths(l.held)
 	for _, p := range inOrder(l.held) {
 		b.WriteString(p.String() + " " + l.held[p].String())
-		for _, r := range around(l.held, p) {
+		for _, r := range around(l.held, there, p) {
 			b.WriteString("," + r.String())
 		}
 		b.WriteString(";\n")
@@ -87,9 +88,28 @@ func hashOf(rest []byte) string {
 	return hex.EncodeToString(sum[:])[:lenGeneration]
 }
 
-// around are the verdicts on the networks that hold another one, the narrowest first.
-func around(held map[netip.Prefix]record, p netip.Prefix) (records []record) {
-	for bits := p.Bits() - 1; bits >= 0; bits-- {
+// lengths are those of the networks, the narrowest first.
+func lengths(held map[netip.Prefix]record) []int {
+	var has [129]bool
+	for p := range held {
+		has[p.Bits()] = true
+	}
+	var list []int
+	for bits := len(has) - 1; bits >= 0; bits-- {
+		if has[bits] {
+			list = append(list, bits)
+		}
+	}
+	return list
+}
+
+// around are the verdicts on the networks, of the lengths that there are, that hold another
+// one, the narrowest first.
+func around(held map[netip.Prefix]record, lengths []int, p netip.Prefix) (records []record) {
+	for _, bits := range lengths {
+		if bits >= p.Bits() {
+			continue
+		}
 		if r, ok := held[netip.PrefixFrom(p.Addr(), bits).Masked()]; ok {
 			records = append(records, r)
 		}
@@ -99,12 +119,16 @@ func around(held map[netip.Prefix]record, p netip.Prefix) (records []record) {
 
 // shallow takes out what lies in too many networks, the wider first, and says so.
 func shallow(held map[netip.Prefix]record) (left []mitigate.Rejection) {
+	there := lengths(held)
+	if len(there) <= nesting {
+		return nil
+	}
 	order := inOrder(held)
 	slices.SortStableFunc(order, func(a, b netip.Prefix) int { return cmp.Compare(a.Bits(), b.Bits()) })
 	for _, p := range order {
-		if len(around(held, p)) >= nesting {
+		if n := len(around(held, there, p)); n >= nesting {
 			left = append(left, mitigate.Rejection{ID: held[p].id, Answer: fmt.Sprintf(
-				"%s lies in %d networks that have verdicts already, and nginx's rules look at %d", p, len(around(held, p)), nesting)})
+				"%s lies in %d networks that have verdicts already, and nginx's rules look at %d", p, n, nesting)})
 			delete(held, p)
 		}
 	}

@@ -118,7 +118,7 @@ func FuzzNesting(f *testing.F) {
 				}
 			}
 			slices.SortFunc(want, func(a, b netip.Prefix) int { return b.Bits() - a.Bits() })
-			got := around(held, p)
+			got := around(held, lengths(held), p)
 			if len(got) != len(want) || len(got) >= nesting {
 				t.Fatalf("%s: %v, not %v", p, got, want)
 			}

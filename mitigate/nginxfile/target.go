@@ -35,8 +35,8 @@ const (
 )
 
 // MinInterval and MaxInterval bound the least time between two reloads: each leaves
-// workers, and a change waits for it.
-const MinInterval, MaxInterval = 100 * time.Millisecond, 10 * time.Minute
+// workers behind, and an order, which has to be carried out in time, waits for it.
+const MinInterval, MaxInterval = 100 * time.Millisecond, 10 * time.Second
 
 // maxCapacity keeps the file within [maxFile].
 const maxCapacity = 200_000

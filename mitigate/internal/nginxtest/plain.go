@@ -21,7 +21,8 @@ type Plain struct {
 	Folder  string // that is written to
 	PIDFile string
 	Program string
-	URL     string // of the protected site
+	URL     string // of the protected site, HTTP/1
+	H2      string // HOST:PORT of it, HTTP/2 without TLS
 	Backend *targettest.Backend
 	Parts   nginxfile.Config // of its configuration
 }
@@ -34,9 +35,10 @@ func StartPlain(t testing.TB, setup nginxfile.Setup) *Plain {
 	s.Folder, s.PIDFile = filepath.Join(s.Dir, "offpath"), filepath.Join(s.Dir, "pid")
 	require.NoError(t, os.Mkdir(s.Folder, 0o755))
 	require.NoError(t, os.Chmod(s.Folder, 0o755))
-	ports := targettest.FreePorts(t, 2)
+	ports := targettest.FreePorts(t, 3)
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[0])
 	s.Address = fmt.Sprintf("tcp:127.0.0.1:%d", ports[1])
+	s.H2 = fmt.Sprintf("127.0.0.1:%d", ports[2])
 	setup.Address, setup.Dir, setup.PIDFile = s.Address, s.Folder, s.PIDFile
 	var err error
 	s.Parts, err = setup.Render()
@@ -44,6 +46,7 @@ func StartPlain(t testing.TB, setup nginxfile.Setup) *Plain {
 	s.Configure(s.preamble() + s.Parts.HTTP + s.Parts.Status + `
 server {
     listen ` + strings.TrimPrefix(s.URL, "http://") + `;
+    listen ` + s.H2 + ` http2;
 ` + s.Parts.Server + s.Parts.Location + `
     location / { proxy_pass http://` + s.Backend.Address + `; }
     # A location with lines of its own needs part 4 too.
