@@ -59,6 +59,11 @@ type Entry struct {
 	Expires int64
 }
 
+// OneAddress says that the subject is one address and nothing else.
+func (e *Entry) OneAddress() bool {
+	return e.Subject.Client.IsSingleIP() && e.Subject == detect.Subject{Client: e.Subject.Client}
+}
+
 // Identity tells one life of a load balancer from the next: when it changes,
 // what the target held has to be put back.
 type Identity struct {
@@ -124,6 +129,18 @@ type Target interface {
 	Mode(ctx context.Context) (mode detect.Mode, local bool, err error)
 	// Hits reads the counters of entries that were lately hit.
 	Hits(ctx context.Context) ([]Hits, error)
+}
+
+// Rewriter is a target that can hold more entries than it can compare at once. Where more
+// are wanted, the controller has Rewrite in place of Sync, and then puts every entry again
+// by Apply, after what is new.
+type Rewriter interface {
+	// Comparable is the most entries that Sync compares.
+	Comparable() int
+	// Rewrite puts the entries in force that are not about one address alone
+	// ([Entry.OneAddress]), and takes out others of that kind as far as they can be
+	// listed. It leaves those that are about one address.
+	Rewrite(ctx context.Context, entries []Entry) (SyncReport, error)
 }
 
 // Runner is a target with work of its own beside orders, such as a server that load

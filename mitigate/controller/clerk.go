@@ -54,11 +54,7 @@ func (c *Controller) write() error {
 	auditErr := c.audit.flush()
 	var journalErr error
 	if c.journal != nil {
-		journalErr = c.journal.flush(func() []journalRecord {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return c.journalRecords()
-		})
+		journalErr = c.journal.flush(c.journalRecords)
 	}
 	err := journalErr
 	if err == nil {

@@ -103,7 +103,7 @@ func (c *Controller) restore() error {
 		r := &records[i]
 		if len(r.Verdict) == 0 {
 			if id, err := mitigate.ParseID(r.ID); err == nil {
-				c.lifted.add(id, r.Expires, now.UnixNano())
+				c.restoreLifted(id, r, now)
 			}
 			continue
 		}
@@ -130,6 +130,19 @@ func (c *Controller) restore() error {
 	c.record(AuditEntry{Who: whoController, What: "restored", Detail: detail})
 	c.journal, err = openJournal(c.config.StateDir, c.journalRecords())
 	return err
+}
+
+// restoreLifted has targets told once more of a verdict that was lifted: where one could
+// not be reached then, it may still be in force.
+func (c *Controller) restoreLifted(id mitigate.ID, r *journalRecord, now time.Time) {
+	v, err := jsonl.ParseVerdict(r.Lifted)
+	if err != nil {
+		v = &detect.Verdict{}
+	}
+	c.lifted.add(id, v.Subject, r.Expires, now.UnixNano())
+	if v.Subject != (detect.Subject{}) {
+		c.touch(v.Subject)
+	}
 }
 
 // Run reconciles until the context ends; then it writes what is to be
@@ -313,7 +326,7 @@ func (c *Controller) lift(text, who, why string) error {
 func (c *Controller) liftItem(it *item, who, why string) {
 	now := time.Now()
 	until := max(it.verdict.Expires, now.Add(lateRenewal).UnixNano())
-	c.lifted.add(it.entry.ID, until, now.UnixNano())
+	c.lifted.add(it.entry.ID, it.entry.Subject, until, now.UnixNano())
 	delete(c.waiting, it.entry.ID)
 	if c.desired.byID[it.entry.ID] == it {
 		c.desired.remove(it)
@@ -413,7 +426,8 @@ func (c *Controller) SetAllow(allow []netip.Prefix, who string) error {
 	who = cmp.Or(who, "operator")
 	c.rails.allow = canonicalNetworks(allow)
 	c.record(AuditEntry{Who: who, What: "allow", Detail: fmt.Sprintf("%d networks", len(c.rails.allow))})
-	items := c.items()
+	items := slices.Clone(c.desired.expiry.items)
+	slices.SortFunc(items, func(a, b *item) int { return cmp.Compare(a.entry.ID, b.entry.ID) })
 	for _, w := range c.waiting {
 		items = append(items, &w.item)
 	}
@@ -441,28 +455,55 @@ func canonicalNetworks(networks []netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// items are the active verdicts in the order of their ids.
+// items are the active verdicts as they are now, in no order. An item never changes, its
+// places in the heaps aside.
 func (c *Controller) items() []*item {
-	items := slices.Collect(maps.Values(c.desired.byID))
-	slices.SortFunc(items, func(a, b *item) int { return cmp.Compare(a.entry.ID, b.entry.ID) })
-	return items
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.desired.expiry.items)
 }
 
 // Verdicts lists the active verdicts, the oldest first, and what became of
-// each.
+// each. It takes seconds of a million, for which nobody else waits.
 func (c *Controller) Verdicts() []Verdict {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	items := c.items()
-	slices.SortStableFunc(items, func(a, b *item) int { return cmp.Compare(a.verdict.Time, b.verdict.Time) })
-	list := make([]Verdict, len(items))
-	for i, it := range items {
-		list[i] = Verdict{Verdict: it.verdict, Who: it.who, Since: it.since}
-		for _, w := range c.workers {
-			list[i].Targets = append(list[i].Targets, w.verdictState(it, c.desired.bySubject[it.entry.Subject]))
+	slices.SortFunc(items, func(a, b *item) int {
+		return cmp.Or(cmp.Compare(a.verdict.Time, b.verdict.Time), cmp.Compare(a.entry.ID, b.entry.ID))
+	})
+	list := make([]Verdict, 0, len(items))
+	for part := range slices.Chunk(items, maxDelta) {
+		c.mu.Lock()
+		for _, it := range part {
+			if c.desired.byID[it.entry.ID] == it { // it may have ended meanwhile
+				list = append(list, c.shown(it))
+			}
 		}
+		c.mu.Unlock()
 	}
 	return list
+}
+
+// Verdict finds an active verdict by its id.
+func (c *Controller) Verdict(id string) (Verdict, bool) {
+	parsed, err := mitigate.ParseID(id)
+	if err != nil {
+		return Verdict{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if it := c.desired.byID[parsed]; it != nil {
+		return c.shown(it), true
+	}
+	return Verdict{}, false
+}
+
+// shown needs the lock.
+func (c *Controller) shown(it *item) Verdict {
+	v := Verdict{Verdict: it.verdict, Who: it.who, Since: it.since}
+	for _, w := range c.workers {
+		v.Targets = append(v.Targets, w.verdictState(it, c.desired.bySubject[it.entry.Subject]))
+	}
+	return v
 }
 
 // Targets says how each target is, in the order of the configuration.

@@ -93,6 +93,7 @@ func compareStrict(a, b *item) int {
 type desired struct {
 	byID       map[mitigate.ID]*item
 	bySubject  map[detect.Subject][]*item // the one in force first
+	broad      map[detect.Subject]bool    // the subjects that are not one address alone
 	expiry     itemHeap                   // the first to expire at the root
 	importance itemHeap                   // the least important at the root
 	harm       int64                      // of all together, see sharedHarm
@@ -102,6 +103,7 @@ func newDesired() *desired {
 	return &desired{
 		byID:      make(map[mitigate.ID]*item),
 		bySubject: make(map[detect.Subject][]*item),
+		broad:     make(map[detect.Subject]bool),
 		expiry: itemHeap{
 			less:     func(a, b *item) bool { return a.entry.Expires < b.entry.Expires },
 			position: func(it *item) *int { return &it.byExpiry },
@@ -127,6 +129,9 @@ func (d *desired) put(it *item) {
 		group[i], group[i-1] = group[i-1], group[i]
 	}
 	d.bySubject[it.entry.Subject] = group
+	if !it.entry.OneAddress() {
+		d.broad[it.entry.Subject] = true
+	}
 }
 
 func (d *desired) remove(it *item) {
@@ -143,6 +148,7 @@ func (d *desired) remove(it *item) {
 	}
 	if len(group) == 0 {
 		delete(d.bySubject, it.entry.Subject)
+		delete(d.broad, it.entry.Subject)
 		return
 	}
 	d.bySubject[it.entry.Subject] = group

@@ -90,12 +90,12 @@ func TestALiftAlsoHoldsAgainstARenewalThatIsOnItsWayWhenTheVerdictWouldHaveEnded
 func TestLiftedVerdictsAreForgottenWhenTheyWouldHaveExpired(t *testing.T) {
 	l := newTombstones()
 	for i := range maxLifted + 10 {
-		l.add(mitigate.ID(i+1), int64(i+100), 0)
+		l.add(mitigate.ID(i+1), detect.Subject{}, int64(i+100), 0)
 	}
 	assert.Len(t, l.expires, maxLifted)
 	assert.False(t, l.has(10, 0), "the first to expire made room")
 	assert.True(t, l.has(11, 0))
-	l.add(5, 50, 60)
+	l.add(5, detect.Subject{}, 50, 60)
 	assert.False(t, l.has(5, 0), "over already")
 	l.expire(maxLifted + 108)
 	assert.Len(t, l.expires, 1)

@@ -216,15 +216,19 @@ func (m *model) entries() (entries []mitigate.Entry) {
 // TestWhateverBreaksTheLoadBalancerHoldsInTheEndWhatIsActive runs orders at random while
 // the wire breaks, HAProxy and the controller end and start, and the disk is full.
 func TestWhateverBreaksTheLoadBalancerHoldsInTheEndWhatIsActive(t *testing.T) {
-	for seed := range uint64(3) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+	for _, tt := range []struct {
+		seed       uint64
+		comparable int
+	}{{seed: 0}, {seed: 1}, {seed: 2}, {seed: 3, comparable: 5}, {seed: 4, comparable: 5}, {seed: 5, comparable: 5}} {
+		seed := tt.seed
+		t.Run(fmt.Sprintf("seed %d, comparing %d at most", seed, tt.comparable), func(t *testing.T) {
 			t.Parallel()
 			s := haproxytest.Start(t, haproxy.Setup{})
 			wire := newBrokenWire(t, s, seed)
 			folder := smallDisk(t)
 			m := &model{rng: rand.New(rand.NewPCG(seed, 8)), active: map[string]detect.Verdict{}, told: map[string][]string{}, mode: detect.ModeEnforce}
 			begin := func() (*controller.Controller, func()) {
-				target, err := haproxy.New(haproxy.Options{Name: "lb1", Address: wire.address, MapDir: s.MapDir, Timeout: 300 * time.Millisecond})
+				target, err := haproxy.New(haproxy.Options{Name: "lb1", Address: wire.address, MapDir: s.MapDir, Timeout: 300 * time.Millisecond, CompareLimit: tt.comparable})
 				require.NoError(t, err)
 				c, err := controller.New(controller.Config{
 					Targets: []mitigate.Target{target}, Mode: m.mode, StateDir: folder, Private: true,

@@ -3,18 +3,22 @@ package controller
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 
+	"offpath/detect"
 	"offpath/detect/jsonl"
+	"offpath/mitigate"
 )
 
 const (
@@ -47,6 +51,7 @@ type journalRecord struct {
 	Since   int64           `json:"since,omitempty"`   // when it first arrived, ns since the epoch
 	Who     string          `json:"who,omitempty"`
 	Verdict json.RawMessage `json:"verdict,omitempty"` // the contract's line; without it the verdict is no longer active
+	Lifted  json.RawMessage `json:"lifted,omitempty"`  // such a line of a lifted verdict, for its subject
 	Rail    string          `json:"rail,omitempty"`    // beyond which it waits for approval; "": it does not wait
 	Reason  string          `json:"reason,omitempty"`
 }
@@ -60,20 +65,41 @@ func newJournalRecord(it *item) journalRecord {
 	}
 }
 
+// newLiftedRecord is of a verdict that was lifted, until it would have ended.
+func newLiftedRecord(id mitigate.ID, of detect.Subject, until int64) journalRecord {
+	v := detect.Verdict{ID: id.String(), Action: detect.ActionLift, Subject: of, Expires: until}
+	return journalRecord{ID: v.ID, Expires: until, Lifted: jsonl.AppendVerdict(nil, &v)}
+}
+
 // journalRecords are what a journal written anew holds: the active verdicts,
 // and those lifted that a late copy could bring back.
-func (c *Controller) journalRecords() []journalRecord {
-	var records []journalRecord
-	for _, t := range c.lifted.order {
-		records = append(records, journalRecord{ID: t.id.String(), Expires: t.expires})
-	}
-	for _, it := range c.items() {
-		records = append(records, newJournalRecord(it))
-	}
+func (c *Controller) journalRecords() iter.Seq[journalRecord] {
+	c.mu.Lock()
+	lifted := slices.Clone(c.lifted.order)
+	var waiting []journalRecord
 	for _, id := range slices.Sorted(maps.Keys(c.waiting)) {
-		records = append(records, newWaitingRecord(c.waiting[id]))
+		waiting = append(waiting, newWaitingRecord(c.waiting[id]))
 	}
-	return records
+	c.mu.Unlock()
+	items := c.items()
+	slices.SortFunc(items, func(a, b *item) int { return cmp.Compare(a.entry.ID, b.entry.ID) })
+	return func(yield func(journalRecord) bool) {
+		for _, t := range lifted {
+			if !yield(newLiftedRecord(t.id, t.subject, t.expires)) {
+				return
+			}
+		}
+		for _, it := range items {
+			if !yield(newJournalRecord(it)) {
+				return
+			}
+		}
+		for _, r := range waiting {
+			if !yield(r) {
+				return
+			}
+		}
+	}
 }
 
 // readJournal reads the journal; a line that is damaged (the last one, after a
@@ -130,7 +156,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 }
 
 // openJournal writes the journal anew.
-func openJournal(folder string, records []journalRecord) (*journal, error) {
+func openJournal(folder string, records iter.Seq[journalRecord]) (*journal, error) {
 	j := &journal{changes: make(map[string]journalRecord), path: filepath.Join(folder, journalFile)}
 	if err := j.rewrite(records); err != nil {
 		return nil, err
@@ -165,7 +191,9 @@ func (j *journal) drop(it *item) {
 
 func (j *journal) lift(it *item, until int64, who string) {
 	if j != nil {
-		j.note(journalRecord{ID: it.verdict.ID, Expires: until, Who: who})
+		r := newLiftedRecord(it.entry.ID, it.entry.Subject, until)
+		r.Who = who
+		j.note(r)
 	}
 }
 
@@ -177,7 +205,7 @@ func (j *journal) note(r journalRecord) {
 
 // flush appends the changes, or writes the journal anew with what all returns
 // when it has grown too long.
-func (j *journal) flush(all func() []journalRecord) error {
+func (j *journal) flush(all func() iter.Seq[journalRecord]) error {
 	j.mu.Lock()
 	changes := j.changes
 	if len(changes) > 0 {
@@ -192,14 +220,7 @@ func (j *journal) flush(all func() []journalRecord) error {
 	if j.broken || j.lines+len(changes) > 2*j.live+journalSlack {
 		return j.rewrite(all())
 	}
-	var lines []byte
-	for _, r := range changes {
-		var err error
-		if lines, err = appendRecord(lines, &r); err != nil {
-			return err
-		}
-	}
-	if _, err := j.file.Write(lines); err != nil {
+	if err := writeRecords(j.file, maps.Values(changes)); err != nil {
 		j.broken = true
 		return fmt.Errorf("write active verdicts: %w", err)
 	}
@@ -207,35 +228,42 @@ func (j *journal) flush(all func() []journalRecord) error {
 	return nil
 }
 
-func appendRecord(dst []byte, r *journalRecord) ([]byte, error) {
-	line, err := json.Marshal(r)
-	if err != nil {
-		return dst, fmt.Errorf("encode verdict %s: %w", r.ID, err)
-	}
-	return append(append(dst, line...), '\n'), nil
-}
-
-func (j *journal) rewrite(records []journalRecord) error {
-	j.broken = true
-	var content []byte
-	for i := range records {
-		var err error
-		if content, err = appendRecord(content, &records[i]); err != nil {
+// writeRecords writes records, a line for each.
+func writeRecords(file io.Writer, records iter.Seq[journalRecord]) error {
+	lines := bufio.NewWriterSize(file, 1<<16)
+	encoder := json.NewEncoder(lines)
+	for r := range records {
+		if err := encoder.Encode(&r); err != nil {
 			return err
 		}
 	}
+	return lines.Flush()
+}
+
+func (j *journal) rewrite(records iter.Seq[journalRecord]) error {
+	j.broken = true
 	if j.file != nil {
 		j.file.Close()
 		j.file = nil
 	}
-	if err := replaceFile(j.path, content); err != nil {
+	written := 0
+	counted := func(yield func(journalRecord) bool) {
+		for r := range records {
+			written++
+			if !yield(r) {
+				return
+			}
+		}
+	}
+	err := replaceFile(j.path, func(file io.Writer) error { return writeRecords(file, counted) })
+	if err != nil {
 		return fmt.Errorf("write active verdicts: %w", err)
 	}
 	file, err := os.OpenFile(j.path, os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open active verdicts: %w", err)
 	}
-	j.file, j.lines, j.live = file, len(records), len(records)
+	j.file, j.lines, j.live = file, written, written
 	j.broken = false
 	return nil
 }

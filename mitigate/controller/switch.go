@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -40,14 +41,17 @@ func writeSwitch(folder string, s switchState) error {
 	if err != nil {
 		return fmt.Errorf("write kill switch: %w", err)
 	}
-	if err := replaceFile(filepath.Join(folder, switchFile), append(text, '\n')); err != nil {
+	if err := replaceFile(filepath.Join(folder, switchFile), func(file io.Writer) error {
+		_, err := file.Write(append(text, '\n'))
+		return err
+	}); err != nil {
 		return fmt.Errorf("write kill switch: %w", err)
 	}
 	return nil
 }
 
 // replaceFile writes a file so that a crash leaves the old or the new one.
-func replaceFile(path string, content []byte) (err error) {
+func replaceFile(path string, write func(io.Writer) error) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
@@ -57,7 +61,7 @@ func replaceFile(path string, content []byte) (err error) {
 			err = errors.Join(err, os.Remove(file.Name()))
 		}
 	}()
-	_, err = file.Write(content)
+	err = write(file)
 	if err == nil {
 		err = file.Sync()
 	}

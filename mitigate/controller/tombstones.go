@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"time"
 
+	"offpath/detect"
 	"offpath/mitigate"
 )
 
@@ -27,7 +28,7 @@ func newTombstones() *tombstones {
 	return &tombstones{expires: make(map[mitigate.ID]int64)}
 }
 
-func (t *tombstones) add(id mitigate.ID, expires, now int64) {
+func (t *tombstones) add(id mitigate.ID, of detect.Subject, expires, now int64) {
 	if _, ok := t.expires[id]; ok || expires <= now {
 		return
 	}
@@ -35,7 +36,7 @@ func (t *tombstones) add(id mitigate.ID, expires, now int64) {
 		delete(t.expires, heap.Pop(&t.order).(tombstone).id)
 	}
 	t.expires[id] = expires
-	heap.Push(&t.order, tombstone{id, expires})
+	heap.Push(&t.order, tombstone{id, expires, of})
 }
 
 func (t *tombstones) has(id mitigate.ID, now int64) bool { return t.expires[id] > now }
@@ -49,6 +50,7 @@ func (t *tombstones) expire(now int64) {
 type tombstone struct {
 	id      mitigate.ID
 	expires int64
+	subject detect.Subject
 }
 
 // tombHeap has the first to expire at its root.

@@ -41,6 +41,8 @@ type worker struct {
 	// backlog are the verdicts that a full comparison left to be written again, whatever
 	// the target holds of them; they wait for what is new.
 	backlog []mitigate.ID
+	// unlisted says that the target may hold what is not in applied.
+	unlisted bool
 	// unsupported and rejected say why a verdict is not in force here.
 	unsupported map[mitigate.ID]string
 	rejected    map[mitigate.ID]string
@@ -350,20 +352,18 @@ func (w *worker) choose() (entries []mitigate.Entry, since map[detect.Subject]ti
 
 // sync is the full comparison.
 func (w *worker) sync(ctx context.Context) {
+	if r, ok := w.target.(mitigate.Rewriter); ok && w.isBeyond(r) {
+		w.rewrite(ctx, r)
+		return
+	}
 	began := time.Now()
 	entries, since := w.choose()
-	w.mu.Lock()
-	w.allow = false
-	steady := w.state.Connected
-	w.mu.Unlock()
-	allow := w.controller.allowList()
-
 	var report mitigate.SyncReport
 	// A full load takes its time.
 	timeout := w.controller.config.OrderTimeout * time.Duration(1+len(entries)/100_000)
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := w.target.SetAllow(limited, allow)
+	err := w.putAllow(limited)
 	if err == nil {
 		report, err = w.target.Sync(limited, entries)
 	}
@@ -392,7 +392,7 @@ func (w *worker) sync(ctx context.Context) {
 
 	w.mu.Lock()
 	w.applied = make(map[detect.Subject]mitigate.Entry, len(entries))
-	w.backlog = nil
+	w.backlog, w.unlisted = nil, !report.Compared
 	for _, e := range entries {
 		if written {
 			w.applied[e.Subject] = e
@@ -406,6 +406,23 @@ func (w *worker) sync(ctx context.Context) {
 		since = nil
 	}
 	w.reject(err)
+	w.confirm(since)
+	w.mu.Unlock()
+	w.synced(report, len(entries))
+}
+
+// putAllow hands the allow-list over.
+func (w *worker) putAllow(ctx context.Context) error {
+	w.mu.Lock()
+	w.allow = false
+	w.mu.Unlock()
+	return w.target.SetAllow(ctx, w.controller.allowList())
+}
+
+// synced ends a full comparison that succeeded.
+func (w *worker) synced(report mitigate.SyncReport, wanted int) {
+	w.mu.Lock()
+	steady := w.state.Connected
 	w.setConnected(true)
 	w.state.LastError = ""
 	w.state.LastSync = time.Now()
@@ -413,13 +430,12 @@ func (w *worker) sync(ctx context.Context) {
 	if steady && report.Compared {
 		w.state.Drift += uint64(report.Set + report.Removed)
 	}
-	w.confirm(since)
 	state := w.state
 	w.mu.Unlock()
 	if !steady {
-		what := fmt.Sprintf("%d in force, %d set, %d removed", len(entries), report.Set, report.Removed)
-		if !written {
-			what = fmt.Sprintf("%d to be written", len(entries))
+		what := fmt.Sprintf("%d in force, %d set, %d removed", wanted, report.Set, report.Removed)
+		if !report.Compared {
+			what = fmt.Sprintf("%d to be written", wanted)
 		}
 		w.record("connected", "", what)
 		w.tell(state)
@@ -573,7 +589,7 @@ func (w *worker) changes(limit int) change {
 		case it == nil && holds:
 			d.remove = append(d.remove, s)
 			room++
-		case it == nil && len(w.backlog) > 0: // it may hold it
+		case it == nil && w.unlisted:
 			d.remove = append(d.remove, s)
 		}
 	}
@@ -663,9 +679,12 @@ func (w *worker) status() Target {
 	s.Pending = len(w.dirty) + len(w.backlog)
 	s.Unsupported = len(w.unsupported)
 	s.Rejected = len(w.rejected)
-	now := time.Now()
+	now, seen := time.Now(), 0
 	for _, t := range w.dirty {
 		s.Lag = max(s.Lag, now.Sub(t))
+		if seen++; seen >= maxDelta { // of very many some tell as well, and nobody waits
+			break
+		}
 	}
 	if publishes {
 		s.Fetching = &fetching

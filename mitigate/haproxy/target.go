@@ -102,7 +102,10 @@ type Target struct {
 	shapes   shapes
 }
 
-var _ mitigate.Target = (*Target)(nil)
+var (
+	_ mitigate.Target   = (*Target)(nil)
+	_ mitigate.Rewriter = (*Target)(nil)
+)
 
 // New makes a target; it does not connect.
 func New(options Options) (*Target, error) {
@@ -388,6 +391,51 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 		return report, err
 	}
 	rejections = append(rejections, refused...)
+	rejected, err := t.syncNetworks(ctx, networks, &report)
+	if err != nil {
+		return report, err
+	}
+	return report, t.rejected(append(rejections, rejected...))
+}
+
+// Comparable implements [mitigate.Rewriter].
+func (t *Target) Comparable() int { return t.options.CompareLimit }
+
+// Rewrite implements [mitigate.Rewriter]: networks are compared, predicates written, as
+// the table that has them can't be listed.
+func (t *Target) Rewrite(ctx context.Context, entries []mitigate.Entry) (mitigate.SyncReport, error) {
+	t.bufsize.Store(0) // another process may have another configuration
+	var report mitigate.SyncReport
+	if err := t.Prepared(ctx); err != nil {
+		return report, err
+	}
+	networks := make(map[netip.Prefix]record)
+	var predicates []row
+	image := shapes{}
+	for i := range entries {
+		p, r, err := t.place(&entries[i])
+		switch {
+		case err != nil:
+			return report, err
+		case p.shape != 0:
+			predicates = append(predicates, row{p.key, r})
+			image = image.with(p.shape, r.expires)
+		case p.key == "":
+			networks[p.network] = r
+		}
+	}
+	t.shapesMu.Lock()
+	defer t.shapesMu.Unlock()
+	t.shapes = image
+	rejections, err := t.writeShapes(ctx, predicates)
+	if err != nil {
+		return report, err
+	}
+	if len(rejections) == 0 {
+		if rejections, err = t.writeRows(ctx, predicates); err != nil {
+			return report, err
+		}
+	}
 	rejected, err := t.syncNetworks(ctx, networks, &report)
 	if err != nil {
 		return report, err

@@ -331,6 +331,28 @@ func TestSyncMendsWhateverTheLoadBalancerHolds(t *testing.T) {
 	})
 }
 
+func TestRewriteMendsAllButAddresses(t *testing.T) {
+	s, target := enforcing(t)
+	address, network, extraNetwork := entry("127.1.0.1"), entry("198.51.100.0/24"), entry("203.0.113.0/24")
+	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{address, extraNetwork}, nil))
+	program := entry("127.1.0.2")
+	program.Subject.UserAgent = "curl"
+
+	fresh := newTarget(t, s.Socket, s)
+	report, err := fresh.Rewrite(t.Context(), []mitigate.Entry{network, program})
+	require.NoError(t, err)
+	assert.False(t, report.Compared)
+	assert.Equal(t, 403, get(s, "127.1.0.1", "/").Status, "an address stays")
+	assert.Equal(t, 403, getVia(s, "198.51.100.1").Status)
+	assert.Equal(t, passed, getVia(s, "203.0.113.1"))
+	assert.Equal(t, 403, get(s, "127.1.0.2", "/", "User-Agent", "curl").Status)
+	assert.Equal(t, passed, get(s, "127.1.0.2", "/", "User-Agent", "other"))
+
+	_, err = fresh.Rewrite(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, passed, getVia(s, "198.51.100.1"))
+}
+
 func TestSweepRemovesWhatHasExpiredAndNothingElse(t *testing.T) {
 	s, target := enforcing(t)
 	old, live := entry("127.1.0.1"), entry("127.1.0.2")

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -63,9 +62,8 @@ func (n *node) Explain(id string) (api.Explanation, error) {
 	}
 	e := explain.Of(id, found)
 	e.Live = true
-	active := n.controller.Verdicts()
-	if i := slices.IndexFunc(active, func(v controller.Verdict) bool { return v.Verdict.ID == id }); i >= 0 {
-		shown := show(&active[i])
+	if active, ok := n.controller.Verdict(id); ok {
+		shown := show(&active)
 		if seen, ok := n.enforcements()[id]; ok {
 			shown.Enforcement = enforcement(seen)
 		}
@@ -236,10 +234,8 @@ func (n *node) Decide(order api.Order, who string) (api.Verdict, error) {
 		return api.Verdict{}, &api.OrderError{Text: text}
 	}
 	n.stage.Watch(accepted)
-	for _, active := range n.controller.Verdicts() {
-		if active.Verdict.ID == accepted.ID {
-			return show(&active), nil
-		}
+	if active, ok := n.controller.Verdict(accepted.ID); ok {
+		return show(&active), nil
 	}
 	return show(&controller.Verdict{Verdict: accepted, Who: who, Since: time.Now()}), nil
 }
@@ -288,10 +284,8 @@ func (n *node) Lift(id, who string) error {
 		return api.ErrNoMitigation
 	}
 	lifted := detect.Verdict{ID: id}
-	for _, active := range n.controller.Verdicts() {
-		if active.Verdict.ID == id {
-			lifted = active.Verdict
-		}
+	if active, ok := n.controller.Verdict(id); ok {
+		lifted = active.Verdict
 	}
 	for _, waiting := range n.controller.Waiting() {
 		if waiting.Verdict.ID == id && lifted.Time == 0 {
