@@ -9,6 +9,8 @@
 #   make bench      replay beside httpry, tcpflow and gopacket; Go benchmarks
 #   make bench-detect  what the engine finds of labelled attacks, SEEDS of each
 #                   of the SCENARIOS (all), the worst counted; or DIR, labelled captures
+#   make bench-mitigate  a million verdicts at a real HAProxy, and the time from a
+#                   decision to the first refusal
 #   make fuzz       every fuzz target: FUZZTIME for those of the packet decoder,
 #                   TCP and HTTP/1, FUZZTIME_REST for each of the others
 #   make lint fmt generate
@@ -114,6 +116,11 @@ bench: build
 bench-detect:
 	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
 	@$(bin)/lab detect --rivals --seeds $(SEEDS) --scenario '$(SCENARIOS)' $(DIR)
+
+.PHONY: bench-mitigate
+bench-mitigate:
+	@$(setup) envoy python3 python3-venv $(lb_haproxy) $(lb_nginx)
+	CI=true CGO_ENABLED=0 go test -run '^$$' -bench 'Million|DecisionToRefusal' -benchtime 1x -timeout 30m ./mitigate/...
 
 .PHONY: profile
 profile:

@@ -14,7 +14,6 @@ import (
 	"offpath/mitigate"
 	"offpath/mitigate/controller"
 	"offpath/mitigate/haproxy"
-	"offpath/mitigate/internal/haproxytest"
 	"offpath/mitigate/internal/targettest"
 )
 
@@ -107,34 +106,4 @@ func BenchmarkMillion(b *testing.B) {
 		b.ReportMetric(float64(lost), "lost-of-1000-by-reload")
 		s.Down()
 	}
-}
-
-// BenchmarkDecisionToRefusal is the time from Apply to the first 403 of a client that
-// asks without pause, of 1,000 verdicts one after the other.
-func BenchmarkDecisionToRefusal(b *testing.B) {
-	s := haproxytest.Start(b, haproxy.Setup{})
-	c, _ := targettest.Running(b, controller.Config{
-		Targets: []mitigate.Target{targetOf(b, "lb1", s.Socket, s)}, Mode: detect.ModeEnforce, MaxPerMinute: 1 << 30,
-	})
-	eventually(b, func() bool { return c.Targets()[0].Connected && c.Targets()[0].Mode == detect.ModeEnforce }, "connected")
-	var took []time.Duration
-	for b.Loop() {
-		for i := range uint32(1000) {
-			v := targettest.Block(uint32(len(took))+i+1, fmt.Sprintf("127.8.%d.%d", i>>8, i&255))
-			ask := asking(b, s, v.Subject.Client.Addr().String())
-			ask()
-			began := time.Now()
-			require.NoError(b, c.Apply(v))
-			for ask() != 403 {
-			}
-			took = append(took, time.Since(began))
-			b.StopTimer()
-			require.NoError(b, c.Lift(v.ID, "benchmark"))
-			for ask() != 200 {
-			}
-			b.StartTimer()
-		}
-	}
-	b.ReportMetric(float64(percentile(took, 0.5).Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(percentile(took, 0.99).Microseconds())/1000, "p99-ms")
 }

@@ -33,3 +33,5 @@ func TestHAProxyIsATarget(t *testing.T) {
 
 	t.Run("predicates", func(t *testing.T) { targettest.Predicates(t, conforming) })
 }
+
+func BenchmarkDecisionToRefusal(b *testing.B) { targettest.DecisionToRefusal(b, conforming) }

@@ -28,3 +28,5 @@ func TestNginxIsATarget(t *testing.T) {
 
 	t.Run("predicates", func(t *testing.T) { targettest.Predicates(t, conforming) })
 }
+
+func BenchmarkDecisionToRefusal(b *testing.B) { targettest.DecisionToRefusal(b, conforming) }
