@@ -5,8 +5,8 @@
 // come into force (1 s after its decision): whether a request matches a verdict
 // is thus decided as the load balancers would have decided it, with expiries,
 // renewals and lifts taken at their event time. A rate limit stops what is above
-// it, per client address, in fixed periods. The time that counts is what the
-// detector's own thread takes of a processor while it works.
+// it, per client address, in fixed periods. What a
+// detector takes of a processor is measured apart from that, by Cost.
 //
 // Without Case.Enforced every request is seen as if nothing were enforced, and a
 // match only counts; with it, what matches is refused, which the detector sees.

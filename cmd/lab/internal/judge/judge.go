@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 
 	"offpath/cmd/lab/internal/traffic"
 	"offpath/detect"
@@ -112,7 +111,6 @@ type judge struct {
 	cover    *cover
 	money    *money
 	seen     tally
-	watch    stopwatch
 	weight   *weight // nil: it is not weighed
 	held     float64 // octets of memory
 	// endpoints are what the detector has called requests, to tell what it would
@@ -126,8 +124,7 @@ func placeOf(tx *reassembly.Transaction) place {
 	return place{tx.Request.Method, tx.Request.Domain, tx.Request.Path}
 }
 
-// Batches are as long as the clock's own cost asks for, and shorter than
-// latency, so that no verdict decided in one is in force for a request of it.
+// Batches are shorter than latency, so that no verdict decided in one is in force for a request of it.
 const (
 	batchSize = 512
 	batchSpan = int64(latency) - 1
@@ -164,8 +161,6 @@ func (j *judge) Verdict(v *detect.Verdict) {
 
 // run has all the traffic observed and judged.
 func run(c Case, judges []*judge) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	b := new(batch)
 	for more := true; more; {
 		more = b.fill(c, judges)
@@ -214,11 +209,9 @@ func (j *judge) take(b *batch) {
 	for i := range b.n {
 		b.txs[i].Annotation = reassembly.Annotation{} // of the one before
 	}
-	j.watch.start()
 	for i := range b.n {
 		j.detector.Observe(&b.txs[i], b.truths[i])
 	}
-	j.watch.stop()
 	for i := range b.n {
 		tx, truth := &b.txs[i], b.truths[i]
 		if j.ByRole {

@@ -56,7 +56,7 @@ type Result struct {
 	HeapMB       float64 `json:"heap_mb,omitempty"`
 	MBPerMillion float64 `json:"heap_mb_per_million,omitempty"` // addresses, accounts and sessions each
 
-	Nanoseconds float64  `json:"ns_per_transaction"`
+	Nanoseconds float64  `json:"ns_per_transaction"` // see Cost, which it is filled in from
 	Messages    []string `json:"messages,omitempty"`
 }
 
@@ -80,7 +80,6 @@ func (j *judge) result() Result {
 		RequestsHit: perMillion(t.honest.stoppedRequests, t.honest.requests), LoginsHit: perMillion(t.honest.stoppedLogins, t.honest.logins),
 		LegitHit: t.honest.stoppedRequests, Hits: sum.hits, HeldWrong: sum.held, Messages: c.messages,
 		OutcomeTold: share(t.outcomes.told, t.outcomes.logins), OutcomeRight: share(t.outcomes.rightly, t.outcomes.told),
-		Nanoseconds: float64(j.watch.spent.Nanoseconds()) / math.Max(float64(t.all), 1),
 	}
 	for _, s := range c.campaigns {
 		if !s.convicted && (!s.campaign || t.attack.logins == 0) {

@@ -198,6 +198,27 @@ func (t *Trial) run(ctx context.Context, options *Options) error {
 			t.Rivals = append(t.Rivals, Rival{contenders[i+1].Name, r})
 		}
 	}
+	if err = errors.Join(err, o.close()); err != nil {
+		return err
+	}
+	if t.Result.Nanoseconds, err = t.cost(ctx, contenders[0]); err != nil {
+		return err
+	}
+	for i := range t.Rivals {
+		if t.Rivals[i].Result.Nanoseconds, err = t.cost(ctx, contenders[i+1]); err != nil {
+			return err
+		}
+	}
 	t.Seconds = time.Since(begun).Seconds()
-	return errors.Join(err, o.close())
+	return nil
+}
+
+// cost is what a contender takes of a processor for each transaction.
+func (t *Trial) cost(ctx context.Context, one judge.Contender) (float64, error) {
+	o, err := t.open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ns, err := judge.Cost(o.Source, one)
+	return ns, errors.Join(err, o.close())
 }
