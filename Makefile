@@ -114,7 +114,7 @@ bench: build
 
 .PHONY: bench-detect
 bench-detect:
-	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
+	@CGO_ENABLED=0 go build -pgo=$(profile) -o $(bin)/lab ./cmd/lab
 	@$(bin)/lab detect --rivals --seeds $(SEEDS) --scenario '$(SCENARIOS)' $(DIR)
 
 .PHONY: bench-mitigate

@@ -19,6 +19,7 @@
 package legs
 
 import (
+	"math/rand/v2"
 	"net/netip"
 
 	"github.com/cespare/xxhash/v2"
@@ -42,20 +43,27 @@ const (
 	maxChain = 32
 )
 
+// Requests that wait are in chains, by a hash of their keys.
+const (
+	headBits = 15
+	heads    = 1 << headBits
+)
+
 // Matcher finds second legs.
 type Matcher struct {
 	ring      []waiting
-	next      uint64            // serial of the next entry; its place is serial % Capacity
-	newest    map[uint64]uint64 // by key: serial + 1 of the latest entry
-	forwarded int64             // end of the latest forwarded request
-	any       bool              // there was one
-	key       uint64            // of the transaction at hand, once it is needed; 0: not yet
+	next      uint64   // serial of the next entry; its place is serial % Capacity
+	latest    []uint64 // by chain: serial + 1 of the latest entry; 0: none
+	older     []uint64 // by place: serial + 1 of the entry before it in its chain; 0: none
+	seed      uint64   // of the chains, against keys chosen to share one; what is found doesn't depend on it
+	forwarded int64    // end of the latest forwarded request
+	any       bool     // there was one
+	key       uint64   // of the transaction at hand, once it is needed; 0: not yet
 }
 
 // waiting is a request that was seen once.
 type waiting struct {
 	key        uint64
-	older      uint64 // serial + 1 of the entry before it with the same key; 0: none
 	start, end int64
 	source     netip.Addr
 	forwarded  bool
@@ -65,23 +73,25 @@ type waiting struct {
 
 // New makes a Matcher.
 func New() *Matcher {
-	return &Matcher{newest: make(map[uint64]uint64)}
+	return &Matcher{latest: make([]uint64, heads), older: make([]uint64, Capacity), seed: rand.Uint64()}
 }
 
 // Second reports whether tx is the second sight of a request, and returns what
 // the first was annotated with.
 func (m *Matcher) Second(tx *reassembly.Transaction) (reassembly.Annotation, bool) {
 	m.key = 0
-	if !m.eligible(tx) || len(m.newest) == 0 {
+	if !m.eligible(tx) || len(m.ring) == 0 {
 		return reassembly.Annotation{}, false
 	}
-	forwarded := isForwarded(tx)
-	serial := m.newest[m.keyOf(tx)]
-	for range maxChain {
-		if serial == 0 || serial+Capacity <= m.next {
-			break
+	key, forwarded := m.keyOf(tx), isForwarded(tx)
+	compared := 0
+	for serial := m.latest[m.chain(key)]; serial != 0 && serial+Capacity > m.next && compared < maxChain; {
+		place := (serial - 1) % Capacity
+		serial = m.older[place]
+		w := &m.ring[place]
+		if w.key != key {
+			continue
 		}
-		w := &m.ring[(serial-1)%Capacity]
 		if w.end < tx.End-maxAge {
 			break
 		}
@@ -89,7 +99,7 @@ func (m *Matcher) Second(tx *reassembly.Transaction) (reassembly.Annotation, boo
 			w.matched = true
 			return w.annotation, true
 		}
-		serial = w.older
+		compared++
 	}
 	return reassembly.Annotation{}, false
 }
@@ -109,18 +119,24 @@ func (m *Matcher) First(tx *reassembly.Transaction) {
 	if len(m.ring) < Capacity {
 		m.ring = append(m.ring, waiting{})
 	}
-	w := &m.ring[m.next%Capacity]
-	if m.next >= Capacity && m.newest[w.key] == m.next-Capacity+1 {
-		delete(m.newest, w.key)
-	}
-	key := m.keyOf(tx)
-	*w = waiting{
-		key: key, older: m.newest[key], start: tx.Start, end: tx.End, source: tx.Source.Addr(),
+	m.ring[m.next%Capacity] = waiting{
+		key: m.keyOf(tx), start: tx.Start, end: tx.End, source: tx.Source.Addr(),
 		forwarded: forwarded, annotation: tx.Annotation,
 	}
+	m.link(m.next)
 	m.next++
-	m.newest[key] = m.next
 }
+
+// link puts the entry with a serial at the head of its chain. Who was in its place is at
+// the end of one, and known there by its serial.
+func (m *Matcher) link(serial uint64) {
+	place := serial % Capacity
+	chain := m.chain(m.ring[place].key)
+	m.older[place] = m.latest[chain]
+	m.latest[chain] = serial + 1
+}
+
+func (m *Matcher) chain(key uint64) uint64 { return generations.Mix(m.seed, key) >> (64 - headBits) }
 
 func (m *Matcher) eligible(tx *reassembly.Transaction) bool {
 	return tx.Response.Status != 0 && tx.RefusedBy == "" && tx.Client.IsValid()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"offpath/reassembly"
 )
@@ -109,7 +110,29 @@ func TestMemoryIsBounded(t *testing.T) {
 		m.First(tx)
 	}
 	assert.Len(t, m.ring, Capacity)
-	assert.LessOrEqual(t, len(m.newest), Capacity)
+	assert.Len(t, m.older, Capacity)
+}
+
+func TestChainsSharedByChanceChangeNothing(t *testing.T) {
+	one, other := New(), New()
+	found := 0
+	for i := range int64(6 * Capacity) {
+		tx := back(i*1e3, i*1e3+1)
+		if i%3 == 0 {
+			tx = front(i*1e3-2e3, i*1e3+2)
+		}
+		tx.Request.Path = fmt.Sprint("/", i/2*2654435761%(3*Capacity))
+		_, second := one.Second(tx)
+		_, again := other.Second(tx)
+		require.Equal(t, second, again, "request %d", i)
+		if second {
+			found++
+			continue
+		}
+		one.First(tx)
+		other.First(tx)
+	}
+	assert.Positive(t, found)
 }
 
 func TestMatchingAllocatesNothing(t *testing.T) {

@@ -22,19 +22,13 @@ func (m *Matcher) State(c *snapshot.Codec) {
 		return
 	}
 	for serial := m.next - uint64(len(m.ring)); serial < m.next; serial++ {
-		w := &m.ring[serial%Capacity]
-		if w.older > serial {
-			c.Fail("a request is older than itself")
-			return
-		}
-		m.newest[w.key] = serial + 1
+		m.link(serial)
 	}
 }
 
 func stateOf(c *snapshot.Codec, ring *[]waiting) {
 	snapshot.List(c, ring, Capacity, func(w *waiting) {
 		c.Fixed64(&w.key)
-		snapshot.Uint(c, &w.older)
 		snapshot.Int(c, &w.start, &w.end)
 		c.Addr(&w.source)
 		c.Bool(&w.forwarded, &w.matched)
