@@ -143,6 +143,14 @@ type Rewriter interface {
 	Rewrite(ctx context.Context, entries []Entry) (SyncReport, error)
 }
 
+// Faulter is a target that knows how often what offpath has in the load balancer failed
+// there, so that a request was let through or an entry forgotten.
+type Faulter interface {
+	// Faults is how often, as far as was asked; it goes on over the load balancer's
+	// restarts. It does no I/O.
+	Faults() uint64
+}
+
 // Runner is a target with work of its own beside orders, such as a server that load
 // balancers ask. The controller runs it as long as itself, and again when it ended with
 // an error.

@@ -61,6 +61,7 @@ type Target struct {
 	Syncs     uint64 // full comparisons
 	Drift     uint64 // entries that full comparisons of an unchanged process had to mend
 	Restarts  uint64 // changes of identity noticed
+	Faults    uint64 // of what offpath has in the load balancer, see [mitigate.Faulter]
 
 	Fetching *mitigate.Fetching // of a [mitigate.Publisher]; else nil
 }

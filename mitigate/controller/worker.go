@@ -674,6 +674,9 @@ func (w *worker) status() Target {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.state
+	if f, ok := w.target.(mitigate.Faulter); ok {
+		s.Faults = f.Faults()
+	}
 	s.Wanted = wanted
 	s.InForce = len(w.applied)
 	s.Pending = len(w.dirty) + len(w.backlog)

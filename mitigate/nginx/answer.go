@@ -21,6 +21,9 @@ type status struct {
 	mode     int
 	off      bool // by a person there
 	readable bool // the script can read header fields
+	// faults are the script's errors, each of which let a request through, and the rows
+	// that had to make room, since this life began.
+	faults uint64
 }
 
 func parseStatus(text string) (s status, err error) {
@@ -46,6 +49,7 @@ func parseStatus(text string) (s status, err error) {
 		}
 	}
 	s.clock, s.setup, s.shards, s.mode = numbers["clock"], int(numbers["setup"]), int(numbers["shards"]), int(numbers["mode"])
+	s.faults = uint64(numbers["errors"] + numbers["evicted"])
 	s.off, s.readable = numbers["off"] != 0, numbers["readable"] != 0
 	if len(s.start) != 16 || !isHex(s.start) {
 		return s, fmt.Errorf("nginx says %.40q of its start", s.start)

@@ -136,6 +136,17 @@ func TestAScriptThatFailsRefusesNobody(t *testing.T) {
 		assert.Equal(t, 200, get(s, client, "/").Status)
 		assert.Contains(t, s.Log(), "request let through")
 		assert.Contains(t, ask(t, s, "GET", "/v1/status", "Bearer "+nginxtest.Token, "", 200), "\nerrors 1\n")
+
+		_, err = target.Identity(t.Context())
+		require.NoError(t, err)
+		_, err = target.Identity(t.Context())
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, target.Faults())
+		s.Down()
+		s.Up()
+		_, err = target.Identity(t.Context())
+		require.NoError(t, err)
+		assert.EqualValues(t, 1, target.Faults(), "over a restart")
 	})
 }
 

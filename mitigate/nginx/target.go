@@ -54,9 +54,19 @@ type Target struct {
 	options Options
 	client  *client
 	mu      sync.Mutex // held while rows are written or compared
+
+	faultsMu sync.Mutex
+	faults   uint64
+	seen     struct { // at the last look
+		start  string
+		faults uint64
+	}
 }
 
-var _ mitigate.Target = (*Target)(nil)
+var (
+	_ mitigate.Target  = (*Target)(nil)
+	_ mitigate.Faulter = (*Target)(nil)
+)
 
 // New makes a target; it does not connect.
 func New(options Options) (*Target, error) {
@@ -129,7 +139,26 @@ func (t *Target) Identity(ctx context.Context) (mitigate.Identity, error) {
 		return mitigate.Identity{}, err
 	}
 	ours := float64(before.UnixMicro()+time.Now().UnixMicro()) / 2e6
+	t.count(&s)
 	return mitigate.Identity{Process: s.start, Version: s.version, Skew: int64(math.Round(s.clock - ours))}, nil
+}
+
+// count adds up faults over the lives of the dictionaries.
+func (t *Target) count(s *status) {
+	t.faultsMu.Lock()
+	defer t.faultsMu.Unlock()
+	if s.start != t.seen.start || s.faults < t.seen.faults {
+		t.seen.faults = 0
+	}
+	t.faults += s.faults - t.seen.faults
+	t.seen.start, t.seen.faults = s.start, s.faults
+}
+
+// Faults implements [mitigate.Faulter].
+func (t *Target) Faults() uint64 {
+	t.faultsMu.Lock()
+	defer t.faultsMu.Unlock()
+	return t.faults
 }
 
 // Prepared implements [mitigate.Target]. Whether the rules stand in a server, nginx does

@@ -421,6 +421,7 @@ func (w writer) targets(targets []controller.Target) {
 		w.counter("offpath_target_syncs_total", "Full comparisons.", t.Syncs, at...)
 		w.counter("offpath_target_drift_total", "Entries that full comparisons had to mend.", t.Drift, at...)
 		w.counter("offpath_target_restarts_total", "Restarts of the load balancer that were noticed.", t.Restarts, at...)
+		w.counter("offpath_target_faults_total", "Requests let through, and entries forgotten, because offpath's part of the load balancer failed.", t.Faults, at...)
 		if t.Fetching == nil {
 			continue
 		}

@@ -33,7 +33,7 @@ func everything() Books {
 			return controller.Stats{Refused: map[string]uint64{"prefix": 1, "own": 2}, Off: true}
 		},
 		Targets: func() []controller.Target {
-			return []controller.Target{{Name: "lb1", Connected: true, Lag: time.Second}, {Name: "lb2"}, {Name: "lists", Fetching: &mitigate.Fetching{Denied: 2, Consumers: []mitigate.Consumer{{Name: "fw@192.0.2.1", Behind: 3, Fetches: 4}, {Name: "old@192.0.2.2", Late: true}}}}}
+			return []controller.Target{{Name: "lb1", Connected: true, Lag: time.Second, Faults: 7}, {Name: "lb2"}, {Name: "lists", Fetching: &mitigate.Fetching{Denied: 2, Consumers: []mitigate.Consumer{{Name: "fw@192.0.2.1", Behind: 3, Fetches: 4}, {Name: "old@192.0.2.2", Late: true}}}}}
 		},
 		Producer:  func() stream.ProducerStats { return stream.ProducerStats{} },
 		Consumer:  func() stream.ConsumerStats { return stream.ConsumerStats{} },
@@ -101,6 +101,7 @@ func TestTheBooksOfEveryStageAreShown(t *testing.T) {
 		"offpath_consumer_behind,consumer=fw@192.0.2.1,target=lists":        3,
 		"offpath_consumer_fetches_total,consumer=fw@192.0.2.1,target=lists": 4,
 		"offpath_target_lag_seconds,target=lb1":                             1,
+		"offpath_target_faults_total,target=lb1":                            7,
 		"offpath_verdict_first_refusal_seconds":                             1,
 		"offpath_ready":                                                     0,
 		"offpath_build_info,commit=abc,version=1":                           1,
