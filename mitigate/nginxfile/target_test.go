@@ -347,6 +347,24 @@ func TestTheKillSwitchNeedsNoReloadAndNoRightConfiguration(t *testing.T) {
 	}
 }
 
+func TestTheKillSwitchDoesNotWaitForACacheOfFilesThatTheOperatorHas(t *testing.T) {
+	s, b, target := enforcing(t)
+	s.Configure(strings.Replace(s.Config(), "access_log off;", "access_log off;\nopen_file_cache max=100 inactive=60s;\nopen_file_cache_valid 60s;\nopen_file_cache_errors on;", 1))
+	s.Reload()
+	e := entry(1, targettest.Attacker)
+	apply(t, target, e)
+	for range 2 {
+		for range 5 {
+			assert.Equal(t, refused(403, e), get(t, b, targettest.Attacker))
+		}
+		require.NoError(t, target.SetMode(t.Context(), detect.ModeOff, false))
+		for range 5 {
+			assert.Equal(t, passed, get(t, b, targettest.Attacker))
+		}
+		require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
+	}
+}
+
 func TestNoRequestIsLostByReloadsAndAnOrderIsInForceWhenItIsSaid(t *testing.T) {
 	_, b, target := enforcing(t)
 	var stop atomic.Bool
