@@ -382,13 +382,16 @@ type Answer struct {
 	Items   []Item // by number
 	Change  uint64 // the last change in it
 	Changed time.Time
+	all     bool // it has everything, not what changed
 	key     string
+	via     *connection
 }
 
 func (b *Board) ready() bool { return b.synced && b.mode != "" }
 
 // Changes is what a consumer has to hear of: what changed since the answer before its last
-// one; with all, or if it is not known, everything. False: the list is not ready.
+// one, and what it may not have received before; with all, or if it is not known,
+// everything. False: the list is not ready.
 func (b *Board) Changes(a *Asks, all bool) (Answer, bool) {
 	now := time.Now()
 	b.mu.Lock()
@@ -399,11 +402,11 @@ func (b *Board) Changes(a *Asks, all bool) (Answer, bool) {
 	b.list.advance(now)
 	b.list.close(now)
 	c := b.seen(a, now)
-	since := c.before
+	since := c.since()
 	if all {
 		since = 0
 	}
-	return Answer{Items: b.list.since(since), Change: b.list.change, Changed: b.list.changed, key: a.key()}, true
+	return Answer{Items: b.list.since(since), Change: b.list.change, Changed: b.list.changed, all: all, key: a.key(), via: a.via}, true
 }
 
 // List is all that is on the list.
@@ -447,7 +450,8 @@ func (b *Board) Took(answer *Answer, room int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if c := b.consumers[answer.key]; c != nil {
-		c.before, c.fetched = c.fetched, answer.Change
+		c.took(answer)
+		answer.via.answered(answer.key, answer.Change)
 		c.fetches++
 		if c.asks.Part {
 			room = max(c.room, room)

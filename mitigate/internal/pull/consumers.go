@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"offpath/mitigate"
@@ -26,6 +27,7 @@ type Asks struct {
 	Program string // its User-Agent
 	Source  string // address that it comes from; "" at a unix socket
 	holder  string // which key it came with
+	via     *connection
 
 	Filter    string // whatever else leads to an answer of its own
 	Addresses bool
@@ -60,12 +62,76 @@ type consumer struct {
 	last    time.Time
 	gaps    [4]time.Duration // between its latest requests
 	fetches uint64
-	// fetched is the last change in the last answer that it took whole, before that of
-	// the one before: what came between is told again, since an answer may be lost though
-	// it was sent whole.
+	// fetched is the last change in the last answer that was sent whole, before that of
+	// the one before it.
 	fetched, before uint64
-	room            int // how many items it took at most, the newest first; 0: all
-	refused         uint64
+	// proved is the last change in an answer that it is known to have read to the end, for
+	// it asked again on the same connection. Who has never done so is told again what was
+	// new in the latest unproved answers, of which earlier has the changes, the latest
+	// first.
+	proved  uint64
+	proves  bool
+	earlier [unproved]uint64
+	room    int // how many items it took at most, the newest first; 0: all
+	refused uint64
+}
+
+// unproved is how many answers in a row may be lost on their way to a consumer that uses a
+// connection once, and nothing with them.
+const unproved = 12
+
+// took notes an answer that was sent whole. Who lost one with everything asks for
+// everything again.
+func (c *consumer) took(answer *Answer) {
+	copy(c.earlier[1:], c.earlier[:])
+	c.earlier[0] = c.fetched
+	if answer.all {
+		for i := range c.earlier {
+			c.earlier[i] = answer.Change
+		}
+	}
+	c.before, c.fetched = c.fetched, answer.Change
+}
+
+// since is the change after which everything is to be told: again, what came in an answer
+// that may have been lost though it was sent whole.
+func (c *consumer) since() uint64 {
+	if c.proves {
+		return min(c.before, c.proved)
+	}
+	return min(c.before, c.earlier[unproved-1])
+}
+
+// connection remembers what was answered on it last.
+type connection struct {
+	mu     sync.Mutex
+	key    string
+	change uint64
+}
+
+// answered notes an answer that was sent whole.
+func (v *connection) answered(key string, change uint64) {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	v.key, v.change = key, change
+	v.mu.Unlock()
+}
+
+// proves notes that the consumer asks again on a connection: it has read what was answered
+// there before. The lock is held.
+func (b *Board) proves(v *connection) {
+	if v == nil {
+		return
+	}
+	v.mu.Lock()
+	key, change := v.key, v.change
+	v.key = ""
+	v.mu.Unlock()
+	if c := b.consumers[key]; c != nil {
+		c.proves, c.proved = true, max(c.proved, change)
+	}
 }
 
 func (c *consumer) interval() time.Duration { return slices.Max(c.gaps[:]) }
@@ -85,6 +151,7 @@ func (a *Asks) key() string { return a.Name() + " " + a.holder + " " + a.Filter 
 
 // seen notes a request and returns its consumer. The lock is held.
 func (b *Board) seen(a *Asks, now time.Time) *consumer {
+	b.proves(a.via)
 	key := a.key()
 	c := b.consumers[key]
 	if c == nil {

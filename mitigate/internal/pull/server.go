@@ -108,12 +108,18 @@ func (b *Board) Serve(ctx context.Context, h http.Handler, present func(*http.Re
 					defer func() { <-slots }()
 					sum := sha256.Sum256([]byte(key))
 					a := Asks{Program: r.UserAgent(), Source: source(r), holder: hex.EncodeToString(sum[:4])}
+					if r.ProtoMajor == 1 { // later ones ask for several things at once
+						a.via, _ = r.Context().Value(connectionKey{}).(*connection)
+					}
 					mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), asksKey{}, a)))
 				case <-r.Context().Done():
 				}
 			}
 		}),
 		ReadHeaderTimeout: requestTimeout, ReadTimeout: requestTimeout, WriteTimeout: answerTimeout, IdleTimeout: idleTimeout,
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, connectionKey{}, new(connection))
+		},
 		MaxHeaderBytes: maxHead, ErrorLog: log.New(io.Discard, "", 0),
 	}
 	stopped := context.AfterFunc(ctx, func() { server.Close() })
@@ -299,6 +305,9 @@ func (b *Board) Look(ctx context.Context) (string, error) {
 	}
 	return text, nil
 }
+
+// connectionKey is where the context of a request has its connection.
+type connectionKey struct{}
 
 // asksKey is where the context of a request has who asks.
 type asksKey struct{}
