@@ -19,11 +19,12 @@
 // A change is one SIGHUP to the master that the pid file names (which is made sure of), at
 // most once per interval: each leaves workers behind, as long as requests are under way or
 // connections upgraded (WebSocket). Those end as they began; no connection of before takes
-// another request, over HTTP/1 or HTTP/2. An order has been carried out when no worker of before
-// accepts connections any more, and one of after says that it has this very list: a small
-// server on the loopback interface tells its generation, which is a hash of it. If nginx
-// refuses its configuration, for whatever reason, it goes on with the one of before, and
-// the order fails. The kill switch needs neither reload nor nginx's consent.
+// another request, over HTTP/1 or HTTP/2. For the tenth of a second that a reload takes,
+// workers of before and of after answer in turn. An order has been carried out when no
+// worker of before accepts connections any more, and one of after says that it has this
+// very list: a small server on the loopback interface tells its generation, which is a
+// hash of it. If nginx refuses its configuration, for whatever reason, it goes on with the
+// one of before, and the order fails. The kill switch needs no reload.
 //
 // It carries block, tag and the rates that it is told of (see package limitreq). Subjects
 // are addresses and networks; a network may lie in others, up to four deep. A User-Agent it

@@ -199,12 +199,23 @@ func refused(t testing.TB, b *Balancer, client string, status int, v detect.Verd
 	answered(t, b, client, Answer{Status: status, Marker: v.ID})
 }
 
+// inForce waits until a number of verdicts is said to be in force: from then on none of
+// their requests gets through. Before that a load balancer that reloads refuses some.
+func inForce(t testing.TB, c *controller.Controller, n int) {
+	t.Helper()
+	Eventually(t, func() bool { return c.Targets()[0].InForce == n }, func() string {
+		s := c.Targets()[0]
+		return fmt.Sprintf("%d are in force, not %d, %d rejected, %q", s.InForce, n, s.Rejected, s.LastError)
+	})
+}
+
 func blocks(t *testing.T, b *Balancer, _ Traits) {
 	c, _ := enforcing(t, b)
 	passes(t, b, Attacker)
 	v := Block(1, Attacker)
 	require.NoError(t, c.Apply(v))
 	refused(t, b, Attacker, 403, v)
+	inForce(t, c, 1)
 	served := b.Backend.Served()
 	refused(t, b, Attacker, 403, v)
 	assert.Equal(t, served, b.Backend.Served(), "the backend sees nothing of it")
@@ -247,7 +258,7 @@ func limits(t *testing.T, b *Balancer, traits Traits) {
 	v := Block(1, Attacker)
 	v.Action, v.Rate = detect.ActionRateLimit, detect.Rate{Requests: 3, Per: int64(longest)}
 	require.NoError(t, c.Apply(v))
-	Eventually(t, func() bool { return c.Targets()[0].InForce == 1 }, func() string { return "in force" })
+	inForce(t, c, 1)
 	var statuses []int
 	for range 5 {
 		statuses = append(statuses, b.Get(t, Attacker).Status)
@@ -297,6 +308,7 @@ func expires(t *testing.T, b *Balancer, _ Traits) {
 	v.Expires = time.Now().Add(4 * time.Second).UnixNano()
 	require.NoError(t, c.Apply(v))
 	refused(t, b, Attacker, 403, v)
+	inForce(t, c, 1)
 	stop()
 	if time.Now().UnixNano() < v.Expires-int64(time.Second) {
 		refused(t, b, Attacker, 403, v) // the controller's end ends no verdict
@@ -370,10 +382,7 @@ func holdsMany(t *testing.T, b *Balancer, _ Traits) {
 	for i := range uint32(n) {
 		require.NoError(t, c.Apply(of(i)))
 	}
-	Eventually(t, func() bool { return c.Targets()[0].InForce == n }, func() string {
-		s := c.Targets()[0]
-		return fmt.Sprintf("%d in force, %d rejected, %q", s.InForce, s.Rejected, s.LastError)
-	})
+	inForce(t, c, n)
 	took := time.Since(began)
 	for i := uint32(0); i < n; i += 997 {
 		v := of(i)
