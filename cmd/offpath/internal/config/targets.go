@@ -2,7 +2,9 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -14,6 +16,7 @@ import (
 	"offpath/mitigate/crowdsec"
 	"offpath/mitigate/envoy"
 	"offpath/mitigate/feed"
+	"offpath/mitigate/gobgp"
 	"offpath/mitigate/nftables"
 	"offpath/mitigate/nginx"
 	"offpath/mitigate/nginxfile"
@@ -37,7 +40,12 @@ type Target struct {
 	Program        string        `key:"program"`         // nginx_file: nginx itself; empty: /usr/sbin/nginx
 	ReloadInterval time.Duration `key:"reload_interval"` // nginx_file: the least time between two reloads; 0: 5 s
 
-	Ports []string `key:"ports"` // nftables: what refused clients can't reach
+	Ports []string `key:"ports"` // nftables: what refused clients can't reach; gobgp: by FlowSpec, empty: all
+
+	Method       string   `key:"method"`       // gobgp: flowspec or rtbh
+	Destinations []string `key:"destinations"` // gobgp: networks that FlowSpec protects
+	NextHops     []string `key:"next_hops"`    // gobgp: what rtbh's routes point to
+	Capacity     int      `key:"capacity"`     // gobgp: the most routes; 0: 1000 with FlowSpec, 10000 with rtbh
 
 	CA             string `key:"ca"`              // nginx, webhook, nginx_plus: PEM file of who may vouch for it; empty: whom the system trusts. envoy: of who may vouch for Envoys; empty: they need no certificate
 	Secret         Secret `key:"secret"`          // webhook: what messages are signed with; aws_waf: the secret access key
@@ -220,6 +228,40 @@ var targetTypes = []targetType{
 			return nil
 		},
 	},
+	{
+		name: "gobgp", keys: []string{"method", "destinations", "ports", "next_hops", "capacity"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := gobgp.CheckAddress(t.Address); t.Address != "" && problem != "" {
+				return l.mistake(at("address"), "%q %s; write %s or unix:/run/gobgpd.sock, or leave it out", t.Address, problem, gobgp.DefaultAddress)
+			}
+			if t.Method != gobgp.FlowSpec && t.Method != gobgp.RTBH {
+				return l.mistake(at("method"), "%q is neither %s nor %s; write one of them", t.Method, gobgp.FlowSpec, gobgp.RTBH)
+			}
+			if _, err := t.PortNumbers(); err != nil {
+				return l.mistake(at("ports"), "%v", err)
+			}
+			if _, err := t.DestinationNetworks(); err != nil {
+				return l.mistake(at("destinations"), "%v", err)
+			}
+			if _, err := t.NextHopAddresses(); err != nil {
+				return l.mistake(at("next_hops"), "%v", err)
+			}
+			o, err := t.GoBGP()
+			if err == nil {
+				err = o.Check()
+			}
+			var wrong *gobgp.OptionError
+			if errors.As(err, &wrong) {
+				return l.mistake(at(wrong.Option), "%s", wrong.Problem)
+			}
+			for _, other := range l.config.Mitigate.Targets {
+				if other.Type == t.Type && other.Name != t.Name && other.Method == t.Method && cmp.Or(other.Address, gobgp.DefaultAddress) == cmp.Or(t.Address, gobgp.DefaultAddress) {
+					return l.mistake(at("method"), "%s and %s are the same gobgpd with method %s; write one, with all the destinations", t.Name, other.Name, t.Method)
+				}
+			}
+			return err
+		},
+	},
 	pulled("crowdsec", crowdsec.DefaultAddress),
 	pulled("feed", feed.DefaultAddress),
 }
@@ -234,6 +276,44 @@ func (t *Target) PortNumbers() (list []uint16, err error) {
 		list = append(list, uint16(n))
 	}
 	return list, nil
+}
+
+// DestinationNetworks are the networks that a target protects; of one that was loaded all
+// are right.
+func (t *Target) DestinationNetworks() (list []netip.Prefix, err error) {
+	for _, text := range t.Destinations {
+		p, err := netip.ParsePrefix(text)
+		if err != nil || p.Masked() != p {
+			return nil, fmt.Errorf("%q is no network; write one such as 198.51.100.0/24", text)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// NextHopAddresses are the next hops of a target; of one that was loaded all are right.
+func (t *Target) NextHopAddresses() (list []netip.Addr, err error) {
+	for _, text := range t.NextHops {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no address; write one such as 192.0.2.1", text)
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+// GoBGP are the options of a target of type gobgp.
+func (t *Target) GoBGP() (o gobgp.Options, err error) {
+	o = gobgp.Options{Name: t.Name, Address: t.Address, Method: t.Method, Capacity: t.Capacity}
+	if o.Ports, err = t.PortNumbers(); err != nil {
+		return o, err
+	}
+	if o.Destinations, err = t.DestinationNetworks(); err != nil {
+		return o, err
+	}
+	o.NextHops, err = t.NextHopAddresses()
+	return o, err
 }
 
 // pulled is a type of target that others fetch from.

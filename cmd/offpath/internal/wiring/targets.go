@@ -15,6 +15,7 @@ import (
 	"offpath/mitigate/crowdsec"
 	"offpath/mitigate/envoy"
 	"offpath/mitigate/feed"
+	"offpath/mitigate/gobgp"
 	"offpath/mitigate/haproxy"
 	"offpath/mitigate/nftables"
 	"offpath/mitigate/nginx"
@@ -179,6 +180,18 @@ var targetKinds = map[string]targetKind{
 			return nftables.Setup{Name: t.Name, Ports: ports, TrustedProxies: c.Client.TrustedProxies}.Render()
 		},
 		capabilities: []int{unix.CAP_NET_ADMIN},
+	},
+	gobgp.Kind: {
+		open: func(t *config.Target, _ *config.Config) (mitigate.Target, error) {
+			o, err := t.GoBGP()
+			if err != nil {
+				return nil, err
+			}
+			return gobgp.New(o)
+		},
+		setup: func(t *config.Target, _ *config.Config) (io.WriterTo, error) {
+			return gobgp.Setup{Name: t.Name, Address: t.Address, Method: t.Method}.Render()
+		},
 	},
 	crowdsec.Kind: {
 		open: func(t *config.Target, c *config.Config) (mitigate.Target, error) {

@@ -1,0 +1,60 @@
+package gobgp
+
+import (
+	"cmp"
+	_ "embed"
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+)
+
+//go:embed setup/guide.txt
+var guide string
+
+// Setup is what there is to know about a gobgpd that announces verdicts.
+type Setup struct {
+	Name    string // of the target; default gobgp
+	Address string // of the API; default [DefaultAddress]
+	Method  string // default [FlowSpec]
+}
+
+// Config is a [Setup] rendered.
+type Config struct {
+	Guide string // a configuration of gobgpd (TOML), what else there is to do as comments
+}
+
+// Render makes the text.
+func (s Setup) Render() (Config, error) {
+	s.Name = cmp.Or(s.Name, Kind)
+	s.Address = cmp.Or(s.Address, DefaultAddress)
+	s.Method = cmp.Or(s.Method, FlowSpec)
+	text, err := template.New("guide").Parse(guide)
+	if err != nil {
+		return Config{}, fmt.Errorf("gobgp setup: %w", err)
+	}
+	host := strings.TrimPrefix(s.Address, "tcp:")
+	if strings.HasPrefix(s.Address, "unix:") {
+		host = "unix://" + strings.TrimPrefix(s.Address, "unix:")
+	}
+	families := []string{"ipv4-flowspec", "ipv6-flowspec"}
+	if s.Method == RTBH {
+		families = []string{"ipv4-unicast", "ipv6-unicast"}
+	}
+	var b strings.Builder
+	err = text.Execute(&b, struct {
+		Setup
+		Host     string
+		Families []string
+	}{s, host, families})
+	if err != nil {
+		return Config{}, fmt.Errorf("gobgp setup: %w", err)
+	}
+	return Config{b.String()}, nil
+}
+
+// WriteTo prints it.
+func (c Config) WriteTo(w io.Writer) (int64, error) {
+	n, err := io.WriteString(w, c.Guide)
+	return int64(n), err
+}
