@@ -3,7 +3,7 @@
 # Each installs what it needs and says so (Debian, as root).
 #
 #   make lab        the main job: a mirror port, a bank, an attack, a real HAProxy
-#                   (LB=nginx: nginx with Lua)
+#                   (LB=nginx: nginx with Lua, LB=envoy: Envoy)
 #   make test       all tests
 #   make build      the binary ./.bin/offpath
 #   make bench      replay beside httpry, tcpflow and gopacket; Go benchmarks
@@ -31,6 +31,7 @@ ldflags := -X main.version=$(version) -X main.commit=$(commit)
 lab_packages  := hydra iproute2 ethtool procps
 lb_haproxy    := haproxy
 lb_nginx      := nginx libnginx-mod-http-lua
+lb_envoy      := python3 python3-venv
 test_packages := $(lab_packages) $(lb_haproxy) $(lb_nginx) gcc libc6-dev default-jre-headless maven curl openssl python3 python3-venv nftables crowdsec-custom-bouncer crowdsec-firewall-bouncer gobgpd
 bench_packages := httpry tcpflow
 generate_packages := clang-14 llvm-14 libbpf-dev linux-libc-dev protobuf-compiler
@@ -59,7 +60,7 @@ build:
 
 .PHONY: lab
 lab: build
-	@$(setup) $(lab_packages) $(lb_$(LB))
+	@$(setup) $(filter envoy,$(LB)) $(lab_packages) $(lb_$(LB))
 	@CGO_ENABLED=0 go build -o $(bin)/lab ./cmd/lab
 	@$(bin)/lab --offpath $(bin)/offpath --lb $(LB) --tap $(TAP) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SILENT),--silent)
 
@@ -119,7 +120,7 @@ bench-detect:
 
 .PHONY: bench-mitigate
 bench-mitigate:
-	@$(setup) envoy python3 python3-venv $(lb_haproxy) $(lb_nginx)
+	@$(setup) envoy $(lb_envoy) $(lb_haproxy) $(lb_nginx)
 	CI=true CGO_ENABLED=0 go test -run '^$$' -bench 'Million|DecisionToRefusal' -benchtime 1x -timeout 30m ./mitigate/...
 
 .PHONY: profile

@@ -153,7 +153,7 @@ func (r *run) traces(t *testing.T) []string {
 }
 
 func TestLabInShortForm(t *testing.T) {
-	for _, run := range [][2]string{{"haproxy", "front"}, {"haproxy", "back"}, {"haproxy", "both"}, {"nginx", "both"}} {
+	for _, run := range [][2]string{{"haproxy", "front"}, {"haproxy", "back"}, {"haproxy", "both"}, {"nginx", "both"}, {"envoy", "front"}} {
 		t.Run("the attack is refused by "+run[0]+" with the tap at "+run[1], func(t *testing.T) {
 			r := start(t, "--lb", run[0], "--tap", run[1], "--record", filepath.Join(t.TempDir(), "lab.pcapng"))
 			err := r.await(t)
@@ -230,9 +230,9 @@ func TestWrongUsageIsToldInOneLine(t *testing.T) {
 		want string
 	}{
 		{[]string{"--tap", "side"}, `tap "side" is none of front, back, both`},
-		{[]string{"--lb", "apache"}, `load balancer "apache" is none of haproxy, nginx`},
+		{[]string{"--lb", "apache"}, `load balancer "apache" is none of haproxy, nginx, envoy`},
 		{[]string{"--mode", "on"}, `mode "on" is neither enforce nor monitor`},
-		{[]string{"--silent", "--tap", "back"}, "silent goes with haproxy, mode enforce and a tap at the front or both"},
+		{[]string{"--silent", "--tap", "back"}, "silent goes with haproxy or envoy, mode enforce and a tap at the front or both"},
 		{[]string{"--seconds", "3"}, "length 3s is not between"},
 		{[]string{"extra"}, `"extra" is no flag`},
 	} {

@@ -1,5 +1,5 @@
-// Package balancer runs a real load balancer in front of the bank (HAProxy, or nginx with
-// Lua), configured as an operator would configure it: with what `offpath target-config`
+// Package balancer runs a real load balancer in front of the bank (HAProxy, nginx with Lua,
+// or Envoy), configured as an operator would configure it: with what `offpath target-config`
 // prints, put where the print says.
 //
 // Its log, one line a request, goes to the laboratory ([Journal]): an
@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -31,45 +32,53 @@ type Config struct {
 	Bank      netip.AddrPort // where the bank listens
 	TLS       bool           // HTTPS outside
 	Hosts     []string       // names in the certificate
-	// Forgetful is a HAProxy whose operator put the rules into another frontend than the
-	// bank's: it takes verdicts, and nothing comes of them.
+	// Forgetful is a HAProxy, or Envoy, whose operator put the rules into another frontend
+	// than the bank's: it takes verdicts, and nothing comes of them.
 	Forgetful bool
 }
 
 // program is what the laboratory has to know of a kind of load balancer.
 type program interface {
-	// etc is the folder that stands for the program's own.
+	// path is the program.
+	path() string
+	// etc is the folder that stands for the program's own; "": it has none, and its files
+	// have names alone.
 	etc() string
 	// files are what lies there, by path: what an operator had, and what was printed.
 	files(c Config, setup string, certificate []byte) (map[string][]byte, error)
 	// check are the arguments with which it checks its configuration, run those with
 	// which it stays in the foreground.
-	check() []string
-	run() []string
+	check(c Config) []string
+	run(c Config) []string
 	// target says how offpath reaches it: keys of a target but its name.
 	target(c Config) string
 	// up says whether it answers with the bank behind it.
 	up(ctx context.Context, c Config) bool
 	// dropped counts the lines of its log that were lost.
 	dropped(ctx context.Context, c Config) (int, error)
-	// entry reads a line of its log.
+	// journal opens the place that its log goes to, and entry reads a line of it.
+	journal(c Config) (io.ReadCloser, error)
 	entry(line string) (Entry, error)
 }
 
-var programs = map[string]program{"haproxy": haproxy{}, "nginx": nginx{}}
+var programs = map[string]program{"haproxy": haproxy{}, "nginx": nginx{}, "envoy": envoy{}}
 
 // Kinds are the kinds of load balancers, the usual one first.
-func Kinds() []string { return []string{"haproxy", "nginx"} }
+func Kinds() []string { return []string{"haproxy", "nginx", "envoy"} }
 
-// Missing are the Debian packages that a kind of load balancer lacks on this machine.
-func Missing(kind string) (packages []string) {
-	if _, err := exec.LookPath(kind); err != nil {
+// Missing are the Debian packages that a kind of load balancer lacks on this machine, and
+// for Envoy, which Debian does not have, what to do.
+func Missing(kind string) (packages []string, mend string) {
+	if _, err := exec.LookPath(programs[kind].path()); err != nil {
+		if kind == "envoy" {
+			return nil, "no Envoy " + envoyVersion + " at " + programs[kind].path() + ": `make lab LB=envoy` fetches it"
+		}
 		packages = append(packages, kind)
 	}
 	if _, err := os.Stat(luaModule); kind == "nginx" && err != nil {
 		packages = append(packages, "libnginx-mod-http-lua")
 	}
-	return packages
+	return packages, ""
 }
 
 // Port is the port outside.
@@ -108,14 +117,18 @@ func Start(ctx context.Context, nursery *child.Nursery, c Config, setup string) 
 	if err := c.install(setup, pem); err != nil {
 		return nil, fmt.Errorf("install the load balancer: %w", err)
 	}
-	check := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", c.Namespace}, c.command(is.check())...)...)
+	// Before the check, which may open it.
+	source, err := is.journal(c)
+	if err != nil {
+		return nil, fmt.Errorf("open the load balancer's journal: %w", err)
+	}
+	b.Journal = newJournal(source, is.entry)
+	check := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", c.Namespace}, c.command(is.check(c))...)...)
 	if out, err := check.CombinedOutput(); err != nil {
+		b.Close()
 		return nil, fmt.Errorf("%s does not accept its configuration: %w\n%s", c.Kind, err, bytes.TrimSpace(out))
 	}
-	if b.Journal, err = openJournal(c.Namespace, c.path(journalName), is.entry); err != nil {
-		return nil, err
-	}
-	command := c.command(is.run())
+	command := c.command(is.run(c))
 	process, err := nursery.Start(child.Spec{Name: c.Kind, Namespace: c.Namespace, Path: command[0], Args: command[1:]})
 	if err == nil {
 		err = b.awaitBank(ctx, process)
@@ -173,7 +186,9 @@ func (c Config) install(setup string, certificate []byte) error {
 	}
 	for name, text := range files {
 		inside, ok := strings.CutPrefix(name, etc+"/")
-		if !ok {
+		if etc == "" {
+			inside = name
+		} else if !ok {
 			return fmt.Errorf("the printed setup wants %s, which is not in %s", name, etc)
 		}
 		path := filepath.Join(c.shadow(), inside)
@@ -190,8 +205,11 @@ func (c Config) install(setup string, certificate []byte) error {
 // command is how the program is started. `ip netns exec` has given the shell a mount
 // namespace of its own.
 func (c Config) command(args []string) []string {
-	etc := programs[c.Kind].etc()
-	return append([]string{"sh", "-c", `mount --bind "$0" ` + etc + ` && exec ` + c.Kind + ` "$@"`, c.shadow()}, args...)
+	is := programs[c.Kind]
+	if is.etc() == "" {
+		return append([]string{is.path()}, args...)
+	}
+	return append([]string{"sh", "-c", `mount --bind "$0" ` + is.etc() + ` && exec ` + is.path() + ` "$@"`, c.shadow()}, args...)
 }
 
 // addresses are where clients connect.

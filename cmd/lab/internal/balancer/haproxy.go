@@ -22,9 +22,13 @@ const (
 	haproxyFormat = `%[var(txn.lab_ms)] %ci %ST`
 )
 
-func (haproxy) etc() string     { return haproxyEtc }
-func (haproxy) check() []string { return []string{"-f", haproxyEtc + "/haproxy.cfg", "-c", "-q"} }
-func (haproxy) run() []string   { return []string{"-f", haproxyEtc + "/haproxy.cfg", "-db"} }
+func (haproxy) path() string { return "haproxy" }
+func (haproxy) etc() string  { return haproxyEtc }
+func (haproxy) journal(c Config) (io.ReadCloser, error) {
+	return datagrams(c.Namespace, c.path(journalName))
+}
+func (haproxy) check(Config) []string { return []string{"-f", haproxyEtc + "/haproxy.cfg", "-c", "-q"} }
+func (haproxy) run(Config) []string   { return []string{"-f", haproxyEtc + "/haproxy.cfg", "-db"} }
 
 func (haproxy) target(c Config) string {
 	return fmt.Sprintf("type: haproxy, address: 'unix:%s'", haproxySocket(c))

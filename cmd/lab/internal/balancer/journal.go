@@ -1,12 +1,16 @@
 package balancer
 
 import (
-	"errors"
-	"fmt"
+	"bufio"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"offpath/cmd/lab/internal/internet"
 	"offpath/cmd/lab/internal/netns"
@@ -30,7 +34,7 @@ type Counts struct{ Requests, Refused int64 }
 // and counts those of all others. It may be read at any time from any
 // goroutine.
 type Journal struct {
-	socket *net.UnixConn
+	source io.ReadCloser // a line at a time, or several
 	done   chan struct{}
 	entry  func(line string) (Entry, error) // reads a line
 
@@ -43,12 +47,12 @@ type Journal struct {
 	malformed int
 }
 
-// openJournal makes the journal's socket inside a namespace whose datagram
+// datagrams makes the journal's socket inside a namespace whose datagram
 // queues are long: with the kernel's ten, load balancers drop lines in bursts.
-func openJournal(namespace, path string, entry func(line string) (Entry, error)) (*Journal, error) {
+func datagrams(namespace, path string) (io.ReadCloser, error) {
 	space, err := netns.Open(namespace, 1)
 	if err != nil {
-		return nil, fmt.Errorf("open the load balancer's journal: %w", err)
+		return nil, err
 	}
 	defer space.Close()
 	var socket *net.UnixConn
@@ -60,24 +64,51 @@ func openJournal(namespace, path string, entry func(line string) (Entry, error))
 		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the load balancer's journal: %w", err)
+		return nil, err
 	}
-	j := &Journal{socket: socket, entry: entry, done: make(chan struct{}), refusals: map[netip.Addr]int64{}}
+	return lineEnds{socket}, nil
+}
+
+// lineEnds is a socket of which each datagram is a line.
+type lineEnds struct{ *net.UnixConn }
+
+func (l lineEnds) Read(line []byte) (int, error) {
+	n, err := l.UnixConn.Read(line[:len(line)-1])
+	if err != nil {
+		return n, err
+	}
+	if n == 0 || line[n-1] != '\n' {
+		line[n] = '\n'
+		n++
+	}
+	return n, nil
+}
+
+// pipe makes a named pipe for a load balancer that logs to a file. While it is full the
+// load balancer's writer waits.
+func pipe(path string) (io.ReadCloser, error) {
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return nil, err
+	}
+	// For writing as well: else it ends whenever no one else has it open.
+	return os.OpenFile(path, os.O_RDWR|unix.O_NONBLOCK, 0)
+}
+
+func newJournal(source io.ReadCloser, entry func(line string) (Entry, error)) *Journal {
+	j := &Journal{source: source, entry: entry, done: make(chan struct{}), refusals: map[netip.Addr]int64{}}
 	go j.read()
-	return j, nil
+	return j
 }
 
 func (j *Journal) read() {
 	defer close(j.done)
-	line := make([]byte, 2048)
+	lines := bufio.NewReaderSize(j.source, 64<<10)
 	for {
-		n, err := j.socket.Read(line)
-		if errors.Is(err, net.ErrClosed) {
+		line, err := lines.ReadString('\n')
+		if err != nil {
 			return
 		}
-		if err == nil {
-			j.enter(string(line[:n]))
-		}
+		j.enter(strings.TrimSuffix(line, "\n"))
 	}
 }
 
@@ -142,6 +173,6 @@ func (j *Journal) Malformed() int {
 }
 
 func (j *Journal) close() {
-	j.socket.Close()
+	j.source.Close()
 	<-j.done
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,9 +24,13 @@ const (
 	luaModule  = modules + "ngx_http_lua_module.so"
 )
 
-func (nginx) etc() string     { return nginxEtc }
-func (nginx) check() []string { return []string{"-t", "-q"} }
-func (nginx) run() []string   { return []string{"-g", "daemon off;"} }
+func (nginx) path() string { return "nginx" }
+func (nginx) etc() string  { return nginxEtc }
+func (nginx) journal(c Config) (io.ReadCloser, error) {
+	return datagrams(c.Namespace, c.path(journalName))
+}
+func (nginx) check(Config) []string { return []string{"-t", "-q"} }
+func (nginx) run(Config) []string   { return []string{"-g", "daemon off;"} }
 
 func (nginx) target(c Config) string {
 	return fmt.Sprintf("type: nginx, address: 'unix:%s', token: 'file:%s'", c.path("nginx.sock"), c.path("nginx.token"))

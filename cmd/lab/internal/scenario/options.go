@@ -60,8 +60,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("tap %q is none of front, back, both", o.Tap)
 	case o.Mode != "enforce" && o.Mode != "monitor":
 		return fmt.Errorf("mode %q is neither enforce nor monitor", o.Mode)
-	case o.Silent && (o.Balancer != "haproxy" || o.Mode != "enforce" || o.Tap == internet.Back):
-		return errors.New("silent goes with haproxy, mode enforce and a tap at the front or both")
+	case o.Silent && (o.Balancer == "nginx" || o.Mode != "enforce" || o.Tap == internet.Back):
+		return errors.New("silent goes with haproxy or envoy, mode enforce and a tap at the front or both")
 	case o.Length < MinLength || o.Length > MaxLength:
 		return fmt.Errorf("length %v is not between %v and %v", o.Length, MinLength, MaxLength)
 	}
@@ -115,7 +115,10 @@ func Prepared(kind string) error {
 	if os.Geteuid() != 0 {
 		return errors.New("the laboratory makes network namespaces and needs root: run it as root, or with sudo")
 	}
-	packages := balancer.Missing(kind)
+	packages, mend := balancer.Missing(kind)
+	if mend != "" {
+		return errors.New(mend)
+	}
 	missing := slices.Clone(packages)
 	for _, p := range programs {
 		if _, err := exec.LookPath(p[0]); err != nil {
