@@ -20,7 +20,7 @@ import (
 )
 
 // Wait is how long anything may take that a test waits for.
-const Wait = 20 * time.Second
+const Wait = time.Minute
 
 // SpoofedMarker is what the backend sends as X-Offpath-Refused, which only the
 // load balancer may.
