@@ -35,6 +35,7 @@ var all = []string{"offpath_verdicts", "offpath_rates", "offpath_script"}
 type stream struct {
 	t testing.TB
 	extension.ExtensionConfigDiscoveryService_StreamExtensionConfigsClient
+	end func() error // of the connection
 }
 
 func connect(t testing.TB, address string, headers ...string) stream {
@@ -45,7 +46,7 @@ func connect(t testing.TB, address string, headers ...string) stream {
 	ctx := metadata.AppendToOutgoingContext(within(t, targettest.Wait), headers...)
 	s, err := extension.NewExtensionConfigDiscoveryServiceClient(conn).StreamExtensionConfigs(ctx, grpc.WaitForReady(true))
 	require.NoError(t, err)
-	return stream{t, s}
+	return stream{t, s, conn.Close}
 }
 
 // ask asks for resources, and answers a response: refusal is an error, or none.
