@@ -1,7 +1,6 @@
 package nginxplus
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"offpath/detect"
 	"offpath/mitigate"
+	"offpath/mitigate/internal/disjoint"
 	"offpath/mitigate/internal/limitreq"
 )
 
@@ -98,39 +98,13 @@ func locate(s detect.Subject) (client netip.Prefix, reason string) {
 	return s.Client.Masked(), ""
 }
 
-// disjoint picks from networks those that are written, so that none lies in another, and
-// those that are not: of two that overlap the enforced one stays, else the wider one.
-func disjoint(networks map[netip.Prefix]record) (chosen map[netip.Prefix]record, left []mitigate.Rejection) {
-	order := make([]netip.Prefix, 0, len(networks))
-	for p := range networks {
-		order = append(order, p)
-	}
-	slices.SortFunc(order, func(a, b netip.Prefix) int {
-		if ae, be := networks[a].enforced, networks[b].enforced; ae != be {
-			if ae {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(a.Bits(), b.Bits()), a.Addr().Compare(b.Addr()))
-	})
-	chosen = make(map[netip.Prefix]record, len(networks))
-	inside := make(map[netip.Prefix]netip.Prefix) // networks that hold a chosen one
-	for _, p := range order {
-		other, overlaps := inside[p]
-		for bits := p.Bits() - 1; bits >= 0 && !overlaps; bits-- {
-			other = netip.PrefixFrom(p.Addr(), bits).Masked()
-			_, overlaps = chosen[other]
-		}
-		if overlaps {
-			left = append(left, mitigate.Rejection{ID: networks[p].id, Answer: fmt.Sprintf(
-				"%s overlaps %s, which is in force: NGINX does not say which of the two would win", p, other)})
-			continue
-		}
-		chosen[p] = networks[p]
-		for bits := p.Bits() - 1; bits >= 0; bits-- {
-			inside[netip.PrefixFrom(p.Addr(), bits).Masked()] = p
-		}
+// choose picks from networks those that are written, so that none lies in another, and
+// says which are not.
+func choose(networks map[netip.Prefix]record) (chosen map[netip.Prefix]record, left []mitigate.Rejection) {
+	chosen, overlapping := disjoint.Choose(networks, func(r record) bool { return r.enforced })
+	for _, o := range overlapping {
+		left = append(left, mitigate.Rejection{ID: networks[o.Network].id, Answer: fmt.Sprintf(
+			"%s overlaps %s, which is in force: NGINX does not say which of the two would win", o.Network, o.Other)})
 	}
 	return chosen, left
 }

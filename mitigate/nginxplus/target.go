@@ -303,7 +303,7 @@ func networksOf(zone map[string]string) (records map[netip.Prefix]record, others
 // it set and removed. The caller holds mu.
 func (t *Target) writeNetworks(ctx context.Context, held, wanted map[netip.Prefix]record, now time.Time) (set, removed int, _ []mitigate.Rejection, err error) {
 	t.networks = nil // until it is written whole, what is there is not known
-	chosen, rejections := disjoint(wanted)
+	chosen, rejections := choose(wanted)
 	rejections = append(rejections, t.bound(chosen)...)
 	var rows, gone []write
 	for _, p := range inOrder(held) {

@@ -15,6 +15,7 @@ import (
 	"offpath/mitigate/awswaf"
 	"offpath/mitigate/crowdsec"
 	"offpath/mitigate/envoy"
+	"offpath/mitigate/f5bigip"
 	"offpath/mitigate/feed"
 	"offpath/mitigate/gobgp"
 	"offpath/mitigate/nftables"
@@ -47,7 +48,7 @@ type Target struct {
 	NextHops     []string `key:"next_hops"`    // gobgp: what rtbh's routes point to
 	Capacity     int      `key:"capacity"`     // gobgp: the most routes; 0: 1000 with FlowSpec, 10000 with rtbh
 
-	CA             string `key:"ca"`              // nginx, webhook, nginx_plus: PEM file of who may vouch for it; empty: whom the system trusts. envoy: of who may vouch for Envoys; empty: they need no certificate
+	CA             string `key:"ca"`              // nginx, webhook, nginx_plus, f5_bigip: PEM file of who may vouch for it; empty: whom the system trusts. envoy: of who may vouch for Envoys; empty: they need no certificate
 	Secret         Secret `key:"secret"`          // webhook: what messages are signed with; aws_waf: the secret access key
 	SecretPrevious Secret `key:"secret_previous"` // webhook: one more to sign with, while secret is taking its place
 
@@ -57,8 +58,10 @@ type Target struct {
 	AccessKey    string `key:"access_key"`    // aws_waf: id of the key that secret belongs to
 	SessionToken Secret `key:"session_token"` // aws_waf: of a key that does not last; empty: none
 
-	User     string `key:"user"`     // nginx_plus: of HTTP's basic authentication; empty: none
-	Password Secret `key:"password"` // nginx_plus: the user's
+	User     string `key:"user"`     // nginx_plus: of HTTP's basic authentication; empty: none. f5_bigip: who logs in
+	Password Secret `key:"password"` // nginx_plus, f5_bigip: the user's
+
+	Partition string `key:"partition"` // f5_bigip: where data groups and iRule are; empty: Common
 
 	Certificate string `key:"certificate"` // envoy, crowdsec, feed: PEM file of what its server shows; empty: no TLS
 	Key         Secret `key:"key"`         // envoy, crowdsec, feed: the certificate's, in PEM
@@ -123,6 +126,24 @@ var targetTypes = []targetType{
 			}
 			if t.User == "" && !t.Password.IsZero() {
 				return l.mistake(at("user"), "it is empty; write whose password it is")
+			}
+			return nil
+		},
+	},
+	{
+		name: "f5_bigip", keys: []string{"ca", "user", "password", "partition"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := f5bigip.CheckAddress(t.Address); problem != "" {
+				return l.mistake(at("address"), "%q %s; write one such as https://bigip1.example", t.Address, problem)
+			}
+			if !f5bigip.PlainName(t.User) {
+				return l.mistake(at("user"), "%q is no name of a user; write who logs in over iControl REST, in letters, digits, '.', '_' and '-'", t.User)
+			}
+			if t.Password.IsZero() {
+				return l.mistake(at("password"), "it is empty; write file:PATH or env:NAME of the password of %s", t.User)
+			}
+			if t.Partition != "" && !f5bigip.PlainName(t.Partition) {
+				return l.mistake(at("partition"), "%q is no name of a partition; write one such as Common", t.Partition)
 			}
 			return nil
 		},

@@ -14,6 +14,7 @@ import (
 	"offpath/mitigate/awswaf"
 	"offpath/mitigate/crowdsec"
 	"offpath/mitigate/envoy"
+	"offpath/mitigate/f5bigip"
 	"offpath/mitigate/feed"
 	"offpath/mitigate/gobgp"
 	"offpath/mitigate/haproxy"
@@ -119,6 +120,18 @@ var targetKinds = map[string]targetKind{
 				return nil, err
 			}
 			return nginxplus.Setup{Name: t.Name, Address: t.Address, TrustedProxies: c.Client.TrustedProxies, Rates: rates}.Render()
+		},
+	},
+	f5bigip.Kind: {
+		open: func(t *config.Target, _ *config.Config) (mitigate.Target, error) {
+			return f5bigip.New(f5bigip.Options{
+				Name: t.Name, Address: t.Address, User: t.User, Password: t.Password.Read, CA: t.CA, Partition: t.Partition,
+			})
+		},
+		setup: func(t *config.Target, c *config.Config) (io.WriterTo, error) {
+			return f5bigip.Setup{
+				Name: t.Name, Address: t.Address, User: t.User, Partition: t.Partition, TrustedProxies: c.Client.TrustedProxies,
+			}.Render()
 		},
 	},
 	nginxfile.Kind: {

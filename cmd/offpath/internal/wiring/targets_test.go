@@ -111,6 +111,22 @@ func TestALoadBalancerWhoseRatesAreConfiguredHasThoseOfThePolicies(t *testing.T)
 	}
 }
 
+func TestABIGIPIsMadeOfItsKeysAndToldOfTheProxies(t *testing.T) {
+	c := configured(t, config.Target{Name: "lb1", Type: "f5_bigip", Address: "https://192.0.2.10", User: "offpath", Password: reference(t, "env:OFFPATH_NO_SUCH"), Partition: "waf"})
+	c.Client.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	made, err := Targets(c)
+	require.NoError(t, err)
+	assert.Equal(t, "f5_bigip", made[0].Kind())
+	_, err = made[0].Identity(t.Context())
+	assert.ErrorContains(t, err, "OFFPATH_NO_SUCH")
+	text, err := TargetSetup(&c.Mitigate.Targets[0], c)
+	require.NoError(t, err)
+	var b strings.Builder
+	_, err = text.WriteTo(&b)
+	require.NoError(t, err)
+	assert.Contains(t, b.String(), "tmsh create ltm data-group internal /waf/offpath_proxies type ip records add { 10.0.0.0/8 { } }\n")
+}
+
 func TestTargetsThatAreFetchedFromAreMadeAndExplained(t *testing.T) {
 	key := reference(t, "env:OFFPATH_NO_SUCH")
 	for name, want := range map[string]string{"crowdsec": "api_url: https://lb1.example", "feed": "https://lb1.example"} {
