@@ -177,11 +177,15 @@ func TestLabInMonitorModeRefusesNothing(t *testing.T) {
 }
 
 func TestLabRaisesTheAlarmWhereEnforcementSilentlyFails(t *testing.T) {
-	r := start(t, "--silent", "--seconds", "35")
-	err := r.await(t)
-	t.Logf("\n%s", r)
-	assert.NoError(t, err)
-	assert.Regexp(t, `(?m)^ ok +an alarm says that verdicts are not enforced: 0 refused under \d+ verdicts; Verdict [0-9a-f]{16} is not enforced`, r.String())
+	for _, kind := range []string{"haproxy", "envoy"} {
+		t.Run(kind, func(t *testing.T) {
+			r := start(t, "--lb", kind, "--silent", "--seconds", "35")
+			err := r.await(t)
+			t.Logf("\n%s", r)
+			assert.NoError(t, err)
+			assert.Regexp(t, `(?m)^ ok +an alarm says that verdicts are not enforced: 0 refused under \d+ verdicts; Verdict [0-9a-f]{16} is not enforced`, r.String())
+		})
+	}
 }
 
 func TestLabLeavesNothingBehind(t *testing.T) {
@@ -232,6 +236,7 @@ func TestWrongUsageIsToldInOneLine(t *testing.T) {
 		{[]string{"--tap", "side"}, `tap "side" is none of front, back, both`},
 		{[]string{"--lb", "apache"}, `load balancer "apache" is none of haproxy, nginx, envoy`},
 		{[]string{"--mode", "on"}, `mode "on" is neither enforce nor monitor`},
+		{[]string{"--silent", "--lb", "nginx"}, "silent goes with haproxy or envoy, mode"},
 		{[]string{"--silent", "--tap", "back"}, "silent goes with haproxy or envoy, mode enforce and a tap at the front or both"},
 		{[]string{"--seconds", "3"}, "length 3s is not between"},
 		{[]string{"extra"}, `"extra" is no flag`},

