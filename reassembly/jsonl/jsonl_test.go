@@ -104,6 +104,7 @@ func TestWithoutTokenIssuedThereIsOneIfNotAllSessionsCanBeCookies(t *testing.T) 
 	assert.True(t, read(`"session_issued":["a"],"token_issued":true`, `"device"`), "the cookie is no session's")
 	assert.False(t, read(`"session_issued":["a"],"token_issued":false`, ``))
 	assert.False(t, read(``, ``))
+	assert.False(t, read(`"token_issued":true`, ``), "a token is one of the sessions")
 }
 
 func TestZeroAndFalseAreWritten(t *testing.T) {

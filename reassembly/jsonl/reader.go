@@ -155,8 +155,10 @@ func (r *Reader) parse() (*reassembly.Transaction, error) {
 	if !r.hasEnd {
 		tx.End = tx.Start + max(tx.Duration, 0)
 	}
-	if !r.token {
-		tx.Auth.TokenIssued = len(tx.Auth.SessionIssued) > len(tx.Response.Signature.Cookies)
+	if issued := len(tx.Auth.SessionIssued); !r.token {
+		tx.Auth.TokenIssued = issued > len(tx.Response.Signature.Cookies)
+	} else if issued == 0 {
+		tx.Auth.TokenIssued = false // it is one of the sessions, and there is none
 	}
 	return tx, nil
 }
