@@ -3,7 +3,6 @@ package judge
 import (
 	"runtime"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +32,7 @@ func Cost(source Source, one Contender) (float64, error) {
 		return 0, err
 	}
 	txs, truths := make([]reassembly.Transaction, costBatch), make([]traffic.Truth, costBatch)
+	copied := new(reassembly.Transaction)
 	seen, octets := 0, 0
 	for more := true; more && seen < costOf; {
 		n := 0
@@ -45,7 +45,7 @@ func Cost(source Source, one Contender) (float64, error) {
 		}
 		for part := range splits(n) {
 			for i := part[0]; i < part[1]; i++ {
-				octets += touch(&txs[i])
+				octets += touch(copied, &txs[i])
 			}
 			begun = threadTime()
 			for i := part[0]; i < part[1]; i++ {
@@ -56,6 +56,7 @@ func Cost(source Source, one Contender) (float64, error) {
 		seen += n
 	}
 	runtime.KeepAlive(octets)
+	runtime.KeepAlive(copied)
 	return float64(spent.Nanoseconds()) / float64(max(seen, 1)), nil
 }
 
@@ -68,12 +69,9 @@ func splits(n int) func(yield func([2]int) bool) {
 	}
 }
 
-// touch reads a transaction, as whoever hands it over has just written it.
-func touch(tx *reassembly.Transaction) (n int) {
-	whole := unsafe.Slice((*byte)(unsafe.Pointer(tx)), unsafe.Sizeof(*tx))
-	for i := 0; i < len(whole); i += 64 {
-		n += int(whole[i])
-	}
+// touch reads a transaction whole, as whoever hands it over has just written it.
+func touch(copied, tx *reassembly.Transaction) (n int) {
+	*copied = *tx
 	for _, s := range [...]string{
 		tx.ID, tx.Fingerprint, tx.JA4, tx.Operation, tx.Request.Method, tx.Request.Domain, tx.Request.Path, tx.Request.UserAgent,
 		tx.Auth.UserHash, tx.Auth.PasswordHash,
