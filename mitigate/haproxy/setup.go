@@ -17,6 +17,9 @@ import (
 //go:embed setup/*.cfg
 var setupFiles embed.FS
 
+//go:embed setup/request.lua
+var requestScript string
+
 //go:embed setup/offpath.lua
 var script string
 
@@ -132,17 +135,13 @@ func (s Setup) Render() (Config, error) {
 		view.SocatAddress = "TCP:" + where
 	}
 	view.Files = []string{view.AllowFile, view.AllowLiveFile, view.NetworkFile}
-	if len(s.TrustedProxies) > 0 {
-		for hop := 1; hop <= MaxProxyHops; hop++ {
-			view.Hops = append(view.Hops, hop)
-		}
-	}
+	view.Hops = s.hops()
 
 	parts, err := template.ParseFS(setupFiles, "setup/*.cfg")
 	if err != nil {
 		return Config{}, fmt.Errorf("haproxy setup: %w", err)
 	}
-	config := Config{Files: view.Files, Script: lua.Shared + "\n" + script, ScriptFile: view.LuaFile}
+	config := Config{Files: view.Files, Script: lua.Shared + "\n" + requestScript + "\n" + script, ScriptFile: view.LuaFile}
 	for name, text := range map[string]*string{
 		"header.cfg": &config.Header, "global.cfg": &config.Global,
 		"sections.cfg": &config.Sections, "rules.cfg": &config.Rules,
@@ -154,6 +153,14 @@ func (s Setup) Render() (Config, error) {
 		*text = b.String()
 	}
 	return config, nil
+}
+
+// hops are the places in ClientHeader that the rules look at.
+func (s *Setup) hops() (list []int) {
+	for hop := 1; hop <= MaxProxyHops && len(s.TrustedProxies) > 0; hop++ {
+		list = append(list, hop)
+	}
+	return list
 }
 
 // socketFamily is HAProxy's prefix for the family of a listening address.

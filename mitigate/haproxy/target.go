@@ -513,9 +513,8 @@ func (t *Target) Hits(ctx context.Context) ([]mitigate.Hits, error) {
 		if !ok {
 			continue
 		}
-		kind, text, _ := strings.Cut(found.key, ":")
-		id, err := mitigate.ParseID(text)
-		if err != nil {
+		id, refused, ok := HitOf(found.key)
+		if !ok {
 			continue
 		}
 		i, ok := at[id]
@@ -524,10 +523,9 @@ func (t *Target) Hits(ctx context.Context) ([]mitigate.Hits, error) {
 			at[id] = i
 			hits = append(hits, mitigate.Hits{ID: id})
 		}
-		switch n := found.data["http_req_cnt"]; kind {
-		case "r":
+		if n := found.data["http_req_cnt"]; refused {
 			hits[i].Refused += n
-		case "p":
+		} else {
 			hits[i].Passed += n
 		}
 	}

@@ -54,7 +54,7 @@ func startHAProxy(t *testing.T, site string) string {
 	port := l.Addr().(*net.TCPAddr).Port
 	require.NoError(t, l.Close())
 	var lua []byte
-	for _, part := range []string{"../../mitigate/internal/lua/shared.lua", "../../mitigate/haproxy/setup/offpath.lua"} {
+	for _, part := range []string{"../../mitigate/internal/lua/shared.lua", "../../mitigate/haproxy/setup/request.lua"} {
 		text, err := os.ReadFile(part)
 		require.NoError(t, err)
 		lua = append(lua, text...)
