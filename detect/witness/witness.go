@@ -5,8 +5,8 @@
 //
 // A [Book] belongs to one goroutine and is as large as the verdicts that are
 // put into it: its owner bounds them. A transaction costs a look-up per prefix
-// length and kind of member in use, and one comparison for each verdict whose first
-// member it has; see members.
+// length and two per kind of member in use, and one comparison for each verdict whose
+// first member and endpoint it has; see members.
 package witness
 
 import (
@@ -31,7 +31,7 @@ type Book struct {
 	byID       map[string]*watch
 	byClient   map[netip.Prefix][]*watch
 	lengths    [2][]length                       // in use: of IPv4, of IPv6 prefixes
-	byMember   [len(members)]map[string][]*watch // subjects without a client, by the first of the members that they have
+	byMember   [len(members)]map[place][]*watch // subjects without a client, by the first of the members that they have
 	others     []*watch                          // subjects with a domain alone
 	clientless int                               // how many there are in the last two
 }
@@ -45,14 +45,18 @@ var members = [...]func(s *detect.Subject) string{
 	func(s *detect.Subject) string { return s.Endpoint },
 }
 
-// first is the first member that a subject has; not ok if it has none.
-func first(s *detect.Subject) (member int, value string, ok bool) {
+// place is a member's value and an endpoint: an attack on fifty of them has a verdict
+// for each about the same program. Without the endpoint it is of verdicts about any.
+type place struct{ value, endpoint string }
+
+// first is the first member that a subject has, and where that is; not ok if it has none.
+func first(s *detect.Subject) (member int, at place, ok bool) {
 	for i, of := range members {
 		if value := of(s); value != "" {
-			return i, value, true
+			return i, place{value, s.Endpoint}, true
 		}
 	}
-	return 0, "", false
+	return 0, place{}, false
 }
 
 // length is a prefix length and how many followed prefixes have it.
@@ -70,7 +74,7 @@ type watch struct {
 func NewBook() *Book {
 	b := &Book{byID: make(map[string]*watch), byClient: make(map[netip.Prefix][]*watch)}
 	for i := range b.byMember {
-		b.byMember[i] = make(map[string][]*watch)
+		b.byMember[i] = make(map[place][]*watch)
 	}
 	return b
 }
@@ -97,8 +101,8 @@ func (b *Book) follow(w *watch) {
 	client := w.subject.Client
 	if !client.IsValid() {
 		b.clientless++
-		if m, value, ok := first(&w.subject); ok {
-			b.byMember[m][value] = append(b.byMember[m][value], w)
+		if m, at, ok := first(&w.subject); ok {
+			b.byMember[m][at] = append(b.byMember[m][at], w)
 		} else {
 			b.others = append(b.others, w)
 		}
@@ -121,12 +125,12 @@ func (b *Book) Remove(id string) {
 	client := w.subject.Client
 	if !client.IsValid() {
 		b.clientless--
-		if m, value, ok := first(&w.subject); !ok {
+		if m, at, ok := first(&w.subject); !ok {
 			b.others = slices.DeleteFunc(b.others, is)
-		} else if rest := slices.DeleteFunc(b.byMember[m][value], is); len(rest) > 0 {
-			b.byMember[m][value] = rest
+		} else if rest := slices.DeleteFunc(b.byMember[m][at], is); len(rest) > 0 {
+			b.byMember[m][at] = rest
 		} else {
-			delete(b.byMember[m], value)
+			delete(b.byMember[m], at)
 		}
 		return
 	}
@@ -177,20 +181,33 @@ func (b *Book) observeAnybodys(tx *reassembly.Transaction) {
 			if slices.Contains(tx.Auth.SessionPresented[:i], session) {
 				continue
 			}
-			for _, w := range b.byMember[0][session] {
-				w.answered(tx)
-			}
+			b.answered(tx, 0, session)
 		}
 	}
 	for i, value := range [...]string{tx.Fingerprint, tx.Request.UserAgent, tx.JA4, tx.Annotation.Endpoint} {
-		if of := b.byMember[1+i]; len(of) > 0 && value != "" {
-			for _, w := range of[value] {
-				w.answered(tx)
-			}
+		if value != "" {
+			b.answered(tx, 1+i, value)
 		}
 	}
 	for _, w := range b.others {
 		w.answered(tx)
+	}
+}
+
+// answered is for the verdicts about whatever client that have a member first, at the
+// transaction's endpoint or at any.
+func (b *Book) answered(tx *reassembly.Transaction, member int, value string) {
+	of := b.byMember[member]
+	if len(of) == 0 {
+		return
+	}
+	for _, w := range of[place{value, ""}] {
+		w.answered(tx)
+	}
+	if endpoint := tx.Annotation.Endpoint; endpoint != "" {
+		for _, w := range of[place{value, endpoint}] {
+			w.answered(tx)
+		}
 	}
 }
 
