@@ -360,6 +360,23 @@ func TestRefusalsConvictNobody(t *testing.T) {
 	assert.EqualValues(t, 100, b.Stats().RefusedStale)
 }
 
+func TestWhatALoadBalancerDeceivesWithTeachesNothing(t *testing.T) {
+	b := newBench(t)
+	b.run(customers(1, 100, 0, minute, 0.08))
+	before := b.Stats()
+	for k := range 300 {
+		tx := try{at: minute + time.Duration(k)*second, client: "83.0.0.1", account: fmt.Sprint(k), password: "p", right: true}.transaction(10_000 + k)
+		tx.RefusedBy = "0123456789abcdef"
+		b.Observe(tx)
+		assert.Equal(t, "unknown", tx.Annotation.EventOutcome)
+		assert.Empty(t, tx.Annotation.Outcome)
+	}
+	assert.Empty(t, b.found)
+	after := b.Stats()
+	assert.Equal(t, before.Logins, after.Logins)
+	assert.EqualValues(t, 300, after.Refused)
+}
+
 func TestALiftedCustomerIsNotConvictedAgain(t *testing.T) {
 	b := newBench(t)
 	b.run(customers(1, 100, 0, minute, 0.08))

@@ -7,14 +7,12 @@ import (
 	"offpath/reassembly/message"
 )
 
-// refusal sets RefusedBy if the response carries the load balancer's marker:
-// with status 403 or 429, the marker header with the verdict's id, as 16 hex
-// digits or as the decimals of its two 32-bit halves, HI.LO (a load balancer may
-// know it only as two integers). Neither half of an id is 0.
+// refusal sets RefusedBy if the response carries the load balancer's marker: the
+// marker header with the verdict's id, as 16 hex digits or as the decimals of its two
+// 32-bit halves, HI.LO (a load balancer may know it only as two integers). Neither half
+// of an id is 0. The status says nothing: a load balancer that deceives answers as the
+// site would, and whoever took that for the site's word would learn from its own lies.
 func (e *Extractor) refusal(tx *reassembly.Transaction, head *message.Head) {
-	if head.Status != 403 && head.Status != 429 {
-		return
-	}
 	marker, _ := head.Get(e.marker)
 	if id, ok := verdictID(marker); ok {
 		e.hex = appendHex(e.hex[:0], id)

@@ -148,7 +148,7 @@ func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ name, status, field, want string }{
 		{"sixteen hex digits", "403", "X-Offpath-Refused: 0123456789ABCdef", "0123456789abcdef"},
 		{"two decimals", "429", "x-offpath-refused: 4294967295.10", "ffffffff0000000a"},
-		{"another status", "401", "X-Offpath-Refused: 0123456789abcdef", ""},
+		{"a deception says what the site would", "200", "X-Offpath-Refused: 0123456789abcdef", "0123456789abcdef"},
 		{"too few digits", "403", "X-Offpath-Refused: 0123456789abcde", ""},
 		{"no hex digits", "403", "X-Offpath-Refused: 0123456789abcdeg", ""},
 		{"a half that is 0", "403", "X-Offpath-Refused: 0000000089abcdef", ""},
