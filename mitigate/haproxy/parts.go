@@ -28,6 +28,9 @@ type Value struct{ record record }
 
 // ValueOf makes the value of an entry; reason says why there is none.
 func ValueOf(e *mitigate.Entry) (v Value, reason string) {
+	if e.Action == detect.ActionDeceive {
+		return v, "it is told no answer that deceives"
+	}
 	v.record, reason = encode(e)
 	return v, reason
 }

@@ -9,7 +9,7 @@ import (
 
 // setupTable is a table of the configuration that [Setup] prints, whose name ends in the
 // version: raised when rules or script change in what they do with what is written here.
-const setupTable = "offpath_setup_2"
+const setupTable = "offpath_setup_3"
 
 // Prepared implements [mitigate.Target]: the version, the tables and the maps, by their
 // paths. Whether the rules stand in a frontend, HAProxy does not tell.
@@ -34,6 +34,10 @@ func (t *Target) Prepared(ctx context.Context) error {
 		case kind != "string":
 			return fmt.Errorf("%w: table %s has keys of type %s", ErrNotPrepared, name, kind)
 		}
+	}
+
+	if t.options.Deceives && kinds[deceptionTable] == "" {
+		return fmt.Errorf("%w: no table %s, so it has no rules that deceive", ErrNotPrepared, deceptionTable)
 	}
 
 	text, err := t.client.ask(ctx, "show", "map")

@@ -22,6 +22,9 @@ const (
 	allowLiveMap = "allow-live.map" // ours
 	scriptFile   = "offpath.lua"
 
+	deceptionFile  = "deception.body"    // the operator's own
+	deceptionTable = "offpath_deception" // there are rules that deceive
+
 	modeKey   = "mode"
 	offKey    = "off"
 	shapesKey = "shapes"
@@ -35,6 +38,7 @@ const (
 	codeRate10s = 3
 	codeRate60s = 4
 	codeTag     = 5
+	codeDeceive = 6
 
 	monitorOffset = 1000
 )
@@ -121,6 +125,8 @@ func encode(e *mitigate.Entry) (r record, reason string) {
 		r.code = codeBlock
 	case detect.ActionTag:
 		r.code = codeTag
+	case detect.ActionDeceive:
+		r.code = codeDeceive
 	case detect.ActionRateLimit:
 		if r.code, r.limit, reason = encodeRate(e.Rate); reason != "" {
 			return r, reason

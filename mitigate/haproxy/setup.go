@@ -6,10 +6,12 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"mime"
 	"net"
 	"net/netip"
 	"strings"
 	"text/template"
+	"time"
 
 	"offpath/mitigate/internal/lua"
 )
@@ -49,10 +51,54 @@ type Setup struct {
 	// IgnoreHeaders are names of header fields that don't count in fingerprints, as
 	// in client.ignore_headers.
 	IgnoreHeaders []string
+	// Deception is what deceived clients are answered; nil: verdicts that deceive can't
+	// be carried.
+	Deception *Deception
+	// Tarpit is how long what is blocked or deceived waits for its answer: a millisecond
+	// to a minute; 0: not at all. Each holds a connection meanwhile, so nothing waits
+	// while the frontend has TarpitConnections or more; default
+	// [DefaultTarpitConnections].
+	Tarpit            time.Duration
+	TarpitConnections int
 	// Counters are the sticky counters the rules may use for rates and hits;
 	// HAProxy 2.6 has 0 to 2, and a configuration that uses 1 or 2 itself has
 	// to give others here. Both 0: 1 and 2.
 	Counters [2]int
+}
+
+// What a [Setup] has by itself, and may have at most.
+const (
+	DefaultTarpitConnections = 1000
+	MaxTarpit                = time.Minute
+	DefaultDeceptionType     = "application/json"
+)
+
+// Deception is an answer as the site itself would give it, such as that to a login with
+// a wrong password: a tool that believes it goes on through its list and learns nothing.
+// Its body is a file beside the maps, deception.body, which has to exist when HAProxy
+// starts, and to be of 12 KiB at most: HAProxy keeps it in a buffer.
+type Deception struct {
+	Status int    // 200 to 599
+	Type   string // media type; default [DefaultDeceptionType]
+}
+
+// IsMediaType reports whether a text is a media type (RFC 9110 section 8.3.1) that
+// haproxy.cfg takes as it stands.
+func IsMediaType(text string) bool {
+	_, _, err := mime.ParseMediaType(text)
+	return err == nil && strings.Contains(text, "/") && !strings.ContainsFunc(text, func(r rune) bool {
+		return r < ' ' || r > '~' || strings.ContainsRune(`"\'%$#`, r)
+	})
+}
+
+func (d *Deception) validate() error {
+	switch {
+	case d.Status < 200 || d.Status > 599:
+		return fmt.Errorf("haproxy setup: a deception's status %d is not of 200 to 599", d.Status)
+	case !IsMediaType(d.Type):
+		return fmt.Errorf("haproxy setup: a deception's type %q is no media type", d.Type)
+	}
+	return nil
 }
 
 func (s *Setup) setDefaults() {
@@ -62,6 +108,10 @@ func (s *Setup) setDefaults() {
 	s.PeerAddress = cmp.Or(s.PeerAddress, "127.0.0.1:10077")
 	s.TableSize = cmp.Or(s.TableSize, "1m")
 	s.ClientHeader = cmp.Or(s.ClientHeader, "X-Forwarded-For")
+	if s.Deception != nil {
+		s.Deception = &Deception{s.Deception.Status, cmp.Or(s.Deception.Type, DefaultDeceptionType)}
+	}
+	s.TarpitConnections = cmp.Or(s.TarpitConnections, DefaultTarpitConnections)
 	if s.Counters == [2]int{} {
 		s.Counters = [2]int{1, 2}
 	}
@@ -90,6 +140,17 @@ func (s *Setup) validate() error {
 			return fmt.Errorf("haproxy setup: trusted proxy %s is no network", p)
 		}
 	}
+	if s.Deception != nil {
+		if err := s.Deception.validate(); err != nil {
+			return err
+		}
+	}
+	if s.Tarpit < 0 || s.Tarpit > MaxTarpit || s.Tarpit%time.Millisecond != 0 {
+		return fmt.Errorf("haproxy setup: a tarpit of %s is not of whole milliseconds up to a minute", s.Tarpit)
+	}
+	if s.TarpitConnections < 1 {
+		return fmt.Errorf("haproxy setup: a tarpit below %d connections holds nobody", s.TarpitConnections)
+	}
 	if a, b := s.Counters[0], s.Counters[1]; a == b || min(a, b) < 0 || max(a, b) > 11 {
 		return fmt.Errorf("haproxy setup: sticky counters %d and %d have to be two different ones of 0 to 11", a, b)
 	}
@@ -103,7 +164,10 @@ type Config struct {
 	Sections string   // whole sections
 	Rules    string   // lines that come first in each protected frontend
 	Files    []string // map files that have to exist before HAProxy starts
-	Script   string   // in Lua
+	// DeceptionFile is the body of the answer that deceives, which has to exist, too;
+	// "": none.
+	DeceptionFile string
+	Script        string // in Lua
 	// ScriptFile is where the script lies.
 	ScriptFile string
 }
@@ -126,6 +190,7 @@ func (s Setup) Render() (Config, error) {
 		Trusted:       s.TrustedProxies,
 		RateCounter:   s.Counters[0],
 		HitCounter:    s.Counters[1],
+		Tarpit:        s.Tarpit.Milliseconds(),
 		StatsSocket:   "stats socket " + where + " mode 600 level admin",
 		SocatAddress:  "UNIX-CONNECT:" + where,
 	}
@@ -136,12 +201,19 @@ func (s Setup) Render() (Config, error) {
 	}
 	view.Files = []string{view.AllowFile, view.AllowLiveFile, view.NetworkFile}
 	view.Hops = s.hops()
+	if s.Deception != nil {
+		view.Deception = &deceptionView{*s.Deception, s.MapDir + "/" + deceptionFile}
+		view.DeceptionTable = deceptionTable
+	}
 
 	parts, err := template.ParseFS(setupFiles, "setup/*.cfg")
 	if err != nil {
 		return Config{}, fmt.Errorf("haproxy setup: %w", err)
 	}
-	config := Config{Files: view.Files, Script: lua.Shared + "\n" + requestScript + "\n" + script, ScriptFile: view.LuaFile}
+	config := Config{
+		Files: view.Files, DeceptionFile: view.deceptionFile(),
+		Script: lua.Shared + "\n" + requestScript + "\n" + script, ScriptFile: view.LuaFile,
+	}
 	for name, text := range map[string]*string{
 		"header.cfg": &config.Header, "global.cfg": &config.Global,
 		"sections.cfg": &config.Sections, "rules.cfg": &config.Rules,
@@ -186,6 +258,21 @@ type view struct {
 	Trusted                                        []netip.Prefix
 	Hops                                           []int // 1 is the nearest name in ClientHeader
 	RateCounter, HitCounter                        int
+	Deception                                      *deceptionView // in the place of the setup's
+	DeceptionTable                                 string
+	Tarpit                                         int64 // milliseconds
+}
+
+type deceptionView struct {
+	Deception
+	File string
+}
+
+func (v *view) deceptionFile() string {
+	if v.Deception == nil {
+		return ""
+	}
+	return v.Deception.File
 }
 
 // WriteTo prints everything with its explanation, for a person.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -32,6 +33,7 @@ func TestPrintedSetupIsAcceptedByHAProxyWithoutAWarning(t *testing.T) {
 			ClientHeader:   "CF-Connecting-IP",
 		}},
 		{"other counters, names and sizes", haproxy.Setup{Counters: [2]int{0, 2}, PeerName: "lb-2.example", PeerAddress: "[::1]:1024", TableSize: "200k"}},
+		{"deception and tarpit", haproxy.Setup{Deception: &haproxy.Deception{Status: 200, Type: "text/html; charset=utf-8"}, Tarpit: 1500 * time.Millisecond}},
 		{"ignored header fields", haproxy.Setup{IgnoreHeaders: []string{"accept-charset", "sec-ch-ua"}}},
 	}
 	for _, tt := range tests {
@@ -43,6 +45,9 @@ func TestPrintedSetupIsAcceptedByHAProxyWithoutAWarning(t *testing.T) {
 				require.NoError(t, os.WriteFile(file, nil, 0o600))
 			}
 			require.NoError(t, os.WriteFile(config.ScriptFile, []byte(config.Script), 0o600))
+			if config.DeceptionFile != "" {
+				require.NoError(t, os.WriteFile(config.DeceptionFile, []byte("no"), 0o600))
+			}
 			path := filepath.Join(t.TempDir(), "haproxy.cfg")
 			text := "global\n" + config.Global + "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n" +
 				config.Sections + "frontend f\n bind 127.0.0.1:8080\n" + config.Rules
@@ -80,7 +85,7 @@ func TestAChangeOfRulesOrScriptIsAnotherVersion(t *testing.T) {
 	config, err := haproxy.Setup{}.Render()
 	require.NoError(t, err)
 	sum := sha256.Sum256([]byte(config.Sections + config.Rules + config.Script))
-	assert.Equal(t, "f468276fd6212ac3", hex.EncodeToString(sum[:8]),
+	assert.Equal(t, "4bce947948db1887", hex.EncodeToString(sum[:8]),
 		"what is printed has changed: if HAProxy does other things with what is written to it, raise the number of setupTable; then put the new sum here")
 }
 
@@ -99,6 +104,10 @@ func TestSetupRefusesWhatHAProxyWouldMisread(t *testing.T) {
 		{"the same counter twice", haproxy.Setup{Counters: [2]int{2, 2}}, "2 and 2"},
 		{"counter", haproxy.Setup{Counters: [2]int{-1, 2}}, "-1 and 2"},
 		{"ignored header", haproxy.Setup{IgnoreHeaders: []string{"accept extra"}}, `"accept extra"`},
+		{"a deception's status", haproxy.Setup{Deception: &haproxy.Deception{Status: 101}}, "101"},
+		{"a deception's type", haproxy.Setup{Deception: &haproxy.Deception{Status: 200, Type: "text/html\" if"}}, "no media type"},
+		{"tarpit", haproxy.Setup{Tarpit: 2 * time.Minute}, "2m0s"},
+		{"tarpit that holds nobody", haproxy.Setup{TarpitConnections: -1}, "-1"},
 		{"network", haproxy.Setup{TrustedProxies: []netip.Prefix{{}}}, "invalid Prefix"},
 	}
 	for _, tt := range tests {

@@ -47,6 +47,8 @@ type Options struct {
 	// MapDir is the folder of the map files as haproxy.cfg names it, here and
 	// in [Setup]; default [DefaultMapDir].
 	MapDir string
+	// Deceives says that [Setup] had a Deception.
+	Deceives bool
 	// Timeout is for connecting and for each read and write; default
 	// [DefaultTimeout].
 	Timeout time.Duration
@@ -138,8 +140,8 @@ func (t *Target) Addresses() []netip.Addr {
 	return nil
 }
 
-// Carries implements [mitigate.Target]: block, tag and rate limits, for a client
-// address or network, and for any of an address or IPv6 network of 64 bits, a
+// Carries implements [mitigate.Target]: block, tag, rate limits and, where it is set up,
+// deception, for a client address or network, and for any of an address or IPv6 network of 64 bits, a
 // fingerprint, a User-Agent, and a domain or literal endpoint together.
 func (t *Target) Carries(e *mitigate.Entry) error {
 	_, _, err := t.place(e)
@@ -148,6 +150,9 @@ func (t *Target) Carries(e *mitigate.Entry) error {
 
 func (t *Target) place(e *mitigate.Entry) (place, record, error) {
 	r, reason := encode(e)
+	if reason == "" && e.Action == detect.ActionDeceive && !t.options.Deceives {
+		reason = "it is told no answer that deceives: set deceive_status, and have its configuration printed anew"
+	}
 	var p place
 	if reason == "" {
 		p, reason = locate(e.Subject)

@@ -26,7 +26,7 @@ core.register_fetches("offpath_predicate", function(txn)
     local key = text and "p:" .. hash(txn, text)
     if key and txn.c:table_gpc0(key, verdicts) > now then
       local action = txn.c:table_gpt0(key, verdicts)
-      if action >= 1 and action <= 4 then return key end
+      if action >= 1 and action <= 4 or action == 6 then return key end
       watched = watched or key
     end
   end

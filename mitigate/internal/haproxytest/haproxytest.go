@@ -26,6 +26,9 @@ import (
 	"offpath/mitigate/internal/targettest"
 )
 
+// Deception is the body of the answer that deceives, where the setup has one.
+const Deception = `{"error":"invalid_credentials"}`
+
 // Server is an HAProxy, its configuration and its backend.
 type Server struct {
 	Dir    string
@@ -80,6 +83,10 @@ func New(t testing.TB, setup haproxy.Setup) *Server {
 		require.NoError(t, os.WriteFile(file, nil, 0o600))
 	}
 	require.NoError(t, os.WriteFile(config.ScriptFile, []byte(config.Script), 0o600))
+
+	if config.DeceptionFile != "" {
+		require.NoError(t, os.WriteFile(config.DeceptionFile, []byte(Deception), 0o600))
+	}
 
 	s.backend = targettest.NewBackend(t)
 	text := "global\n" + config.Global +

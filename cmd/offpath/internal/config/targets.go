@@ -18,6 +18,7 @@ import (
 	"offpath/mitigate/f5bigip"
 	"offpath/mitigate/feed"
 	"offpath/mitigate/gobgp"
+	"offpath/mitigate/haproxy"
 	"offpath/mitigate/nftables"
 	"offpath/mitigate/nginx"
 	"offpath/mitigate/nginxfile"
@@ -33,6 +34,11 @@ type Target struct {
 	Address string `key:"address"`
 	Mode    string `key:"mode"`    // at most this is done there, whatever mitigate.mode is; empty: no less
 	MapDir  string `key:"map_dir"` // haproxy: folder of the map files; empty: /etc/haproxy/offpath
+
+	DeceiveStatus     int           `key:"deceive_status"`     // haproxy: of the answer that deceives; 0: nobody is deceived there
+	DeceiveType       string        `key:"deceive_type"`       // haproxy: its media type; empty: application/json
+	Tarpit            time.Duration `key:"tarpit"`             // haproxy: how long what is blocked or deceived waits for its answer; 0: not at all
+	TarpitConnections int           `key:"tarpit_connections"` // haproxy: with so many at the frontend nothing waits; 0: 1000
 
 	ConfDir string `key:"conf_dir"` // nginx: folder of the script and the token there; nginx_file: folder that offpath writes to; empty: /etc/nginx/offpath
 	Token   Secret `key:"token"`    // nginx: the bearer token of its endpoint; envoy: what Envoys show; crowdsec, feed: the keys that consumers come with, one a line
@@ -77,13 +83,27 @@ type targetType struct {
 
 var targetTypes = []targetType{
 	{
-		name: "haproxy", keys: []string{"map_dir"},
+		name: "haproxy", keys: []string{"map_dir", "deceive_status", "deceive_type", "tarpit", "tarpit_connections"},
 		check: func(l *loader, t *Target, at func(string) string) error {
 			if problem := socketProblem(t.Address); problem != "" {
 				return l.mistake(at("address"), "%q %s; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999", t.Address, problem)
 			}
 			if t.MapDir != "" && !filepath.IsAbs(t.MapDir) {
 				return l.mistake(at("map_dir"), "%q is not an absolute path; write one such as /etc/haproxy/offpath", t.MapDir)
+			}
+			switch {
+			case t.DeceiveStatus != 0 && (t.DeceiveStatus < 200 || t.DeceiveStatus > 599):
+				return l.mistake(at("deceive_status"), "%d is no status of a final answer; write what your site answers to a wrong password, such as 401", t.DeceiveStatus)
+			case t.DeceiveType != "" && t.DeceiveStatus == 0:
+				return l.mistake(at("deceive_type"), "there is no answer for it; write deceive_status, too")
+			case !haproxy.IsMediaType(cmp.Or(t.DeceiveType, haproxy.DefaultDeceptionType)):
+				return l.mistake(at("deceive_type"), "%q is no media type; write one such as application/json", t.DeceiveType)
+			case t.Tarpit < 0 || t.Tarpit > haproxy.MaxTarpit || t.Tarpit%time.Millisecond != 0:
+				return l.mistake(at("tarpit"), "%s is not of whole milliseconds up to a minute; write one such as 2s", t.Tarpit)
+			case t.TarpitConnections < 0:
+				return l.mistake(at("tarpit_connections"), "%d is negative; write one such as 1000", t.TarpitConnections)
+			case t.TarpitConnections > 0 && t.Tarpit == 0:
+				return l.mistake(at("tarpit_connections"), "nothing waits there; write tarpit, too")
 			}
 			return nil
 		},

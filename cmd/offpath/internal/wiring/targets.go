@@ -38,16 +38,22 @@ type targetKind struct {
 var targetKinds = map[string]targetKind{
 	haproxy.Kind: {
 		open: func(t *config.Target, _ *config.Config) (mitigate.Target, error) {
-			return haproxy.New(haproxy.Options{Name: t.Name, Address: t.Address, MapDir: t.MapDir})
+			return haproxy.New(haproxy.Options{Name: t.Name, Address: t.Address, MapDir: t.MapDir, Deceives: t.DeceiveStatus != 0})
 		},
 		setup: func(t *config.Target, c *config.Config) (io.WriterTo, error) {
-			return haproxy.Setup{
-				Address:        t.Address,
-				MapDir:         t.MapDir,
-				PeerName:       t.Name,
-				TrustedProxies: c.Client.TrustedProxies,
-				IgnoreHeaders:  c.Client.IgnoreHeaders,
-			}.Render()
+			setup := haproxy.Setup{
+				Address:           t.Address,
+				MapDir:            t.MapDir,
+				PeerName:          t.Name,
+				TrustedProxies:    c.Client.TrustedProxies,
+				IgnoreHeaders:     c.Client.IgnoreHeaders,
+				Tarpit:            t.Tarpit,
+				TarpitConnections: t.TarpitConnections,
+			}
+			if t.DeceiveStatus != 0 {
+				setup.Deception = &haproxy.Deception{Status: t.DeceiveStatus, Type: t.DeceiveType}
+			}
+			return setup.Render()
 		},
 	},
 	nginx.Kind: {
