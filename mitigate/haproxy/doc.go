@@ -9,10 +9,12 @@
 //     from its command line). The table belongs to a peers section, so that
 //     its rows outlive a reload. The row "mode" holds the mode; without it
 //     nothing is enforced. The row "off" is for a person at the load balancer:
-//     while it is there nothing is enforced either. Subjects that are more than an address (a program's fingerprint, a User-Agent,
-//     an endpoint, a domain, or several of them) have rows too, under a hash of all
-//     their members; the row "shapes" says which combinations there are. HAProxy
-//     finds them with offpath.lua, which is asked only while there are any;
+//     while it is there nothing is enforced either. Subjects that are more than an
+//     address (a program's fingerprint, a User-Agent, an endpoint, a domain, or several
+//     of them) have rows too, under a hash of all their members, and so have sessions,
+//     under the keyed hash of their token; the row "shapes" says which combinations
+//     there are. HAProxy finds them with offpath.lua, which is asked only while there
+//     are any;
 //   - the map networks.map, one line per network with the same in its value.
 //     Adding to a map never replaces, so it is written anew as a whole
 //     (prepare, add, commit) and kept small;
@@ -37,6 +39,9 @@
 // Lua computes fingerprints as package fingerprint of the sensor defines them, and names
 // an endpoint as package endpoint does, so that another way to write the same path is no
 // way around a verdict. Endpoints with a template or an operation it can't tell.
+//
+// What deceives is the site's own answer, with the marker; the sensor takes whatever has
+// the marker for refused, so a deception teaches detection nothing.
 //
 // It does not configure, start or reload HAProxy, and does not speak to a
 // master socket. One controller owns the tables of one HAProxy: rows it does

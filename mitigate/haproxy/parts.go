@@ -3,6 +3,7 @@ package haproxy
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"text/template"
 
@@ -19,8 +20,14 @@ import (
 // network. shape is that of a predicate, 0 if the key is an address's. A reason says why
 // there is none.
 func KeyOf(s detect.Subject) (key string, shape predicate.Shape, network netip.Prefix, reason string) {
+	if s.Session != "" {
+		return "", 0, network, "it does not compute session hashes"
+	}
 	p, reason := locate(s)
-	return p.key, p.shape, p.network, reason
+	if p.shape != 0 {
+		shape = predicate.Shape(bits.TrailingZeros64(uint64(p.shape)))
+	}
+	return p.key, shape, p.network, reason
 }
 
 // Value is an entry as the value of a map: code:expiry:limit:id.

@@ -2,6 +2,8 @@ package haproxy
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,6 +41,9 @@ func (t *Target) Prepared(ctx context.Context) error {
 	if t.options.Deceives && kinds[deceptionTable] == "" {
 		return fmt.Errorf("%w: no table %s, so it has no rules that deceive", ErrNotPrepared, deceptionTable)
 	}
+	if name := sessionTable(t.options.SessionKey); name != "" && kinds[name] == "" {
+		return fmt.Errorf("%w: no table %s, so its script does not know sessions, or by another key", ErrNotPrepared, name)
+	}
 
 	text, err := t.client.ask(ctx, "show", "map")
 	if err != nil {
@@ -58,6 +63,16 @@ func (t *Target) Prepared(ctx context.Context) error {
 		return fmt.Errorf("%w: no map %s", ErrNotPrepared, path)
 	}
 	return nil
+}
+
+// sessionTable is the name of the table by which the configuration tells that its script
+// has a key, by four octets of the key's hash; "" without a key.
+func sessionTable(key []byte) string {
+	if len(key) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256(key)
+	return "offpath_sessions_" + hex.EncodeToString(sum[:4])
 }
 
 // parseMaps reads the paths of `show map`: lines of "id (path) description".

@@ -71,9 +71,9 @@ type record struct {
 // place is where an entry lies: a row of the verdict table, or a line of the
 // network map.
 type place struct {
-	key     string          // row; "" for a network
-	shape   predicate.Shape // of a predicate; 0: the row is an address's
-	network netip.Prefix    // line
+	key     string       // row; "" for a network
+	shape   shape        // 0: the row is an address's
+	network netip.Prefix // line
 }
 
 // locate finds the place of a subject; reason says why it has none.
@@ -81,14 +81,16 @@ func locate(s detect.Subject) (p place, reason string) {
 	switch {
 	case s.JA4 != "":
 		return p, "it does not compute JA4"
-	case s.Session != "":
-		return p, "it does not compute session hashes"
 	case s.UserHash != "":
 		return p, "no load balancer can match an account"
 	case s.Client.IsValid() && (s.Client.Addr().Zone() != "" || s.Client.Addr().Is4In6()):
 		return p, fmt.Sprintf("%s is not an address as seen on the wire", s.Client)
 	case s == detect.Subject{}:
 		return p, "the subject names nothing"
+	case s.Session != "":
+		p.key, reason = sessionRow(s)
+		p.shape = sessionShape
+		return p, reason
 	case !predicate.PlainClient(s):
 		p.key, p.shape, reason = predicateRow(s)
 		return p, reason

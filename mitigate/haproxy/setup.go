@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"embed"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"mime"
@@ -51,6 +52,9 @@ type Setup struct {
 	// IgnoreHeaders are names of header fields that don't count in fingerprints, as
 	// in client.ignore_headers.
 	IgnoreHeaders []string
+	// SessionKey is the key of the keyed hashes of tokens, by which HAProxy knows a session
+	// that a verdict is about; empty: it knows none. It stands in the script.
+	SessionKey []byte
 	// Deception is what deceived clients are answered; nil: verdicts that deceive can't
 	// be carried.
 	Deception *Deception
@@ -191,6 +195,7 @@ func (s Setup) Render() (Config, error) {
 		RateCounter:   s.Counters[0],
 		HitCounter:    s.Counters[1],
 		Tarpit:        s.Tarpit.Milliseconds(),
+		SessionTable:  sessionTable(s.SessionKey),
 		StatsSocket:   "stats socket " + where + " mode 600 level admin",
 		SocatAddress:  "UNIX-CONNECT:" + where,
 	}
@@ -212,7 +217,7 @@ func (s Setup) Render() (Config, error) {
 	}
 	config := Config{
 		Files: view.Files, DeceptionFile: view.deceptionFile(),
-		Script: lua.Shared + "\n" + requestScript + "\n" + script, ScriptFile: view.LuaFile,
+		Script: lua.Shared + "\n" + requestScript + "\n" + s.keyLine() + script, ScriptFile: view.LuaFile,
 	}
 	for name, text := range map[string]*string{
 		"header.cfg": &config.Header, "global.cfg": &config.Global,
@@ -259,13 +264,18 @@ type view struct {
 	Hops                                           []int // 1 is the nearest name in ClientHeader
 	RateCounter, HitCounter                        int
 	Deception                                      *deceptionView // in the place of the setup's
-	DeceptionTable                                 string
+	DeceptionTable, SessionTable                   string
 	Tarpit                                         int64 // milliseconds
 }
 
 type deceptionView struct {
 	Deception
 	File string
+}
+
+// keyLine is the line of the script that has the key, as HAProxy's hmac wants it.
+func (s *Setup) keyLine() string {
+	return fmt.Sprintf("local session_key = %q\n\n", base64.StdEncoding.EncodeToString(s.SessionKey))
 }
 
 func (v *view) deceptionFile() string {

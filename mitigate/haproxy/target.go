@@ -49,6 +49,8 @@ type Options struct {
 	MapDir string
 	// Deceives says that [Setup] had a Deception.
 	Deceives bool
+	// SessionKey is that of [Setup]; empty: verdicts about sessions can't be carried.
+	SessionKey []byte
 	// Timeout is for connecting and for each read and write; default
 	// [DefaultTimeout].
 	Timeout time.Duration
@@ -141,7 +143,7 @@ func (t *Target) Addresses() []netip.Addr {
 }
 
 // Carries implements [mitigate.Target]: block, tag, rate limits and, where it is set up,
-// deception, for a client address or network, and for any of an address or IPv6 network of 64 bits, a
+// deception, for a client address or network, for a session, and for any of an address or IPv6 network of 64 bits, a
 // fingerprint, a User-Agent, and a domain or literal endpoint together.
 func (t *Target) Carries(e *mitigate.Entry) error {
 	_, _, err := t.place(e)
@@ -154,6 +156,9 @@ func (t *Target) place(e *mitigate.Entry) (place, record, error) {
 		reason = "it is told no answer that deceives: set deceive_status, and have its configuration printed anew"
 	}
 	var p place
+	if reason == "" && e.Subject.Session != "" && len(t.options.SessionKey) == 0 {
+		reason = "it does not compute session hashes: set sessions, and have its configuration printed anew"
+	}
 	if reason == "" {
 		p, reason = locate(e.Subject)
 	}

@@ -513,7 +513,7 @@ func TestWhatIsMissingAtTheLoadBalancerIsNamed(t *testing.T) {
 		{"a table", "offpath_rate_10s", "other_rate", "no table offpath_rate_10s"},
 		{"keys of another type", "stick-table type string len 20", "stick-table type integer", "table offpath_hits has keys of type integer"},
 		{"a map", "/allow-live.map", "/allow.map", "no map " + s.MapDir + "/allow-live.map"},
-		{"the lines of another version", "offpath_setup_2", "offpath_setup_0", "another version"},
+		{"the lines of another version", "offpath_setup_3", "offpath_setup_0", "another version"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			require.Contains(t, whole, c.old)

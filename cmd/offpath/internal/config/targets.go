@@ -35,6 +35,8 @@ type Target struct {
 	Mode    string `key:"mode"`    // at most this is done there, whatever mitigate.mode is; empty: no less
 	MapDir  string `key:"map_dir"` // haproxy: folder of the map files; empty: /etc/haproxy/offpath
 
+	Sessions bool `key:"sessions"` // haproxy: whether it is to know sessions that verdicts are about; its script then has the key of their hashes
+
 	DeceiveStatus     int           `key:"deceive_status"`     // haproxy: of the answer that deceives; 0: nobody is deceived there
 	DeceiveType       string        `key:"deceive_type"`       // haproxy: its media type; empty: application/json
 	Tarpit            time.Duration `key:"tarpit"`             // haproxy: how long what is blocked or deceived waits for its answer; 0: not at all
@@ -83,7 +85,7 @@ type targetType struct {
 
 var targetTypes = []targetType{
 	{
-		name: "haproxy", keys: []string{"map_dir", "deceive_status", "deceive_type", "tarpit", "tarpit_connections"},
+		name: "haproxy", keys: []string{"map_dir", "sessions", "deceive_status", "deceive_type", "tarpit", "tarpit_connections"},
 		check: func(l *loader, t *Target, at func(string) string) error {
 			if problem := socketProblem(t.Address); problem != "" {
 				return l.mistake(at("address"), "%q %s; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999", t.Address, problem)

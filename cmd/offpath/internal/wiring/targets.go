@@ -23,6 +23,7 @@ import (
 	"offpath/mitigate/nginxfile"
 	"offpath/mitigate/nginxplus"
 	"offpath/mitigate/webhook"
+	"offpath/reassembly/content"
 )
 
 // targetKind makes what belongs to one type of target.
@@ -37,11 +38,22 @@ type targetKind struct {
 
 var targetKinds = map[string]targetKind{
 	haproxy.Kind: {
-		open: func(t *config.Target, _ *config.Config) (mitigate.Target, error) {
-			return haproxy.New(haproxy.Options{Name: t.Name, Address: t.Address, MapDir: t.MapDir, Deceives: t.DeceiveStatus != 0})
+		open: func(t *config.Target, c *config.Config) (mitigate.Target, error) {
+			key, err := sessionKey(t, c)
+			if err != nil {
+				return nil, err
+			}
+			return haproxy.New(haproxy.Options{
+				Name: t.Name, Address: t.Address, MapDir: t.MapDir, Deceives: t.DeceiveStatus != 0, SessionKey: key,
+			})
 		},
 		setup: func(t *config.Target, c *config.Config) (io.WriterTo, error) {
+			key, err := sessionKey(t, c)
+			if err != nil {
+				return nil, err
+			}
 			setup := haproxy.Setup{
+				SessionKey:        key,
 				Address:           t.Address,
 				MapDir:            t.MapDir,
 				PeerName:          t.Name,
@@ -247,6 +259,18 @@ func rates(c *config.Config) (list []detect.Rate, err error) {
 		}
 	}
 	return list, nil
+}
+
+// sessionKey is the key by which a target is to know sessions; nil if it is not to.
+func sessionKey(t *config.Target, c *config.Config) ([]byte, error) {
+	if !t.Sessions {
+		return nil, nil
+	}
+	site, err := c.SiteKey()
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	return content.KindKey(site, content.KindToken), nil
 }
 
 // secrets reads those that there are, at each use.
