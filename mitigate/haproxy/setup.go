@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -40,6 +41,10 @@ type Setup struct {
 	// PeerName is HAProxy's name for itself; default lb1. PeerAddress is where
 	// an old process hands its rows to the new one; default 127.0.0.1:10077.
 	PeerName, PeerAddress string
+	// Peers are further HAProxies of the same frontends, which teach each other their
+	// rows, so that one that starts knows what the others do. Removals they don't tell
+	// each other: each has to be a target.
+	Peers []Peer
 	// TableSize is the number of rows for verdicts, in HAProxy's notation;
 	// default 1m.
 	TableSize string
@@ -69,6 +74,9 @@ type Setup struct {
 	// to give others here. Both 0: 1 and 2.
 	Counters [2]int
 }
+
+// Peer is a further HAProxy: its name for itself, and the HOST:PORT where it takes rows.
+type Peer struct{ Name, Address string }
 
 // What a [Setup] has by itself, and may have at most.
 const (
@@ -128,8 +136,22 @@ func (s *Setup) validate() error {
 	if _, _, err := net.SplitHostPort(s.PeerAddress); err != nil {
 		return fmt.Errorf("haproxy setup: peer address %q is not HOST:PORT", s.PeerAddress)
 	}
+	names := []string{s.PeerName}
+	for _, p := range s.Peers {
+		if _, _, err := net.SplitHostPort(p.Address); err != nil {
+			return fmt.Errorf("haproxy setup: address %q of peer %s is not HOST:PORT", p.Address, p.Name)
+		}
+		if slices.Contains(names, p.Name) {
+			return fmt.Errorf("haproxy setup: two peers are called %s", p.Name)
+		}
+		names = append(names, p.Name)
+	}
 	_, where, _ := strings.Cut(s.Address, ":")
-	for _, word := range []string{where, s.MapDir, s.PeerName, s.PeerAddress, s.TableSize, s.ClientHeader} {
+	words := append(names, where, s.MapDir, s.PeerAddress, s.TableSize, s.ClientHeader)
+	for _, p := range s.Peers {
+		words = append(words, p.Address)
+	}
+	for _, word := range words {
 		if !plain(strings.NewReplacer("[", "", "]", "").Replace(word)) {
 			return fmt.Errorf("haproxy setup: %q holds what haproxy.cfg may take for syntax", word)
 		}

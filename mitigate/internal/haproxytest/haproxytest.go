@@ -7,6 +7,7 @@ package haproxytest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -76,7 +77,7 @@ func New(t testing.TB, setup haproxy.Setup) *Server {
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[1])
 	setup.Address = s.Socket
 	setup.MapDir = dir
-	setup.PeerAddress = fmt.Sprintf("127.0.0.1:%d", ports[2])
+	setup.PeerAddress = cmp.Or(setup.PeerAddress, fmt.Sprintf("127.0.0.1:%d", ports[2]))
 	config, err := setup.Render()
 	require.NoError(t, err)
 	for _, file := range config.Files {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"reflect"
@@ -34,6 +35,9 @@ type Target struct {
 	Address string `key:"address"`
 	Mode    string `key:"mode"`    // at most this is done there, whatever mitigate.mode is; empty: no less
 	MapDir  string `key:"map_dir"` // haproxy: folder of the map files; empty: /etc/haproxy/offpath
+
+	PeerAddress string   `key:"peer_address"` // haproxy: where it takes rows from its predecessor and its peers; empty: 127.0.0.1:10077
+	Peers       []string `key:"peers"`        // haproxy: targets in front of the same frontends that teach it their rows when it starts
 
 	Sessions bool `key:"sessions"` // haproxy: whether it is to know sessions that verdicts are about; its script then has the key of their hashes
 
@@ -85,13 +89,29 @@ type targetType struct {
 
 var targetTypes = []targetType{
 	{
-		name: "haproxy", keys: []string{"map_dir", "sessions", "deceive_status", "deceive_type", "tarpit", "tarpit_connections"},
+		name: "haproxy", keys: []string{"map_dir", "peer_address", "peers", "sessions", "deceive_status", "deceive_type", "tarpit", "tarpit_connections"},
 		check: func(l *loader, t *Target, at func(string) string) error {
 			if problem := socketProblem(t.Address); problem != "" {
 				return l.mistake(at("address"), "%q %s; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999", t.Address, problem)
 			}
 			if t.MapDir != "" && !filepath.IsAbs(t.MapDir) {
 				return l.mistake(at("map_dir"), "%q is not an absolute path; write one such as /etc/haproxy/offpath", t.MapDir)
+			}
+			if t.PeerAddress != "" {
+				if _, _, err := net.SplitHostPort(t.PeerAddress); err != nil {
+					return l.mistake(at("peer_address"), "%q is not HOST:PORT; write one such as 10.0.0.1:10077", t.PeerAddress)
+				}
+			}
+			for _, name := range t.Peers {
+				i := slices.IndexFunc(l.config.Mitigate.Targets, func(o Target) bool { return o.Name == name })
+				switch {
+				case name == t.Name:
+					return l.mistake(at("peers"), "%s is this target itself; name the others", name)
+				case i < 0 || l.config.Mitigate.Targets[i].Type != "haproxy":
+					return l.mistake(at("peers"), "%q is no target of type haproxy; each peer has to be one, since they tell each other nothing of what is lifted", name)
+				case t.PeerAddress == "" || l.config.Mitigate.Targets[i].PeerAddress == "":
+					return l.mistake(at("peers"), "%s and %s can't reach each other; write peer_address for both", t.Name, name)
+				}
 			}
 			switch {
 			case t.DeceiveStatus != 0 && (t.DeceiveStatus < 200 || t.DeceiveStatus > 599):

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -57,10 +58,16 @@ var targetKinds = map[string]targetKind{
 				Address:           t.Address,
 				MapDir:            t.MapDir,
 				PeerName:          t.Name,
+				PeerAddress:       t.PeerAddress,
 				TrustedProxies:    c.Client.TrustedProxies,
 				IgnoreHeaders:     c.Client.IgnoreHeaders,
 				Tarpit:            t.Tarpit,
 				TarpitConnections: t.TarpitConnections,
+			}
+			for _, o := range c.Mitigate.Targets {
+				if slices.Contains(t.Peers, o.Name) {
+					setup.Peers = append(setup.Peers, haproxy.Peer{Name: o.Name, Address: o.PeerAddress})
+				}
 			}
 			if t.DeceiveStatus != 0 {
 				setup.Deception = &haproxy.Deception{Status: t.DeceiveStatus, Type: t.DeceiveType}
