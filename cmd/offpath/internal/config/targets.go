@@ -15,6 +15,7 @@ import (
 
 	"offpath/mitigate/awswaf"
 	"offpath/mitigate/crowdsec"
+	"offpath/mitigate/dataplane"
 	"offpath/mitigate/envoy"
 	"offpath/mitigate/f5bigip"
 	"offpath/mitigate/feed"
@@ -34,7 +35,7 @@ type Target struct {
 	Type    string `key:"type"`
 	Address string `key:"address"`
 	Mode    string `key:"mode"`    // at most this is done there, whatever mitigate.mode is; empty: no less
-	MapDir  string `key:"map_dir"` // haproxy: folder of the map files; empty: /etc/haproxy/offpath
+	MapDir  string `key:"map_dir"` // haproxy: folder of the map files; empty: /etc/haproxy/offpath. haproxy_dataplane: the API's folder of maps; empty: /etc/haproxy/maps
 
 	PeerAddress string   `key:"peer_address"` // haproxy: where it takes rows from its predecessor and its peers; empty: 127.0.0.1:10077
 	Peers       []string `key:"peers"`        // haproxy: targets in front of the same frontends that teach it their rows when it starts
@@ -60,7 +61,7 @@ type Target struct {
 	NextHops     []string `key:"next_hops"`    // gobgp: what rtbh's routes point to
 	Capacity     int      `key:"capacity"`     // gobgp: the most routes; 0: 1000 with FlowSpec, 10000 with rtbh
 
-	CA             string `key:"ca"`              // nginx, webhook, nginx_plus, f5_bigip: PEM file of who may vouch for it; empty: whom the system trusts. envoy: of who may vouch for Envoys; empty: they need no certificate
+	CA             string `key:"ca"`              // nginx, webhook, nginx_plus, f5_bigip, haproxy_dataplane: PEM file of who may vouch for it; empty: whom the system trusts. envoy: of who may vouch for Envoys; empty: they need no certificate
 	Secret         Secret `key:"secret"`          // webhook: what messages are signed with; aws_waf: the secret access key
 	SecretPrevious Secret `key:"secret_previous"` // webhook: one more to sign with, while secret is taking its place
 
@@ -70,10 +71,12 @@ type Target struct {
 	AccessKey    string `key:"access_key"`    // aws_waf: id of the key that secret belongs to
 	SessionToken Secret `key:"session_token"` // aws_waf: of a key that does not last; empty: none
 
-	User     string `key:"user"`     // nginx_plus: of HTTP's basic authentication; empty: none. f5_bigip: who logs in
-	Password Secret `key:"password"` // nginx_plus, f5_bigip: the user's
+	User     string `key:"user"`     // nginx_plus: of HTTP's basic authentication; empty: none. f5_bigip, haproxy_dataplane: who logs in
+	Password Secret `key:"password"` // nginx_plus, f5_bigip, haproxy_dataplane: the user's
 
 	Partition string `key:"partition"` // f5_bigip: where data groups and iRule are; empty: Common
+
+	APIVersion int `key:"api_version"` // haproxy_dataplane: 2 or 3; 0: the one that answers
 
 	Certificate string `key:"certificate"` // envoy, crowdsec, feed: PEM file of what its server shows; empty: no TLS
 	Key         Secret `key:"key"`         // envoy, crowdsec, feed: the certificate's, in PEM
@@ -126,6 +129,27 @@ var targetTypes = []targetType{
 				return l.mistake(at("tarpit_connections"), "%d is negative; write one such as 1000", t.TarpitConnections)
 			case t.TarpitConnections > 0 && t.Tarpit == 0:
 				return l.mistake(at("tarpit_connections"), "nothing waits there; write tarpit, too")
+			}
+			return nil
+		},
+	},
+	{
+		name: "haproxy_dataplane", keys: []string{"ca", "user", "password", "map_dir", "api_version"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := dataplane.CheckAddress(t.Address); problem != "" {
+				return l.mistake(at("address"), "%q %s; write one such as https://lb1.example:5555", t.Address, problem)
+			}
+			if !dataplane.PlainName(t.User) {
+				return l.mistake(at("user"), "%q is no name of a user; write who logs in to the Data Plane API, in letters, digits, '.', '_' and '-'", t.User)
+			}
+			if t.Password.IsZero() {
+				return l.mistake(at("password"), "it is empty; write file:PATH or env:NAME of the password of %s", t.User)
+			}
+			if t.MapDir != "" && !dataplane.PlainPath(t.MapDir) {
+				return l.mistake(at("map_dir"), "%q is not an absolute path of letters, digits, '.', '_' and '-'; write the API's maps_dir, such as %s", t.MapDir, dataplane.DefaultMapDir)
+			}
+			if v := t.APIVersion; v != 0 && v != 2 && v != 3 {
+				return l.mistake(at("api_version"), "%d is no version of the API; write 2 or 3, or leave it out", v)
 			}
 			return nil
 		},

@@ -14,6 +14,7 @@ import (
 	"offpath/mitigate"
 	"offpath/mitigate/awswaf"
 	"offpath/mitigate/crowdsec"
+	"offpath/mitigate/dataplane"
 	"offpath/mitigate/envoy"
 	"offpath/mitigate/f5bigip"
 	"offpath/mitigate/feed"
@@ -73,6 +74,19 @@ var targetKinds = map[string]targetKind{
 				setup.Deception = &haproxy.Deception{Status: t.DeceiveStatus, Type: t.DeceiveType}
 			}
 			return setup.Render()
+		},
+	},
+	dataplane.Kind: {
+		open: func(t *config.Target, _ *config.Config) (mitigate.Target, error) {
+			return dataplane.New(dataplane.Options{
+				Name: t.Name, Address: t.Address, User: t.User, Password: t.Password.Read, CA: t.CA, MapDir: t.MapDir, Version: t.APIVersion,
+			})
+		},
+		setup: func(t *config.Target, c *config.Config) (io.WriterTo, error) {
+			return dataplane.Setup{
+				Name: t.Name, Address: t.Address, User: t.User, MapDir: t.MapDir,
+				TrustedProxies: c.Client.TrustedProxies, IgnoreHeaders: c.Client.IgnoreHeaders,
+			}.Render()
 		},
 	},
 	nginx.Kind: {

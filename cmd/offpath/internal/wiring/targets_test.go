@@ -111,6 +111,25 @@ func TestALoadBalancerWhoseRatesAreConfiguredHasThoseOfThePolicies(t *testing.T)
 	}
 }
 
+func TestADataPlaneAPIIsMadeOfItsKeysAndToldOfTheProxies(t *testing.T) {
+	c := configured(t, config.Target{Name: "lb1", Type: "haproxy_dataplane", Address: "https://192.0.2.10:5555", User: "waf", Password: reference(t, "env:OFFPATH_NO_SUCH"), MapDir: "/srv/maps", APIVersion: 2})
+	c.Client.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	c.Client.IgnoreHeaders = []string{"x-edge"}
+	made, err := Targets(c)
+	require.NoError(t, err)
+	assert.Equal(t, "haproxy_dataplane", made[0].Kind())
+	_, err = made[0].Identity(t.Context())
+	assert.ErrorContains(t, err, "OFFPATH_NO_SUCH")
+	text, err := TargetSetup(&c.Mitigate.Targets[0], c)
+	require.NoError(t, err)
+	var b strings.Builder
+	_, err = text.WriteTo(&b)
+	require.NoError(t, err)
+	for _, part := range []string{"-m ip 10.0.0.0/8\n", "/srv/maps/offpath-verdicts.map", "curl -u waf ", "https://192.0.2.10:5555/v3/", "str(x-edge)"} {
+		assert.Contains(t, b.String(), part)
+	}
+}
+
 func TestABIGIPIsMadeOfItsKeysAndToldOfTheProxies(t *testing.T) {
 	c := configured(t, config.Target{Name: "lb1", Type: "f5_bigip", Address: "https://192.0.2.10", User: "offpath", Password: reference(t, "env:OFFPATH_NO_SUCH"), Partition: "waf"})
 	c.Client.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
