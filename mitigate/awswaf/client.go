@@ -8,13 +8,13 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/wafv2"
 	"github.com/aws/aws-sdk-go-v2/service/wafv2/types"
+
+	"offpath/mitigate/internal/pacer"
 )
 
 // maxAnswer is the most octets of an answer: a set of 10,000 networks has 500 KB.
@@ -31,9 +31,9 @@ const lockTries = 5
 type client struct {
 	api   *wafv2.Client
 	scope types.Scope
-	sets  pacer // of UpdateIPSet
-	makes pacer // of CreateIPSet
-	group pacer // of UpdateRuleGroup: the kill switch waits for none of the others
+	sets  pacer.Pacer // of UpdateIPSet
+	makes pacer.Pacer // of CreateIPSet
+	group pacer.Pacer // of UpdateRuleGroup: the kill switch waits for none of the others
 }
 
 func newClient(o *Options) *client {
@@ -41,8 +41,8 @@ func newClient(o *Options) *client {
 	if o.CloudFront {
 		c.scope = types.ScopeCloudfront
 	}
-	for _, p := range []*pacer{&c.sets, &c.makes, &c.group} {
-		p.interval = o.Pace
+	for _, p := range []*pacer.Pacer{&c.sets, &c.makes, &c.group} {
+		p.Interval = o.Pace
 	}
 	options := wafv2.Options{
 		Region:      o.Region,
@@ -95,34 +95,6 @@ func (b *bounded) Do(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// pacer keeps requests of one kind apart.
-type pacer struct {
-	interval time.Duration
-	mu       sync.Mutex
-	next     time.Time
-}
-
-// wait returns when the next request may go, counted from when the last one did.
-func (p *pacer) wait(ctx context.Context) error {
-	for {
-		p.mu.Lock()
-		now := time.Now()
-		rest := p.next.Sub(now)
-		if rest <= 0 {
-			p.next = now.Add(p.interval)
-		}
-		p.mu.Unlock()
-		if rest <= 0 {
-			return ctx.Err()
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(rest):
-		}
-	}
-}
-
 // set is an IP set.
 type set struct{ name, id, arn string }
 
@@ -148,7 +120,7 @@ func (c *client) listSets(ctx context.Context) (map[string]set, error) {
 
 // makeSet makes an empty IP set.
 func (c *client) makeSet(ctx context.Context, name string, f family) (set, error) {
-	if err := c.makes.wait(ctx); err != nil {
+	if err := c.makes.Wait(ctx); err != nil {
 		return set{}, err
 	}
 	made, err := c.api.CreateIPSet(ctx, &wafv2.CreateIPSetInput{
@@ -208,7 +180,7 @@ func (c *client) writeSet(ctx context.Context, s set, networks []netip.Prefix) e
 		if _, token, err = c.readSet(ctx, s); err != nil {
 			return err
 		}
-		if err = c.sets.wait(ctx); err != nil {
+		if err = c.sets.Wait(ctx); err != nil {
 			return err
 		}
 		_, err = c.api.UpdateIPSet(ctx, &wafv2.UpdateIPSetInput{
@@ -270,7 +242,7 @@ func (c *client) readGroup(ctx context.Context, name, id string) (ruleGroup, err
 }
 
 func (c *client) makeGroup(ctx context.Context, name string, capacity int64, rules []types.Rule) error {
-	if err := c.group.wait(ctx); err != nil {
+	if err := c.group.Wait(ctx); err != nil {
 		return err
 	}
 	_, err := c.api.CreateRuleGroup(ctx, &wafv2.CreateRuleGroupInput{
@@ -291,7 +263,7 @@ func (c *client) writeGroup(ctx context.Context, name, id string, rules []types.
 		if g, err = c.readGroup(ctx, name, id); err != nil {
 			return err
 		}
-		if err = c.group.wait(ctx); err != nil {
+		if err = c.group.Wait(ctx); err != nil {
 			return err
 		}
 		_, err = c.api.UpdateRuleGroup(ctx, &wafv2.UpdateRuleGroupInput{

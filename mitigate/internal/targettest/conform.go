@@ -65,6 +65,8 @@ type Traits struct {
 	Rates []time.Duration
 	// Networks says that it carries networks as well as addresses.
 	Networks bool
+	// NoIPv6Addresses says that it carries of IPv6 networks of 64 bits and no addresses.
+	NoIPv6Addresses bool
 	// Expires says that it ends a verdict by its own clock.
 	Expires bool
 	// Tags says that it tags for the backend what is only watched.
@@ -209,7 +211,7 @@ func inForce(t testing.TB, c *controller.Controller, n int) {
 	})
 }
 
-func blocks(t *testing.T, b *Balancer, _ Traits) {
+func blocks(t *testing.T, b *Balancer, traits Traits) {
 	c, _ := enforcing(t, b)
 	passes(t, b, Attacker)
 	v := Block(1, Attacker)
@@ -222,10 +224,13 @@ func blocks(t *testing.T, b *Balancer, _ Traits) {
 	passes(t, b, Customer)
 	assert.Empty(t, b.Get(t, Customer, "X-Offpath-Verdict", "chosen by a client").Tag)
 
-	six := Block(2, "2001:db8::7")
+	six, other := Block(2, "2001:db8::7"), "2001:db8::8"
+	if traits.NoIPv6Addresses {
+		six, other = Block(2, "2001:db8::/64"), "2001:db8:0:1::7"
+	}
 	require.NoError(t, c.Apply(six))
 	refused(t, b, "2001:db8::7", 403, six)
-	passes(t, b, "2001:db8::8")
+	passes(t, b, other)
 	require.NoError(t, c.Lift(v.ID, "alice"))
 	passes(t, b, Attacker)
 	refused(t, b, "2001:db8::7", 403, six)

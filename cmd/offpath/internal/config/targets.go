@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"offpath/mitigate/awswaf"
+	"offpath/mitigate/cloudflare"
 	"offpath/mitigate/crowdsec"
 	"offpath/mitigate/dataplane"
 	"offpath/mitigate/envoy"
@@ -48,7 +49,7 @@ type Target struct {
 	TarpitConnections int           `key:"tarpit_connections"` // haproxy: with so many at the frontend nothing waits; 0: 1000
 
 	ConfDir string `key:"conf_dir"` // nginx: folder of the script and the token there; nginx_file: folder that offpath writes to; empty: /etc/nginx/offpath
-	Token   Secret `key:"token"`    // nginx: the bearer token of its endpoint; envoy: what Envoys show; crowdsec, feed: the keys that consumers come with, one a line
+	Token   Secret `key:"token"`    // nginx: the bearer token of its endpoint; envoy: what Envoys show; crowdsec, feed: the keys that consumers come with, one a line; cloudflare: of its API
 
 	PIDFile        string        `key:"pid_file"`        // nginx_file: of nginx's master; empty: /run/nginx.pid
 	Program        string        `key:"program"`         // nginx_file: nginx itself; empty: /usr/sbin/nginx
@@ -59,7 +60,7 @@ type Target struct {
 	Method       string   `key:"method"`       // gobgp: flowspec or rtbh
 	Destinations []string `key:"destinations"` // gobgp: networks that FlowSpec protects
 	NextHops     []string `key:"next_hops"`    // gobgp: what rtbh's routes point to
-	Capacity     int      `key:"capacity"`     // gobgp: the most routes; 0: 1000 with FlowSpec, 10000 with rtbh
+	Capacity     int      `key:"capacity"`     // gobgp: the most routes; 0: 1000 with FlowSpec, 10000 with rtbh. cloudflare: the most verdicts; 0: 9000
 
 	CA             string `key:"ca"`              // nginx, webhook, nginx_plus, f5_bigip, haproxy_dataplane: PEM file of who may vouch for it; empty: whom the system trusts. envoy: of who may vouch for Envoys; empty: they need no certificate
 	Secret         Secret `key:"secret"`          // webhook: what messages are signed with; aws_waf: the secret access key
@@ -73,6 +74,9 @@ type Target struct {
 
 	User     string `key:"user"`     // nginx_plus: of HTTP's basic authentication; empty: none. f5_bigip, haproxy_dataplane: who logs in
 	Password Secret `key:"password"` // nginx_plus, f5_bigip, haproxy_dataplane: the user's
+
+	Account string   `key:"account"` // cloudflare: id of the account whose lists it writes
+	Zones   []string `key:"zones"`   // cloudflare: ids of the zones that have the rule
 
 	Partition string `key:"partition"` // f5_bigip: where data groups and iRule are; empty: Common
 
@@ -286,6 +290,45 @@ var targetTypes = []targetType{
 					break
 				} else if o.Type == t.Type && o.Region == t.Region && o.AccessKey == t.AccessKey {
 					return l.mistake(at("region"), "target %s writes in %s with this key already, and AWS takes one update a second there; one target has to do", o.Name, t.Region)
+				}
+			}
+			return nil
+		},
+	},
+	{
+		name: "cloudflare", keys: []string{"account", "zones", "token", "capacity"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := cloudflare.CheckAddress(t.Address); t.Address != "" && problem != "" {
+				return l.mistake(at("address"), "%q %s; leave it out, or write the URL of another API such as %s", t.Address, problem, cloudflare.DefaultAddress)
+			}
+			if !cloudflare.PlainID(t.Account) {
+				return l.mistake(at("account"), "%q is no id of 32 hex digits; write that of your account, from its overview in the dashboard", t.Account)
+			}
+			if len(t.Zones) == 0 {
+				return l.mistake(at("zones"), "it is empty; write the ids of the zones that have the rule, from their overviews in the dashboard")
+			}
+			if len(t.Zones) > cloudflare.MaxZones {
+				return l.mistake(at("zones"), "%d are more than %d; leave some out", len(t.Zones), cloudflare.MaxZones)
+			}
+			for i, zone := range t.Zones {
+				if !cloudflare.PlainID(zone) {
+					return l.mistake(at("zones"), "%q is no id of 32 hex digits; write that of the zone, from its overview in the dashboard", zone)
+				}
+				if slices.Contains(t.Zones[:i], zone) {
+					return l.mistake(at("zones"), "%q is there twice; write it once", zone)
+				}
+			}
+			if t.Token.IsZero() {
+				return l.mistake(at("token"), "it is empty; write file:PATH or env:NAME of an API token for the account's lists and the zones' WAF")
+			}
+			if t.Capacity < 0 || t.Capacity > cloudflare.MaxCapacity {
+				return l.mistake(at("capacity"), "%d is out of range; write 1 to %d, or 0 for %d", t.Capacity, cloudflare.MaxCapacity, cloudflare.DefaultCapacity)
+			}
+			for i := range l.config.Mitigate.Targets {
+				if o := &l.config.Mitigate.Targets[i]; o == t {
+					break
+				} else if o.Type == t.Type && o.Account == t.Account {
+					return l.mistake(at("account"), "target %s writes the lists of this account already, and Cloudflare changes one at a time; write one target, with all the zones", o.Name)
 				}
 			}
 			return nil

@@ -13,6 +13,7 @@ import (
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/awswaf"
+	"offpath/mitigate/cloudflare"
 	"offpath/mitigate/crowdsec"
 	"offpath/mitigate/dataplane"
 	"offpath/mitigate/envoy"
@@ -214,6 +215,16 @@ var targetKinds = map[string]targetKind{
 				return nil, err
 			}
 			return awswaf.Setup{Name: t.Name, Region: t.Region, CloudFront: t.Scope == "cloudfront", Group: t.Group, Rates: rates}.Render()
+		},
+	},
+	cloudflare.Kind: {
+		open: func(t *config.Target, _ *config.Config) (mitigate.Target, error) {
+			return cloudflare.New(cloudflare.Options{
+				Name: t.Name, Account: t.Account, Zones: t.Zones, Token: t.Token.Read, Address: t.Address, Capacity: t.Capacity,
+			})
+		},
+		setup: func(t *config.Target, _ *config.Config) (io.WriterTo, error) {
+			return cloudflare.Setup{Name: t.Name, Account: t.Account, Zones: t.Zones, Address: t.Address, Capacity: t.Capacity}.Render()
 		},
 	},
 	nftables.Kind: {
