@@ -66,6 +66,8 @@ type client struct {
 	http    *http.Client
 	version int           // that it has; 0: not known
 	ahead   time.Duration // its clock's, when it last answered
+	// appended is when it last appended to a map what was to replace it.
+	appended time.Time
 }
 
 func newClient(o *Options) (*client, error) {

@@ -23,7 +23,8 @@
 // that say nothing make up the length (pad.go). What was written so is read back.
 //
 // HAProxy loses at a reload what is not in the files, and finds again what is still there.
-// The API lets them follow after ten seconds; here each change that is answered is in them.
+// The API lets them follow every ten seconds, if it is told to; here each change that is
+// answered is in them.
 //
 // Stick tables are not used for verdicts: the API sets one field at a time. To change or
 // delete one line of a long map takes HAProxy 2.6 to 2.8 milliseconds, so capacity is small

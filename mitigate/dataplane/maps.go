@@ -3,6 +3,7 @@ package dataplane
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // The maps, as the API names them: their files without folder and ending.
@@ -62,6 +64,9 @@ type held struct {
 	// doubled says that a key stands there more than once: the first counts, and which
 	// that is after a reload, nobody says.
 	doubled bool
+	// appended says that lines which are there for their length alone stand there more than
+	// once: an order that was to replace the map was appended to it.
+	appended bool
 }
 
 // holds says that it is exactly what is wanted.
@@ -77,24 +82,31 @@ func linesOf(entries map[string]string) []line {
 	return lines
 }
 
-// parseLines reads the entries of a map.
+// parseLines reads the entries of a map; those that are there for their length alone are
+// left out.
 func parseLines(answer []byte) (h held, err error) {
 	var list []line
 	if err := json.Unmarshal(answer, &list); err != nil {
 		return h, fmt.Errorf("data plane api: map is no JSON list of entries: %w", err)
 	}
 	h.lines = make(map[string]string, len(list))
+	pads := make(map[string]bool)
 	for _, l := range list {
-		if _, there := h.lines[l.Key]; there {
+		_, there := h.lines[l.Key]
+		switch {
+		case isPad(l.Key):
+			h.appended = h.appended || pads[l.Key]
+			pads[l.Key] = true
+		case there:
 			h.doubled = true
-			continue
+		default:
+			h.lines[l.Key] = l.Value
 		}
-		h.lines[l.Key] = l.Value
 	}
 	return h, nil
 }
 
-// list lists a map; lines that are there for their length alone are none.
+// list lists a map.
 func (c *client) list(ctx context.Context, name string) (held, error) {
 	version, err := c.versionOf(ctx)
 	if err != nil {
@@ -104,13 +116,7 @@ func (c *client) list(ctx context.Context, name string) (held, error) {
 	if err != nil {
 		return held{}, c.prepared(ctx, err)
 	}
-	h, err := parseLines(answer)
-	for key := range h.lines {
-		if isPad(key) {
-			delete(h.lines, key)
-		}
-	}
-	return h, err
+	return parseLines(answer)
 }
 
 // put adds or changes one entry; known says that it is probably there.
@@ -172,12 +178,28 @@ func (c *client) drop(ctx context.Context, name, key, query string) (missing boo
 	return false, err
 }
 
+// errAppends says that what was to replace a map was appended to it; it did no harm.
+var errAppends = errors.New("data plane api: it appends to a map what is to replace it, since it could not ask HAProxy for its version when it started: restart it")
+
+// appendPause is how long no map is written as a whole after one was appended to: each such
+// order makes the map longer.
+const appendPause = 10 * time.Minute
+
+func (c *client) appending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.appended.IsZero() && time.Since(c.appended) < appendPause
+}
+
 // replace makes a map anew in one step, and looks at what came of it. What is written
 // meanwhile entry by entry may be lost.
 func (c *client) replace(ctx context.Context, name string, lines []line, pad func(int) line) error {
 	version, err := c.versionOf(ctx)
 	if err != nil {
 		return err
+	}
+	if c.appending() {
+		return errAppends
 	}
 	body, err := json.Marshal(padded(lines, pad))
 	if err != nil {
@@ -189,6 +211,12 @@ func (c *client) replace(ctx context.Context, name string, lines []line, pad fun
 	now, err := c.list(ctx, name)
 	if err != nil {
 		return err
+	}
+	if now.appended {
+		c.mu.Lock()
+		c.appended = time.Now()
+		c.mu.Unlock()
+		return errAppends
 	}
 	wrong := len(now.lines) != len(lines)
 	for _, l := range lines {

@@ -11,15 +11,29 @@ import (
 // what it cuts into commands it loses the last entry where that begins a new one, and
 // repeats a command where the last entry fills one. So lines are added that match nothing,
 // until it replaces, and loses and repeats nothing but such.
+//
+// Where it does not know HAProxy's version, which it asks when it starts, it appends the
+// first command of whatever it is given. So the first command has such lines alone.
 
 // commandSize is where the API begins a new command, octets of "key value\n".
 const commandSize = 8192
 
-// padded are lines with as many more behind them as it takes; pad makes them.
+// padded are lines with as many more before and behind them as it takes; pad makes them.
 func padded(lines []line, pad func(int) line) []line {
-	out := append(make([]line, 0, len(lines)+20), lines...)
-	for i := 0; i == 0 || !whole(out); i++ {
-		out = append(out, pad(i))
+	out := make([]line, 0, len(lines)+20)
+	made := 0
+	more := func() {
+		out = append(out, pad(made))
+		made++
+	}
+	for size := 0; size <= commandSize; {
+		more()
+		l := out[len(out)-1]
+		size += len(l.Key) + 1 + len(l.Value) + 1
+	}
+	out = append(out, lines...)
+	for more(); !whole(out); {
+		more()
 	}
 	return out
 }

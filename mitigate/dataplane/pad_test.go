@@ -22,6 +22,10 @@ func TestWhateverIsWrittenAsAWholeReplacesTheMapAndNoneOfItIsLostOrRepeated(t *t
 		}
 		replaces, commands := dataplanetest.Commands(list)
 		require.True(t, replaces, "%d lines", len(lines))
+		for text := range strings.Lines(commands[0]) {
+			key, _, _ := strings.Cut(text, " ")
+			require.True(t, dataplane.IsPad(key), "what may be appended says nothing")
+		}
 		var got []dataplane.Line
 		for _, c := range commands {
 			require.LessOrEqual(t, len(c), 8192, "HAProxy's buffer")

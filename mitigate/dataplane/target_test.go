@@ -1,6 +1,7 @@
 package dataplane_test
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -472,4 +473,72 @@ func TestTheAPIIsBelievedWithItsCertificateAlone(t *testing.T) {
 			assert.ErrorContains(t, err, tt.want)
 		}
 	}
+}
+
+func TestAnAPIThatAppendsWhatIsToReplaceDoesNoHarmAndIsTold(t *testing.T) {
+	s, target := enforcing(t)
+	old := entry(1, targettest.Attacker)
+	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{old, entry(2, "127.7.0.0/16")}, nil))
+	api := dataplanetest.New(t, dataplanetest.Options{
+		Socket: strings.TrimPrefix(s.Socket, "unix:"), MapsDir: s.MapDir, Version: 3, User: dataplanetest.User, Password: dataplanetest.Password,
+		Versionless: true,
+	})
+	target = newTarget(t, s, serve(t, api))
+	many := []mitigate.Entry{}
+	for i := range 500 {
+		many = append(many, entry(mitigate.ID(i+10), fmt.Sprintf("127.9.%d.%d", i>>8, i&255)))
+	}
+	length := func() int {
+		return len(strings.Split(s.Command("show map "+filepath.Join(s.MapDir, "offpath-verdicts.map")), "\n"))
+	}
+	var after int
+	for try := range 10 {
+		assert.Error(t, target.Apply(t.Context(), many, nil))
+		assert.Equal(t, 403, status(t, s, targettest.Attacker))
+		assert.Equal(t, 200, status(t, s, "127.9.1.1"), "none of many is in force")
+		if try == 1 {
+			after = length()
+		}
+	}
+	assert.Equal(t, after, length(), "it is not tried for ever")
+	assert.ErrorContains(t, target.Apply(t.Context(), nil, []detect.Subject{entry(2, "127.7.0.0/16").Subject}), "restart it")
+	require.NoError(t, target.Apply(t.Context(), nil, []detect.Subject{old.Subject}), "single verdicts are written as ever")
+	assert.Equal(t, 200, status(t, s, targettest.Attacker))
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeOff, false))
+
+	mended := newTarget(t, s, s.Address)
+	require.NoError(t, mended.SetMode(t.Context(), detect.ModeEnforce, false))
+	_, err := mended.Sync(t.Context(), many)
+	require.NoError(t, err)
+	assert.Equal(t, 403, status(t, s, "127.9.1.1"))
+	assert.Equal(t, 200, status(t, s, "127.7.1.1"))
+	assert.Less(t, length(), 540, "what was appended is gone")
+}
+
+func TestTheKillSwitchDoesNotWaitForABulkLoad(t *testing.T) {
+	s, target := enforcing(t)
+	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{entry(1, targettest.Attacker)}, nil))
+	begun, released := make(chan struct{}, 1), make(chan struct{})
+	held := newTarget(t, s, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && r.URL.Path == maps+"offpath-verdicts" {
+			begun <- struct{}{}
+			<-released
+		}
+		s.API.ServeHTTP(w, r)
+	})))
+	many := []mitigate.Entry{entry(1, targettest.Attacker)}
+	for i := range 500 {
+		many = append(many, entry(mitigate.ID(i+10), fmt.Sprintf("127.9.%d.%d", i>>8, i&255)))
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := held.Sync(context.Background(), many)
+		done <- err
+	}()
+	<-begun
+	require.NoError(t, held.SetMode(t.Context(), detect.ModeOff, false))
+	assert.Equal(t, 200, status(t, s, targettest.Attacker))
+	close(released)
+	require.NoError(t, <-done)
+	assert.Equal(t, 200, status(t, s, "127.9.1.1"))
 }

@@ -22,6 +22,9 @@ type Options struct {
 	MapsDir        string
 	Version        int // 2 or 3
 	User, Password string
+	// Versionless says that it could not ask HAProxy for its version when it started: it
+	// appends the first command of every list.
+	Versionless bool
 }
 
 // API is a Data Plane API in front of one HAProxy.

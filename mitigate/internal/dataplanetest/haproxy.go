@@ -206,7 +206,7 @@ func Commands(list []Entry) (tooLong bool, payloads []string) {
 // payload writes a whole map: by a new version of it if it is too long for one command.
 func (a *API) payload(file string, list []Entry) error {
 	tooLong, payloads := Commands(list)
-	if !tooLong {
+	if !tooLong || a.options.Versionless {
 		if len(payloads) == 0 {
 			return fmt.Errorf("no entries: %w", errGeneral) // the API panics here
 		}
