@@ -22,6 +22,7 @@ import (
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/dataplane"
+	"offpath/mitigate/haproxy"
 	"offpath/mitigate/internal/dataplanetest"
 	"offpath/mitigate/internal/haproxytest"
 	"offpath/mitigate/internal/targettest"
@@ -399,7 +400,7 @@ func TestALoadBalancerThatIsNotPreparedIsTold(t *testing.T) {
 	assert.ErrorIs(t, err, dataplane.ErrNotPrepared)
 	assert.ErrorContains(t, err, "no map /etc/haproxy/maps/offpath-verdicts.map, but "+s.MapDir+"/offpath-verdicts.map")
 
-	bare := haproxytest.NewBare(t)
+	bare := haproxytest.NewBare(t, haproxy.Setup{})
 	bare.Up()
 	api := dataplanetest.New(t, dataplanetest.Options{
 		Socket: strings.TrimPrefix(bare.Socket, "unix:"), MapsDir: bare.Dir, Version: 3, User: dataplanetest.User, Password: dataplanetest.Password,

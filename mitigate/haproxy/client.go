@@ -25,6 +25,9 @@ const (
 	maxAnswer = 64 << 20
 
 	severityOutput = "set severity-output number"
+
+	// toWorker has the master send what follows it on the line to the present worker.
+	toWorker = "@1"
 )
 
 // errTooLong says that an answer exceeded maxAnswer.
@@ -37,16 +40,17 @@ var errUnsafe = errors.New("not a plain word")
 // client speaks HAProxy's Runtime API. Its methods may be called concurrently.
 type client struct {
 	network, address string
+	master           bool          // the address is the master's socket
 	timeout          time.Duration // of connecting, and of each read and write
 	remote           atomic.Pointer[netip.Addr]
 }
 
-// newClient takes `unix:/path` or `tcp:host:port`.
+// newClient takes `unix:/path`, `master:/path` or `tcp:host:port`.
 func newClient(address string, timeout time.Duration) (*client, error) {
 	network, where, ok := strings.Cut(address, ":")
 	switch {
-	case ok && network == "unix" && strings.HasPrefix(where, "/"):
-		return &client{network: network, address: where, timeout: timeout}, nil
+	case ok && (network == "unix" || network == "master") && strings.HasPrefix(where, "/"):
+		return &client{network: "unix", address: where, master: network == "master", timeout: timeout}, nil
 	case ok && network == "tcp":
 		host, port, err := net.SplitHostPort(where)
 		if err != nil || host == "" || port == "" {
@@ -58,7 +62,7 @@ func newClient(address string, timeout time.Duration) (*client, error) {
 		}
 		return c, nil
 	}
-	return nil, fmt.Errorf("address %q is neither unix:/PATH nor tcp:HOST:PORT", address)
+	return nil, fmt.Errorf("address %q is neither unix:/PATH nor master:/PATH nor tcp:HOST:PORT", address)
 }
 
 // plain says whether a word can be sent: letters, digits and a few signs, none
@@ -96,10 +100,31 @@ func (c *client) ask(ctx context.Context, words ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if a := answers[0]; 0 <= a.severity && a.severity <= 3 {
-		return "", fmt.Errorf("%s: %s", cmd, a.text)
+	if a := answers[0]; 0 <= a.severity && a.severity <= 3 || c.master && !expected(words, a.text) {
+		return "", fmt.Errorf("%s: %s", cmd, firstLine(a.text))
 	}
 	return answers[0].text, nil
+}
+
+// expected reports whether a text can be the answer of a command that succeeded: through
+// the master answers come without a level.
+func expected(words []string, text string) bool {
+	begins := func(with string) bool { return strings.HasPrefix(text, with) }
+	switch {
+	case words[0] == "prepare":
+		return begins("New version created: ")
+	case words[0] != "show":
+		return text == ""
+	case words[1] == "table":
+		return text == "" || begins("# table: ")
+	case words[1] == "map" && len(words) == 2:
+		return begins("# id (file) ")
+	case words[1] == "map":
+		return text == "" || begins("0x")
+	case words[1] == "info":
+		return begins("Name: ")
+	}
+	return begins("Dumping pools usage")
 }
 
 // run sends commands on one connection and returns their answers. The last
@@ -107,7 +132,13 @@ func (c *client) ask(ctx context.Context, words ...string) (string, error) {
 // With an error the answers that came before it are returned too.
 func (c *client) run(ctx context.Context, commands []string, payload string) ([]answer, error) {
 	var line strings.Builder
-	line.WriteString(severityOutput)
+	prelude := 1 // the answers before those to commands
+	if c.master {
+		line.WriteString(toWorker)
+		prelude = 0
+	} else {
+		line.WriteString(severityOutput)
+	}
 	for _, cmd := range commands {
 		line.WriteByte(';')
 		line.WriteString(cmd)
@@ -122,17 +153,17 @@ func (c *client) run(ctx context.Context, commands []string, payload string) ([]
 	if err != nil {
 		err = fmt.Errorf("haproxy at %s:%s: %w", c.network, c.address, err)
 	}
-	answers, splitErr := splitAnswers(session, len(commands)+1)
+	answers, splitErr := splitAnswers(session, prelude+len(commands))
 	if err == nil && splitErr != nil {
 		err = fmt.Errorf("haproxy at %s:%s: %w", c.network, c.address, splitErr)
 	}
-	if len(answers) == 0 {
+	if len(answers) < prelude {
 		return nil, err
 	}
-	if answers[0].refused() && err == nil {
+	if prelude > 0 && answers[0].refused() && err == nil {
 		err = fmt.Errorf("haproxy at %s:%s: %s: %s", c.network, c.address, severityOutput, answers[0].text)
 	}
-	return answers[1:], err
+	return answers[prelude:], err
 }
 
 // exchange sends one request and reads until HAProxy closes.
@@ -153,6 +184,11 @@ func (c *client) exchange(ctx context.Context, request string) ([]byte, error) {
 	conn.SetWriteDeadline(time.Now().Add(c.timeout))
 	if _, err := io.WriteString(conn, request); err != nil {
 		return nil, c.cause(ctx, err)
+	}
+	if half, ok := conn.(*net.UnixConn); ok && c.master { // which waits for more commands else
+		if err := half.CloseWrite(); err != nil {
+			return nil, c.cause(ctx, err)
+		}
 	}
 	session := make([]byte, 0, 512)
 	for {

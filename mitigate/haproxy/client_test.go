@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
@@ -187,12 +188,51 @@ func TestOnlyPlainWordsAreSent(t *testing.T) {
 }
 
 func TestAddressesOfSockets(t *testing.T) {
-	for _, good := range []string{"unix:/run/haproxy/admin.sock", "tcp:127.0.0.1:9999", "tcp:[::1]:9999", "tcp:lb1.example:9999"} {
+	for _, good := range []string{"unix:/run/haproxy/admin.sock", "tcp:127.0.0.1:9999", "tcp:[::1]:9999", "tcp:lb1.example:9999", "master:/run/haproxy-master.sock"} {
 		_, err := newClient(good, 0)
 		assert.NoError(t, err, good)
 	}
-	for _, bad := range []string{"", "unix:", "unix:relative", "tcp:", "tcp:127.0.0.1", "tcp::9999", "tcp:host:", "udp:127.0.0.1:1", "/run/haproxy/admin.sock", "127.0.0.1:9999"} {
+	for _, bad := range []string{"", "unix:", "unix:relative", "master:relative", "master:127.0.0.1:9999", "tcp:", "tcp:127.0.0.1", "tcp::9999", "tcp:host:", "udp:127.0.0.1:1", "/run/haproxy/admin.sock", "127.0.0.1:9999"} {
 		_, err := newClient(bad, 0)
 		assert.ErrorContains(t, err, fmt.Sprintf("%q", bad))
 	}
+}
+
+func TestThroughTheMasterAnAnswerIsKnownByItsForm(t *testing.T) {
+	for _, tt := range []struct {
+		command, text string
+		expected      bool
+	}{
+		{"show table", "", true},
+		{"show table", "# table: a, type: string, size:1, used:0", true},
+		{"show table a", "No such table", false},
+		{"show map", "# id (file) description", true},
+		{"show map", "Permission denied", false},
+		{"show map /m", "", true},
+		{"show map /m", "0x55 10.0.0.0/8 1:2:3", true},
+		{"show map /m", "Unknown map identifier. Please use #<id> or <file>.", false},
+		{"show info", "Name: HAProxy", true},
+		{"show info", "", false},
+		{"show pools", "Dumping pools usage. Use SIGQUIT to flush them.", true},
+		{"show pools", "Unknown command", false},
+		{"prepare map /m", "New version created: 7", true},
+		{"prepare map /m", "", false},
+		{"commit map @7 /m", "", true},
+		{"commit map @7 /m", "Version number out of range.", false},
+		{"set table a key b", "", true},
+		{"clear table a", "No such table", false},
+	} {
+		assert.Equal(t, tt.expected, expected(strings.Fields(tt.command), tt.text), "%s: %s", tt.command, tt.text)
+	}
+}
+
+func TestAMasterWithoutAWorkerIsAnError(t *testing.T) {
+	c := faulty(t, func(conn net.Conn, line string) {
+		if line == "@1;show table\n" {
+			io.WriteString(conn, "Can't find the target PID matching the prefix '@1'\n")
+		}
+	})
+	c.master = true
+	_, err := c.ask(t.Context(), "show", "table")
+	assert.ErrorIs(t, err, mitigate.ErrIncomplete)
 }

@@ -13,9 +13,14 @@ import (
 	"offpath/mitigate/internal/targettest"
 )
 
-// conforming starts one for the tests of every target.
-func conforming(t testing.TB) *targettest.Balancer {
-	s := haproxytest.Start(t, haproxy.Setup{TrustedProxies: []netip.Prefix{targettest.Network(targettest.Proxy)}})
+// conforming starts one for the tests of every target, underMaster one that is reached by
+// its master.
+func conforming(t testing.TB) *targettest.Balancer { return conformingAt(t, "") }
+
+func underMaster(t testing.TB) *targettest.Balancer { return conformingAt(t, "master:") }
+
+func conformingAt(t testing.TB, address string) *targettest.Balancer {
+	s := haproxytest.Start(t, haproxy.Setup{Address: address, TrustedProxies: []netip.Prefix{targettest.Network(targettest.Proxy)}})
 	return &targettest.Balancer{
 		URL: s.URL, Backend: s.Backend(), Down: s.Down, Up: s.Up, Reload: s.Reload,
 		Target: func(t testing.TB) mitigate.Target {
@@ -27,11 +32,16 @@ func conforming(t testing.TB) *targettest.Balancer {
 }
 
 func TestHAProxyIsATarget(t *testing.T) {
-	targettest.Conform(t, targettest.Traits{
-		Rates: []time.Duration{time.Second, 10 * time.Second, time.Minute}, Networks: true, Expires: true, Tags: true, Counts: true,
-	}, conforming)
-
+	targettest.Conform(t, traits, conforming)
 	t.Run("predicates", func(t *testing.T) { targettest.Predicates(t, conforming) })
+}
+
+func TestHAProxyIsATargetByWayOfItsMaster(t *testing.T) {
+	targettest.Conform(t, traits, underMaster)
+}
+
+var traits = targettest.Traits{
+	Rates: []time.Duration{time.Second, 10 * time.Second, time.Minute}, Networks: true, Expires: true, Tags: true, Counts: true,
 }
 
 func BenchmarkDecisionToRefusal(b *testing.B) { targettest.DecisionToRefusal(b, conforming) }

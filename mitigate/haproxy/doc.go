@@ -1,5 +1,5 @@
 // Package haproxy enforces verdicts at an HAProxy, 2.6 or later, over its
-// Runtime API (unix or TCP socket).
+// Runtime API (unix or TCP socket, or the master's).
 //
 // What it keeps at the load balancer, all under the prefix offpath:
 //
@@ -43,7 +43,10 @@
 // What deceives is the site's own answer, with the marker; the sensor takes whatever has
 // the marker for refused, so a deception teaches detection nothing.
 //
-// It does not configure, start or reload HAProxy, and does not speak to a
-// master socket. One controller owns the tables of one HAProxy: rows it does
+// By way of a master each command is a connection of its own to the worker, inside
+// HAProxy, and answers have no level: they are known by their form.
+//
+// It does not configure, start or reload HAProxy. What an old process still serves after a
+// reload, it serves by the verdicts of then. One controller owns the tables of one HAProxy: rows it does
 // not want are removed at a full comparison.
 package haproxy

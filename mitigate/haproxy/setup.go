@@ -33,8 +33,8 @@ const MaxProxyHops = 4
 // Setup is what an HAProxy's configuration needs to enforce verdicts. The zero
 // value suits an HAProxy that clients reach directly.
 type Setup struct {
-	// Address is the socket that offpath will use, unix:/PATH or
-	// tcp:HOST:PORT; default unix:/run/haproxy/admin.sock.
+	// Address is the socket that offpath will use, unix:/PATH, tcp:HOST:PORT or
+	// master:/PATH; default unix:/run/haproxy/admin.sock.
 	Address string
 	// MapDir is the folder of the map files; default [DefaultMapDir].
 	MapDir string
@@ -204,7 +204,7 @@ func (s Setup) Render() (Config, error) {
 	if err := s.validate(); err != nil {
 		return Config{}, err
 	}
-	_, where, isUnix := strings.Cut(s.Address, "unix:")
+	kind, where, _ := strings.Cut(s.Address, ":")
 	view := view{
 		Setup:         s,
 		AllowFile:     s.MapDir + "/" + allowMap,
@@ -221,10 +221,12 @@ func (s Setup) Render() (Config, error) {
 		StatsSocket:   "stats socket " + where + " mode 600 level admin",
 		SocatAddress:  "UNIX-CONNECT:" + where,
 	}
-	if !isUnix {
-		where = strings.TrimPrefix(s.Address, "tcp:")
+	switch kind {
+	case "tcp":
 		view.StatsSocket = "stats socket " + socketFamily(where) + where + " level admin"
 		view.SocatAddress = "TCP:" + where
+	case "master":
+		view.StatsSocket, view.ByHand = "", toWorker+" "
 	}
 	view.Files = []string{view.AllowFile, view.AllowLiveFile, view.NetworkFile}
 	view.Hops = s.hops()
@@ -280,6 +282,7 @@ type view struct {
 	AllowFile, AllowLiveFile, NetworkFile, LuaFile string
 	Files                                          []string
 	StatsSocket, SocatAddress                      string
+	ByHand                                         string // before a command that a person gives
 	SetupTable                                     string
 	Ignored                                        string // header fields, with colons between
 	Trusted                                        []netip.Prefix

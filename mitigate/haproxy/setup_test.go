@@ -27,6 +27,7 @@ func TestPrintedSetupIsAcceptedByHAProxyWithoutAWarning(t *testing.T) {
 	}{
 		{"as it comes", haproxy.Setup{}},
 		{"TCP socket", haproxy.Setup{Address: "tcp:127.0.0.1:9999"}},
+		{"the master's socket", haproxy.Setup{Address: "master:/run/haproxy-master.sock"}},
 		{"TCP socket on IPv6", haproxy.Setup{Address: "tcp:[::1]:9999"}},
 		{"behind proxies", haproxy.Setup{
 			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},

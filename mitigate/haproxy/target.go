@@ -43,7 +43,7 @@ var ErrNotPrepared = errors.New("load balancer is not prepared: add what `offpat
 // Options of a target. Only Address is needed.
 type Options struct {
 	Name    string // of the target; default: the address
-	Address string // unix:/PATH or tcp:HOST:PORT of a stats socket of level admin
+	Address string // unix:/PATH or tcp:HOST:PORT of a stats socket of level admin, or master:/PATH of the master's
 	// MapDir is the folder of the map files as haproxy.cfg names it, here and
 	// in [Setup]; default [DefaultMapDir].
 	MapDir string

@@ -479,21 +479,25 @@ func TestHostileSubjectsCanNotGiveOrders(t *testing.T) {
 }
 
 func TestLoadBalancerWithoutTheTablesSaysWhatIsMissing(t *testing.T) {
-	s := haproxytest.NewBare(t)
-	s.Up()
-	target := newTarget(t, s.Socket, s)
-	assert.ErrorIs(t, target.Prepared(t.Context()), haproxy.ErrNotPrepared)
-	_, err := target.Sync(t.Context(), nil)
-	assert.ErrorIs(t, err, haproxy.ErrNotPrepared)
-	assert.ErrorIs(t, target.Apply(t.Context(), []mitigate.Entry{entry(client)}, nil), haproxy.ErrNotPrepared)
-	assert.ErrorIs(t, target.Apply(t.Context(), []mitigate.Entry{entry("198.51.100.0/24")}, nil), haproxy.ErrNotPrepared)
-	assert.ErrorIs(t, target.SetMode(t.Context(), detect.ModeEnforce, false), haproxy.ErrNotPrepared)
-	assert.ErrorIs(t, target.SetAllow(t.Context(), nil), haproxy.ErrNotPrepared)
-	assert.ErrorIs(t, target.Sweep(t.Context()), haproxy.ErrNotPrepared)
-	_, err = target.Hits(t.Context())
-	assert.ErrorIs(t, err, haproxy.ErrNotPrepared)
-	_, _, err = target.Mode(t.Context())
-	assert.ErrorIs(t, err, haproxy.ErrNotPrepared)
+	for name, address := range map[string]string{"stats socket": "", "master": "master:"} {
+		t.Run(name, func(t *testing.T) {
+			s := haproxytest.NewBare(t, haproxy.Setup{Address: address})
+			s.Up()
+			target := newTarget(t, s.Socket, s)
+			assert.ErrorIs(t, target.Prepared(t.Context()), haproxy.ErrNotPrepared)
+			_, err := target.Sync(t.Context(), nil)
+			assert.ErrorIs(t, err, haproxy.ErrNotPrepared)
+			assert.ErrorIs(t, target.Apply(t.Context(), []mitigate.Entry{entry(client)}, nil), haproxy.ErrNotPrepared)
+			assert.ErrorIs(t, target.Apply(t.Context(), []mitigate.Entry{entry("198.51.100.0/24")}, nil), haproxy.ErrNotPrepared)
+			assert.ErrorIs(t, target.SetMode(t.Context(), detect.ModeEnforce, false), haproxy.ErrNotPrepared)
+			assert.ErrorIs(t, target.SetAllow(t.Context(), nil), haproxy.ErrNotPrepared)
+			assert.ErrorIs(t, target.Sweep(t.Context()), haproxy.ErrNotPrepared)
+			_, err = target.Hits(t.Context())
+			assert.ErrorIs(t, err, haproxy.ErrNotPrepared)
+			_, _, err = target.Mode(t.Context())
+			assert.ErrorIs(t, err, haproxy.ErrNotPrepared)
+		})
+	}
 }
 
 func TestWhatIsMissingAtTheLoadBalancerIsNamed(t *testing.T) {

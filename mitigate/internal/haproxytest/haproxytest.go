@@ -23,6 +23,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"offpath/mitigate"
 	"offpath/mitigate/haproxy"
 	"offpath/mitigate/internal/targettest"
 )
@@ -39,6 +40,7 @@ type Server struct {
 	MapDir string
 
 	t       testing.TB
+	master  bool // it runs as a master with a worker
 	program string
 	backend *targettest.Backend
 	config  string
@@ -53,7 +55,7 @@ type process struct {
 }
 
 // Start runs HAProxy with the setup, of which the addresses and folders are
-// filled in.
+// filled in; with an address of the form master:… it has a master, as Debian's has.
 func Start(t testing.TB, setup haproxy.Setup) *Server {
 	t.Helper()
 	s := New(t, setup)
@@ -73,6 +75,9 @@ func New(t testing.TB, setup haproxy.Setup) *Server {
 	s := &Server{Dir: dir, MapDir: dir, t: t, program: program, config: filepath.Join(dir, "haproxy.cfg")}
 	ports := targettest.FreePorts(t, 3)
 	s.Socket = "unix:" + filepath.Join(dir, "admin.sock")
+	if s.master = strings.HasPrefix(setup.Address, "master:"); s.master {
+		s.Socket = "master:" + filepath.Join(dir, "master.sock")
+	}
 	s.TCP = fmt.Sprintf("tcp:127.0.0.1:%d", ports[0])
 	s.URL = fmt.Sprintf("http://127.0.0.1:%d", ports[1])
 	setup.Address = s.Socket
@@ -138,7 +143,7 @@ func (s *Server) Configure(text string) {
 func (s *Server) Up() {
 	s.t.Helper()
 	s.process = s.start()
-	s.await(s.process)
+	s.await(s.process, "")
 }
 
 // Down kills HAProxy.
@@ -155,6 +160,12 @@ func (s *Server) Down() {
 func (s *Server) Reload() {
 	s.t.Helper()
 	s.awaitPeers()
+	if s.master {
+		before := s.worker()
+		require.NoError(s.t, s.process.cmd.Process.Signal(syscall.SIGUSR2))
+		s.await(s.process, before)
+		return
+	}
 	old := s.process
 	s.process = s.start("-sf", fmt.Sprint(old.cmd.Process.Pid))
 	select {
@@ -162,7 +173,23 @@ func (s *Server) Reload() {
 	case <-time.After(targettest.Wait):
 		require.FailNow(s.t, "the old haproxy stays")
 	}
-	s.await(s.process)
+	s.await(s.process, "")
+}
+
+// worker is the pid of the process that serves.
+func (s *Server) worker() string {
+	s.t.Helper()
+	identity, err := s.identity()
+	require.NoError(s.t, err)
+	pid, _, _ := strings.Cut(identity.Process, "/")
+	return pid
+}
+
+func (s *Server) identity() (mitigate.Identity, error) {
+	s.t.Helper()
+	target, err := haproxy.New(haproxy.Options{Address: s.Socket, MapDir: s.MapDir, Timeout: time.Second})
+	require.NoError(s.t, err)
+	return target.Identity(context.Background())
 }
 
 // Pause stops HAProxy from running without ending it, Resume goes on.
@@ -187,6 +214,9 @@ func (s *Server) CPU() time.Duration {
 func (s *Server) start(arguments ...string) *process {
 	s.t.Helper()
 	p := &process{output: new(bytes.Buffer), done: make(chan struct{})}
+	if s.master {
+		arguments = append(arguments, "-W", "-S", strings.TrimPrefix(s.Socket, "master:"))
+	}
 	p.cmd = exec.Command(s.program, append([]string{"-db", "-f", s.config}, arguments...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	require.NoError(s.t, p.cmd.Start())
@@ -197,15 +227,21 @@ func (s *Server) start(arguments ...string) *process {
 	return p
 }
 
-// await waits until the process answers on its socket and its frontend.
-func (s *Server) await(p *process) {
+// await waits until the process answers on its socket and its frontend; with a master by
+// another worker than before.
+func (s *Server) await(p *process, before string) {
 	s.t.Helper()
-	target, err := haproxy.New(haproxy.Options{Address: s.Socket, MapDir: s.MapDir, Timeout: time.Second})
-	require.NoError(s.t, err)
+	serves := func(identity mitigate.Identity) bool {
+		pid, _, _ := strings.Cut(identity.Process, "/")
+		if s.master {
+			return pid != before
+		}
+		return pid == strconv.Itoa(p.cmd.Process.Pid)
+	}
 	deadline := time.Now().Add(targettest.Wait)
 	for {
-		identity, err := target.Identity(context.Background())
-		if err == nil && strings.HasPrefix(identity.Process, fmt.Sprintf("%d/", p.cmd.Process.Pid)) {
+		identity, err := s.identity()
+		if err == nil && serves(identity) {
 			conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 			if err == nil {
 				conn.Close()
@@ -254,30 +290,40 @@ func (s *Server) TryGet(from, path string, headers ...string) (targettest.Answer
 // the answer without the empty line at its end.
 func (s *Server) Command(line string) string {
 	s.t.Helper()
-	conn, err := net.Dial("unix", strings.TrimPrefix(s.Socket, "unix:"))
+	_, path, _ := strings.Cut(s.Socket, ":")
+	conn, err := net.Dial("unix", path)
 	require.NoError(s.t, err)
 	defer conn.Close()
+	if s.master {
+		line = "@1 " + line
+	}
 	_, err = io.WriteString(conn, line+"\n")
 	require.NoError(s.t, err)
+	require.NoError(s.t, conn.(*net.UnixConn).CloseWrite())
 	answer, err := io.ReadAll(conn)
 	require.NoError(s.t, err)
 	return strings.TrimRight(string(answer), "\n")
 }
 
 // NewBare is a Server whose HAProxy has none of offpath's configuration and
-// answers by itself.
-func NewBare(t testing.TB) *Server { return unprepared(t, "    http-request return status 200\n") }
+// answers by itself; of the setup counts whether it has a master.
+func NewBare(t testing.TB, setup haproxy.Setup) *Server {
+	return unprepared(t, setup, "    http-request return status 200\n")
+}
 
 // NewPlain is a Server whose HAProxy has none of offpath's configuration.
 func NewPlain(t testing.TB) *Server {
-	return unprepared(t, "    default_backend bank\n")
+	return unprepared(t, haproxy.Setup{}, "    default_backend bank\n")
 }
 
-func unprepared(t testing.TB, rules string) *Server {
+func unprepared(t testing.TB, setup haproxy.Setup, rules string) *Server {
 	t.Helper()
-	s := New(t, haproxy.Setup{})
-	text := "global\n    stats socket " + strings.TrimPrefix(s.Socket, "unix:") + " level admin\n" +
-		"defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n" +
+	s := New(t, setup)
+	text := "global\n"
+	if !s.master {
+		text += "    stats socket " + strings.TrimPrefix(s.Socket, "unix:") + " level admin\n"
+	}
+	text += "defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n" +
 		"frontend bank\n    bind " + strings.TrimPrefix(s.URL, "http://") + "\n" + rules +
 		"backend bank\n    server bank " + s.backend.Address + "\n"
 	require.NoError(t, os.WriteFile(s.config, []byte(text), 0o600))

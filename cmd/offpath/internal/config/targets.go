@@ -98,8 +98,12 @@ var targetTypes = []targetType{
 	{
 		name: "haproxy", keys: []string{"map_dir", "peer_address", "peers", "sessions", "deceive_status", "deceive_type", "tarpit", "tarpit_connections"},
 		check: func(l *loader, t *Target, at func(string) string) error {
-			if problem := socketProblem(t.Address); problem != "" {
-				return l.mistake(at("address"), "%q %s; write unix:/run/haproxy/admin.sock or tcp:127.0.0.1:9999", t.Address, problem)
+			address := t.Address
+			if path, ok := strings.CutPrefix(address, "master:"); ok {
+				address = "unix:" + path
+			}
+			if problem := socketProblem(address); problem != "" {
+				return l.mistake(at("address"), "%q %s; write unix:/run/haproxy/admin.sock, master:/run/haproxy-master.sock or tcp:127.0.0.1:9999", t.Address, problem)
 			}
 			if t.MapDir != "" && !filepath.IsAbs(t.MapDir) {
 				return l.mistake(at("map_dir"), "%q is not an absolute path; write one such as /etc/haproxy/offpath", t.MapDir)
