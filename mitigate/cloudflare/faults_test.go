@@ -30,20 +30,10 @@ type before func(w http.ResponseWriter, r *http.Request, next http.Handler)
 // behind is the API behind something, without an edge to ask.
 func behind(t testing.TB, api *cloudflaretest.API, does before) string {
 	t.Helper()
-	var on atomic.Bool
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if on.Load() {
-			does(w, r, api)
-		} else {
-			api.ServeHTTP(w, r)
-		}
-	}))
+	prepare(t, api)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { does(w, r, api) }))
 	t.Cleanup(s.Close)
-	address := s.URL + "/client/v4"
-	out, err := install(t, address)
-	require.NoError(t, err, out)
-	on.Store(true)
-	return address
+	return s.URL + "/client/v4"
 }
 
 func TestOneOperationOfAnAccountIsWaitedForWhoeverBeganIt(t *testing.T) {
@@ -255,8 +245,8 @@ func TestWhatIsCarriedOutLateUndoesNothing(t *testing.T) {
 func TestAnOperationThatTakesLongerThanAnOrderMayIsWaitedForByTheNext(t *testing.T) {
 	api := &cloudflaretest.API{}
 	_, target := enforcing(t, api)
-	api.SetTakes(200 * time.Millisecond)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	api.SetTakes(2 * time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	err := target.Apply(ctx, []mitigate.Entry{entry(1, "203.0.113.1")}, nil)
 	require.True(t, errors.Is(err, context.DeadlineExceeded), "%v", err)
@@ -282,7 +272,7 @@ func TestWhatWasDeletedIsNoticedAndPutBack(t *testing.T) {
 		require.ErrorIs(t, err, cloudflare.ErrNotPrepared)
 	}
 	require.ErrorIs(t, target.SetAllow(t.Context(), nil), cloudflare.ErrNotPrepared)
-	_, err = install(t, s.Address)
+	_, err = install(s.Address)
 	require.NoError(t, err)
 	time.Sleep(2 * time.Millisecond)
 	after, err := target.Identity(t.Context())
@@ -411,6 +401,7 @@ func (f *faulty) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 }
 
 func TestAfterFaultsTheListHoldsExactlyWhatIsWanted(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(20) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		f := &faulty{}

@@ -44,8 +44,9 @@ func (s Setup) Render() (io.WriterTo, error) {
 	}
 	view := struct {
 		Options
-		Block, Allow, Ref, Off, Expression string
-	}{t.options, blockList, allowList, ruleRef, descriptions[detect.ModeOff], inBlock + " and " + notInAllow + " and " + before + neverBefore}
+		Block, Allow, Ref, Off, InBlock, Expression string
+		Hours                                       int
+	}{t.options, blockList, allowList, ruleRef, descriptions[detect.ModeOff], inBlock, inBlock + " and " + notInAllow + " and " + before + neverBefore, int(DefaultLease.Hours())}
 	view.Address = t.client.base
 	text, err := template.New("setup").Parse(setupText)
 	if err != nil {

@@ -5,10 +5,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
+	gosync "sync"
 	"testing"
 	"time"
 
@@ -40,30 +41,49 @@ func newTarget(t testing.TB, address string, change ...func(*cloudflare.Options)
 }
 
 // install runs the script that is printed, with an argument if there is one.
-func install(t testing.TB, address string, arguments ...string) (output string, err error) {
-	t.Helper()
-	targettest.Program(t, "curl")
-	targettest.Program(t, "jq")
-	printed, err := cloudflare.Setup{Account: cloudflaretest.Account, Zones: []string{cloudflaretest.Zone, cloudflaretest.Zone2}, Address: address}.Render()
-	require.NoError(t, err)
+func install(address string, arguments ...string) (output string, err error) {
+	text, err := cloudflare.Setup{Account: cloudflaretest.Account, Zones: []string{cloudflaretest.Zone, cloudflaretest.Zone2}, Address: address}.Render()
+	if err != nil {
+		return "", err
+	}
 	var script bytes.Buffer
-	_, err = printed.WriteTo(&script)
-	require.NoError(t, err)
-	file := filepath.Join(t.TempDir(), "setup.sh")
-	require.NoError(t, os.WriteFile(file, script.Bytes(), 0o600))
-	c := exec.Command("/bin/sh", append([]string{file}, arguments...)...)
+	if _, err := text.WriteTo(&script); err != nil {
+		return "", err
+	}
+	c := exec.Command("/bin/sh", append([]string{"-s", "--"}, arguments...)...)
+	c.Stdin = &script
 	c.Env = append(os.Environ(), "CLOUDFLARE_API_TOKEN="+cloudflaretest.Token)
 	out, err := c.CombinedOutput()
 	return string(out), err
 }
 
+// printed is an API in which the printed script has made what it makes.
+var printed = gosync.OnceValue(func() (made struct {
+	api    *cloudflaretest.API
+	output string
+	err    error
+}) {
+	made.api = &cloudflaretest.API{}
+	server := httptest.NewServer(made.api)
+	defer server.Close()
+	made.output, made.err = install(server.URL + "/client/v4")
+	return made
+})
+
+// prepare gives an API what the printed script makes.
+func prepare(t testing.TB, api *cloudflaretest.API) {
+	t.Helper()
+	targettest.Program(t, "curl")
+	targettest.Program(t, "jq")
+	require.NoError(t, printed().err, printed().output)
+	api.Copy(printed().api)
+}
+
 // start is Cloudflare with what the printed script makes there.
 func start(t testing.TB, api *cloudflaretest.API, handler func(http.Handler) http.Handler) *cloudflaretest.Server {
 	t.Helper()
-	s := cloudflaretest.Start(t, api, handler)
-	out, err := install(t, s.Address)
-	require.NoError(t, err, out)
-	return s
+	prepare(t, api)
+	return cloudflaretest.Start(t, api, handler)
 }
 
 // enforcing is a target in mode enforce that has nothing in force.
@@ -105,6 +125,7 @@ func comment(e mitigate.Entry) string {
 }
 
 func TestItDoesWhatEveryTargetHasToDo(t *testing.T) {
+	t.Parallel()
 	traits := targettest.Traits{Networks: true, NoIPv6Addresses: true}
 	targettest.Conform(t, traits, func(t testing.TB) *targettest.Balancer {
 		s := start(t, &cloudflaretest.API{Quota: 20_000, Takes: 2 * time.Millisecond}, nil)
@@ -130,24 +151,35 @@ func TestThePrintedScriptMakesWhatIsNeededOnceAndRefusesNobody(t *testing.T) {
 	assert.Equal(t, []bool{false}, refused(s, "203.0.113.7"))
 
 	before := api.Rules(cloudflaretest.Zone)
-	out, err := install(t, s.Address)
+	out, err := install(s.Address)
 	require.NoError(t, err)
 	assert.Contains(t, out, "has the rule")
 	assert.Equal(t, before, api.Rules(cloudflaretest.Zone))
 
 	api.DeleteRule(cloudflaretest.Zone, "offpath")
-	_, err = install(t, s.Address)
+	_, err = install(s.Address)
 	require.NoError(t, err)
 	require.Error(t, target.SetMode(t.Context(), detect.ModeEnforce, false), "before a comparison")
 	sync(t, target)
 	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
 	assert.Equal(t, []bool{true}, refused(s, "203.0.113.7"))
-	out, err = install(t, s.Address, "off")
+	out, err = install(s.Address, "off")
 	require.NoError(t, err, out)
 	assert.Equal(t, []bool{false}, refused(s, "203.0.113.7"), "the alarm of one whose offpath is gone")
+	time.Sleep(2 * time.Millisecond)
+	mode, local, err = target.Mode(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, detect.ModeOff, mode)
+	assert.True(t, local, "which stands until it is released")
+	api.Rule(cloudflaretest.Zone, "offpath", "ref", "another")
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, true))
+	out, err = install(s.Address, "off")
+	require.NoError(t, err, out)
+	assert.Equal(t, []bool{false}, refused(s, "203.0.113.7"), "also of a rule without its ref")
+	api.Rule(cloudflaretest.Zone, "another", "ref", "offpath")
 	api.ReadOnly = true
 	api.DeleteRule(cloudflaretest.Zone, "offpath")
-	out, err = install(t, s.Address)
+	out, err = install(s.Address)
 	assert.Error(t, err)
 	assert.Contains(t, out, "Authentication error")
 }
@@ -189,16 +221,17 @@ func TestWhatTheOperatorHasInListsAndRulesIsNeverTouched(t *testing.T) {
 }
 
 func TestEnforcementEndsByCloudflaresClockWhenNobodyOrdersItAnyMore(t *testing.T) {
+	t.Parallel()
 	api := &cloudflaretest.API{}
 	s := start(t, api, nil)
-	lease := func(o *cloudflare.Options) { o.Lease = 5 * time.Second }
+	lease := func(o *cloudflare.Options) { o.Lease = 12 * time.Second }
 	target := newTarget(t, s.Address, lease)
 	sync(t, target, entry(1, "203.0.113.7"))
 	order := func() { t.Helper(); require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false)) }
 	order()
 	began := time.Now()
 	assert.Equal(t, []bool{true}, refused(s, "203.0.113.7"))
-	for time.Since(began) < 8*time.Second { // longer than one lease
+	for time.Since(began) < 15*time.Second { // longer than one lease
 		order()
 		require.Equal(t, []bool{true}, refused(s, "203.0.113.7"))
 		time.Sleep(100 * time.Millisecond)
@@ -262,15 +295,16 @@ func TestARenewalIsWrittenOnlyShortlyBeforeTheEndThatTheItemTells(t *testing.T) 
 }
 
 func TestAnItemThatWasRenewedIsNotTakenOutAtTheEndThatItTold(t *testing.T) {
+	t.Parallel()
 	api := &cloudflaretest.API{}
 	s := start(t, api, nil)
 	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{newTarget(t, s.Address)}, Mode: detect.ModeEnforce})
 	v := targettest.Block(1, "203.0.113.7")
-	v.Expires = time.Now().Add(3 * time.Second).UnixNano()
+	v.Expires = time.Now().Add(6 * time.Second).UnixNano()
 	first := v.Expires
 	require.NoError(t, c.Apply(v))
 	targettest.Eventually(t, func() bool { return refused(s, "203.0.113.7")[0] }, func() string { return c.Targets()[0].LastError })
-	v.Expires = time.Now().Add(6 * time.Second).UnixNano()
+	v.Expires = first + int64(6*time.Second)
 	require.NoError(t, c.Apply(v))
 	for time.Now().UnixNano() < first+int64(time.Second) {
 		require.Equal(t, []bool{true}, refused(s, "203.0.113.7"))
@@ -282,6 +316,7 @@ func TestAnItemThatWasRenewedIsNotTakenOutAtTheEndThatItTold(t *testing.T) {
 }
 
 func TestWithTheControllerDeadWhatIsBlockedStaysAndOneThatStartsEndsWhatHasEnded(t *testing.T) {
+	t.Parallel()
 	api := &cloudflaretest.API{}
 	s := start(t, api, nil)
 	run := func(folder string) (*controller.Controller, func()) {
@@ -292,7 +327,7 @@ func TestWithTheControllerDeadWhatIsBlockedStaysAndOneThatStartsEndsWhatHasEnded
 	folder := t.TempDir()
 	c, stop := run(folder)
 	ends, lasts := targettest.Block(1, "203.0.113.1"), targettest.Block(2, "203.0.113.2")
-	ends.Expires = time.Now().Add(2 * time.Second).UnixNano()
+	ends.Expires = time.Now().Add(6 * time.Second).UnixNano()
 	require.NoError(t, c.Apply(ends))
 	require.NoError(t, c.Apply(lasts))
 	targettest.Eventually(t, func() bool { return c.Targets()[0].InForce == 2 }, func() string { return c.Targets()[0].LastError })

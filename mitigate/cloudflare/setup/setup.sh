@@ -4,7 +4,7 @@
 # with a token that may do so; what is there already stays.
 #
 # NOTE: Cloudflare keeps no expiry of a verdict: it ends when offpath takes it out of the list.
-# While no offpath runs, what is blocked stays blocked until {{.Lease}} after the last time that
+# While no offpath runs, what is blocked stays blocked until {{.Hours}} hours after the last time that
 # offpath, once an hour, wrote so into the rule: then it ends all together. See 4.
 #
 #  1. A token for offpath (My Profile, API Tokens, Create Custom Token), limited to the
@@ -31,12 +31,14 @@
 #  4. Kill switch at Cloudflare: disable the rule, in the dashboard or by
 #         curl -X PATCH …/zones/ZONE/rulesets/RULESET/rules/RULE
 #     with the rule as it is and "enabled": false. offpath leaves it so until `offpath on`.
-#     Where no offpath runs, this ends everything too, and is what an alarm about an offpath
-#     that is gone should do: `sh THIS-FILE off`.
+#     Where no offpath runs, this ends everything at once, and is what an alarm about an
+#     offpath that is gone should do: `sh THIS-FILE off`.
 #
 # The rule may be narrowed, such as by `and http.host eq "api.example.com"`; it has to keep
-# its ref, the action block and both conditions on lists. Let it stand first: a rule before
-# it that skips others lets clients past.
+# its ref, the action block, both conditions on lists and that on the time. Of these offpath
+# writes the number of the time, the description, and whether it is enabled: who keeps rules by
+# Terraform has it ignore changes of expression, description and enabled. Let the rule stand
+# first: one before it that skips others lets clients past.
 
 set -eu
 : "${CLOUDFLARE_API_TOKEN:?is not set: a token that may edit account filter lists and the zones’ WAF}"
@@ -45,8 +47,9 @@ account={{.Account}}
 zones='{{range $i, $z := .Zones}}{{if $i}} {{end}}{{$z}}{{end}}'
 
 call() { # METHOD PATH [BODY]
-    curl --silent --show-error --request "$1" --header "Authorization: Bearer $CLOUDFLARE_API_TOKEN" \
-        --header 'Content-Type: application/json' ${3:+--data "$3"} "$api$2"
+    # The token comes by a pipe: arguments can be seen by every user of the machine.
+    printf 'header = "Authorization: Bearer %s"\n' "$CLOUDFLARE_API_TOKEN" |
+        curl --config - --silent --show-error --request "$1" --header 'Content-Type: application/json' ${3:+--data "$3"} "$api$2"
 }
 sure() { # an answer that is no success ends this
     printf '%s' "$1" | jq --exit-status .success >/dev/null || { printf '%s\n' "$1" >&2; exit 1; }
@@ -57,7 +60,8 @@ if [ "${1:-}" = off ]; then
         rules=$(call GET "/zones/$zone/rulesets/phases/http_request_firewall_custom/entrypoint")
         sure "$rules"
         ruleset=$(printf '%s' "$rules" | jq --raw-output .result.id)
-        rule=$(printf '%s' "$rules" | jq --compact-output '.result.rules[] | select(.ref == "{{.Ref}}")')
+        rule=$(printf '%s' "$rules" | jq --compact-output \
+            '[.result.rules[] | select(.ref == "{{.Ref}}")] + [.result.rules[] | select(.expression | contains("{{.InBlock}}"))] | .[0]')
         id=$(printf '%s' "$rule" | jq --raw-output .id)
         sure "$(call PATCH "/zones/$zone/rulesets/$ruleset/rules/$id" \
             "$(printf '%s' "$rule" | jq 'del(.id, .version, .last_updated) | .enabled = false')")"

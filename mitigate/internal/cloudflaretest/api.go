@@ -96,6 +96,25 @@ func newID() string {
 	return hex.EncodeToString(b)
 }
 
+// Copy gives it the lists and rules of another.
+func (a *API) Copy(other *API) {
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.lists, a.rulesets = nil, make(map[string]*ruleset)
+	for _, l := range other.lists {
+		a.lists = append(a.lists, &list{l.id, l.name, l.kind, slices.Clone(l.items)})
+	}
+	for zone, s := range other.rulesets {
+		made := &ruleset{id: s.id, version: s.version}
+		for _, r := range s.rules {
+			made.rules = append(made.rules, maps.Clone(r))
+		}
+		a.rulesets[zone] = made
+	}
+}
+
 // Count is how many requests of a method there were whose path holds a text.
 func (a *API) Count(method, text string) (n int) {
 	a.mu.Lock()
