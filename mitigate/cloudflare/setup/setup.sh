@@ -55,19 +55,24 @@ sure() { # an answer that is no success ends this
     printf '%s' "$1" | jq --exit-status .success >/dev/null || { printf '%s\n' "$1" >&2; exit 1; }
 }
 
+off() { # ZONE
+    rules=$(call GET "/zones/$1/rulesets/phases/http_request_firewall_custom/entrypoint")
+    sure "$rules"
+    ruleset=$(printf '%s' "$rules" | jq --raw-output .result.id)
+    rule=$(printf '%s' "$rules" | jq --compact-output \
+        '[.result.rules[] | select(.ref == "{{.Ref}}")] + [.result.rules[] | select(.expression | contains("{{.InBlock}}"))] | .[0]')
+    id=$(printf '%s' "$rule" | jq --raw-output .id)
+    sure "$(call PATCH "/zones/$1/rulesets/$ruleset/rules/$id" \
+        "$(printf '%s' "$rule" | jq 'del(.id, .version, .last_updated) | .enabled = false')")"
+    echo "zone $1: nothing is refused"
+}
+
 if [ "${1:-}" = off ]; then
+    failed=0
     for zone in $zones; do
-        rules=$(call GET "/zones/$zone/rulesets/phases/http_request_firewall_custom/entrypoint")
-        sure "$rules"
-        ruleset=$(printf '%s' "$rules" | jq --raw-output .result.id)
-        rule=$(printf '%s' "$rules" | jq --compact-output \
-            '[.result.rules[] | select(.ref == "{{.Ref}}")] + [.result.rules[] | select(.expression | contains("{{.InBlock}}"))] | .[0]')
-        id=$(printf '%s' "$rule" | jq --raw-output .id)
-        sure "$(call PATCH "/zones/$zone/rulesets/$ruleset/rules/$id" \
-            "$(printf '%s' "$rule" | jq 'del(.id, .version, .last_updated) | .enabled = false')")"
-        echo "zone $zone: nothing is refused"
+        (off "$zone") || failed=1 # the others are off all the same
     done
-    exit
+    exit $failed
 fi
 
 lists=$(call GET "/accounts/$account/rules/lists")
