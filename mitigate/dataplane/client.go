@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"offpath/mitigate"
+	"offpath/mitigate/internal/pacer"
 )
 
 const (
@@ -60,7 +61,7 @@ type client struct {
 	password func() ([]byte, error)
 	timeout  time.Duration // of one request
 	fixed    int           // the version that is configured; 0: none is
-	singles  pacer
+	singles  pacer.Pacer
 
 	mu      sync.Mutex
 	http    *http.Client
@@ -77,6 +78,7 @@ func newClient(o *Options) (*client, error) {
 	return &client{
 		base: strings.TrimSuffix(o.Address, "/"),
 		user: o.User, password: o.Password, ca: o.CA, timeout: o.Timeout, fixed: o.Version,
+		singles: pacer.Pacer{Interval: pace},
 	}, nil
 }
 
@@ -170,7 +172,7 @@ func (c *client) do(ctx context.Context, method, path string, body []byte, done 
 	}
 	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
 		c.mu.Lock()
-		c.ahead = time.Until(date)
+		c.ahead = time.Until(date) + time.Second/2 // whole seconds are told
 		c.mu.Unlock()
 	}
 	if response.StatusCode == done {
@@ -281,31 +283,4 @@ func parseInfo(answer []byte) (p process, err error) {
 		return p, fmt.Errorf("data plane api: it says nothing of HAProxy's pid and start")
 	}
 	return process{one.Info.Pid, one.Info.Uptime, one.Info.Version[:min(64, len(one.Info.Version))]}, nil
-}
-
-// pacer keeps requests of one kind apart.
-type pacer struct {
-	mu   sync.Mutex
-	next time.Time
-}
-
-// wait returns when the next request may go.
-func (p *pacer) wait(ctx context.Context) error {
-	p.mu.Lock()
-	now := time.Now()
-	at := p.next
-	if at.Before(now) {
-		at = now
-	}
-	p.next = at.Add(pace)
-	p.mu.Unlock()
-	if at.Equal(now) {
-		return ctx.Err()
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(at.Sub(now)):
-		return nil
-	}
 }

@@ -244,7 +244,7 @@ func each[T any](ctx context.Context, c *client, items []T, f func(context.Conte
 		})
 	}
 	for _, item := range items {
-		if c.singles.wait(ctx) != nil {
+		if c.singles.Wait(ctx) != nil {
 			break
 		}
 		next <- item

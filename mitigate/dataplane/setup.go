@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"text/template"
+	"time"
 
 	"offpath/mitigate/haproxy"
 )
@@ -31,10 +32,14 @@ type Setup struct {
 	User    string // of the API; default offpath
 	// MapDir is the API's folder of maps; default [DefaultMapDir].
 	MapDir string
-	// TrustedProxies, ClientHeader and IgnoreHeaders are those of [haproxy.Setup].
-	TrustedProxies []netip.Prefix
-	ClientHeader   string
-	IgnoreHeaders  []string
+	// TrustedProxies and the others are those of [haproxy.Setup]. The body of the answer
+	// that deceives lies beside the maps.
+	TrustedProxies    []netip.Prefix
+	ClientHeader      string
+	IgnoreHeaders     []string
+	Deception         *haproxy.Deception
+	Tarpit            time.Duration
+	TarpitConnections int
 }
 
 func (s *Setup) setDefaults() {
@@ -66,7 +71,10 @@ type Config struct {
 	Sections string   // whole sections
 	Rules    string   // lines that come first in each protected frontend
 	Files    []string // map files that have to exist before HAProxy starts
-	Script   string   // in Lua
+	// DeceptionFile is the body of the answer that deceives, which has to exist, too;
+	// "": none.
+	DeceptionFile string
+	Script        string // in Lua
 	// ScriptFile is where the script lies.
 	ScriptFile string
 }
@@ -95,6 +103,7 @@ func (s Setup) Render() (Config, error) {
 	var err error
 	view.Parts, err = haproxy.Setup{
 		TrustedProxies: s.TrustedProxies, ClientHeader: s.ClientHeader, IgnoreHeaders: s.IgnoreHeaders,
+		Deception: s.Deception, Tarpit: s.Tarpit, TarpitConnections: s.TarpitConnections,
 	}.Parts(view.AllowFile, view.AllowLiveFile)
 	if err != nil {
 		return Config{}, err
@@ -104,7 +113,7 @@ func (s Setup) Render() (Config, error) {
 		return Config{}, fmt.Errorf("haproxy data plane setup: %w", err)
 	}
 	config := Config{
-		Files: view.Files, ScriptFile: view.LuaFile,
+		Files: view.Files, ScriptFile: view.LuaFile, DeceptionFile: view.DeceptionFile,
 		Script: view.Script + "\n" + strings.Replace(script, "VERDICTS", view.VerdictFile, 1),
 	}
 	for name, text := range map[string]*string{

@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"offpath/mitigate/dataplane"
+	"offpath/mitigate/haproxy"
 	"offpath/mitigate/internal/haproxytest"
 )
 
@@ -26,6 +28,7 @@ func TestPrintedSetupIsAcceptedByHAProxyWithoutAWarning(t *testing.T) {
 			TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")},
 			ClientHeader:   "CF-Connecting-IP",
 		},
+		"deception and tarpit":  {Deception: &haproxy.Deception{Status: 200, Type: "text/html; charset=utf-8"}, Tarpit: 1500 * time.Millisecond},
 		"ignored header fields": {IgnoreHeaders: []string{"accept-charset", "sec-ch-ua"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -36,6 +39,10 @@ func TestPrintedSetupIsAcceptedByHAProxyWithoutAWarning(t *testing.T) {
 				require.NoError(t, os.WriteFile(file, nil, 0o600))
 			}
 			require.NoError(t, os.WriteFile(config.ScriptFile, []byte(config.Script), 0o600))
+			if config.DeceptionFile != "" {
+				require.NoError(t, os.WriteFile(config.DeceptionFile, []byte("no"), 0o600))
+				assert.Contains(t, config.Header, config.DeceptionFile)
+			}
 			path := filepath.Join(t.TempDir(), "haproxy.cfg")
 			text := "global\n" + config.Global + "defaults\n mode http\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n" +
 				config.Sections + "frontend f\n bind 127.0.0.1:8080\n" + config.Rules
@@ -73,7 +80,7 @@ func TestAChangeOfRulesOrScriptIsAnotherVersion(t *testing.T) {
 	config, err := dataplane.Setup{}.Render()
 	require.NoError(t, err)
 	sum := sha256.Sum256([]byte(config.Sections + config.Rules + config.Script))
-	assert.Equal(t, "d25cb94ebe732d74", hex.EncodeToString(sum[:8]),
+	assert.Equal(t, "d4452d643b5a1a29", hex.EncodeToString(sum[:8]),
 		"what is printed has changed: if HAProxy does other things with what is written to it, raise the number of setupTable; then put the new sum here")
 }
 
@@ -90,6 +97,7 @@ func TestSetupRefusesWhatWouldBeMisread(t *testing.T) {
 		{"user with a quote", dataplane.Setup{User: "a'b"}, `"a'b"`},
 		{"header with a bracket", dataplane.Setup{ClientHeader: "x,y)"}, `"x,y)"`},
 		{"ignored header", dataplane.Setup{IgnoreHeaders: []string{"accept extra"}}, `"accept extra"`},
+		{"a deception's status", dataplane.Setup{Deception: &haproxy.Deception{Status: 101}}, "101"},
 		{"network", dataplane.Setup{TrustedProxies: []netip.Prefix{{}}}, "invalid Prefix"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -52,8 +52,10 @@ type Options struct {
 	Version int
 	// MapDir is the API's folder of maps as haproxy.cfg names it, here and in [Setup];
 	// default [DefaultMapDir].
-	MapDir  string
-	Timeout time.Duration // of each request; default [DefaultTimeout]
+	MapDir string
+	// Deceives says that [Setup] had a Deception.
+	Deceives bool
+	Timeout  time.Duration // of each request; default [DefaultTimeout]
 	// Capacity is the most verdicts. Default [DefaultCapacity].
 	Capacity int
 	// MaxNetworks is the most verdicts on networks: their map is written anew at each
@@ -135,8 +137,7 @@ func (t *Target) Addresses() []netip.Addr {
 	return nil
 }
 
-// Carries implements [mitigate.Target]: block, tag and rate limits, for what
-// [haproxy.Target.Carries] has.
+// Carries implements [mitigate.Target]: as [haproxy.Target.Carries], sessions aside.
 func (t *Target) Carries(e *mitigate.Entry) error {
 	_, _, err := t.place(e)
 	return err
@@ -154,6 +155,10 @@ func (t *Target) place(e *mitigate.Entry) (p place, v haproxy.Value, err error) 
 	switch e.Action {
 	case detect.ActionBlock, detect.ActionTag, detect.ActionRateLimit:
 		v, reason = haproxy.ValueOf(e)
+	case detect.ActionDeceive:
+		if v, reason = haproxy.ValueOf(e); reason == "" && !t.options.Deceives {
+			reason = "it is told no answer that deceives: set deceive_status, and have its configuration printed anew"
+		}
 	default:
 		reason = fmt.Sprintf("it has no action %q", e.Action)
 	}
@@ -241,7 +246,11 @@ func (t *Target) Prepared(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{haproxy.HitTable, setupTable} {
+	needed := []string{haproxy.HitTable, setupTable}
+	if t.options.Deceives {
+		needed = append(needed, haproxy.DeceptionTable)
+	}
+	for _, name := range needed {
 		if !slices.Contains(tables, name) {
 			return fmt.Errorf("%w: no table %s", ErrNotPrepared, name)
 		}

@@ -543,3 +543,44 @@ func TestTheKillSwitchDoesNotWaitForABulkLoad(t *testing.T) {
 	require.NoError(t, <-done)
 	assert.Equal(t, 200, status(t, s, "127.9.1.1"))
 }
+
+func TestADeceivedClientGetsTheSitesOwnAnswer(t *testing.T) {
+	setup := proxied
+	setup.Deception = &haproxy.Deception{Status: 401}
+	s := dataplanetest.Start(t, setup, 3)
+	target, err := dataplane.New(dataplane.Options{
+		Address: s.Address, User: dataplanetest.User, Password: password, MapDir: s.MapDir, Deceives: true,
+	})
+	require.NoError(t, err)
+	require.NoError(t, target.Prepared(t.Context()))
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
+	address, network, program := entry(1, targettest.Attacker), entry(2, "127.7.0.0/16"), entry(3, targettest.Attacker)
+	program.Subject = detect.Subject{Fingerprint: targettest.CrackerCore}
+	watched := entry(4, targettest.Customer)
+	watched.Monitor = true
+	all := []mitigate.Entry{address, network, program, watched}
+	for i := range all {
+		all[i].Action = detect.ActionDeceive
+		require.NoError(t, target.Carries(&all[i]))
+	}
+	require.NoError(t, target.Apply(t.Context(), all, nil))
+	served := s.Served()
+	got := func(client string, headers ...string) string {
+		a := s.Get(client, "/", headers...)
+		return fmt.Sprintf("%d %s", a.Status, a.Marker)
+	}
+	assert.Equal(t, "401 "+address.ID.String(), got(targettest.Attacker))
+	assert.Equal(t, "401 "+network.ID.String(), got("127.7.8.9"))
+	assert.Equal(t, "401 "+program.ID.String(), got(targettest.Customer, targettest.Cracker...), "one that only watches the address hides it not")
+	assert.Equal(t, served, s.Served(), "the backend sees nothing of it")
+	assert.Equal(t, "200 ", got(targettest.Customer))
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeMonitor, false))
+	assert.Equal(t, "200 ", got(targettest.Attacker))
+
+	plain, _ := enforcing(t)
+	undeceiving, err := dataplane.New(dataplane.Options{
+		Address: plain.Address, User: dataplanetest.User, Password: password, MapDir: plain.MapDir, Deceives: true,
+	})
+	require.NoError(t, err)
+	assert.ErrorContains(t, undeceiving.Prepared(t.Context()), "no table offpath_deception")
+}

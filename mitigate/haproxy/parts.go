@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"path/filepath"
 	"text/template"
 
 	"offpath/detect"
@@ -35,9 +36,6 @@ type Value struct{ record record }
 
 // ValueOf makes the value of an entry; reason says why there is none.
 func ValueOf(e *mitigate.Entry) (v Value, reason string) {
-	if e.Action == detect.ActionDeceive {
-		return v, "it is told no answer that deceives"
-	}
 	v.record, reason = encode(e)
 	return v, reason
 }
@@ -66,11 +64,15 @@ type Parts struct {
 	// Actions are rules that do what stands in txn.offpath_act for the verdict
 	// txn.offpath_id, with txn.offpath_limit, in txn.offpath_mode; to its end.
 	Actions string
+	// DeceptionSection is one of which the name, [DeceptionTable], tells that there is an
+	// answer that deceives, and DeceptionFile the answer's body; "" without one.
+	DeceptionSection, DeceptionFile string
 	// Script is Lua, of which the local order, text_of, readers and hash are to be used.
 	Script string
 }
 
-// Parts makes them; allow and allowLive are the maps of networks that are never refused.
+// Parts makes them; allow and allowLive are the maps of networks that are never refused,
+// and lie where the body of the answer that deceives does.
 func (s Setup) Parts(allow, allowLive string) (p Parts, err error) {
 	s.setDefaults()
 	if err := s.validate(); err != nil {
@@ -83,8 +85,14 @@ func (s Setup) Parts(allow, allowLive string) (p Parts, err error) {
 	view := view{
 		Setup: s, AllowFile: allow, AllowLiveFile: allowLive,
 		Trusted: s.TrustedProxies, Hops: s.hops(), RateCounter: s.Counters[0], HitCounter: s.Counters[1],
+		Tarpit: s.Tarpit.Milliseconds(),
 	}
-	for name, text := range map[string]*string{"counters": &p.Counters, "client": &p.Client, "actions": &p.Actions} {
+	if s.Deception != nil {
+		view.Deception = &deceptionView{*s.Deception, filepath.Dir(allow) + "/" + deceptionFile}
+		view.DeceptionTable = deceptionTable
+	}
+	p.DeceptionFile = view.deceptionFile()
+	for name, text := range map[string]*string{"counters": &p.Counters, "client": &p.Client, "actions": &p.Actions, "deception": &p.DeceptionSection} {
 		var b bytes.Buffer
 		if err := parts.ExecuteTemplate(&b, name, view); err != nil {
 			return p, fmt.Errorf("haproxy setup: %w", err)
@@ -94,6 +102,9 @@ func (s Setup) Parts(allow, allowLive string) (p Parts, err error) {
 	p.Script = lua.Shared + "\n" + requestScript
 	return p, nil
 }
+
+// DeceptionTable is a stick table that is there where there are rules that deceive.
+const DeceptionTable = deceptionTable
 
 // HitTable is the stick table of hits; a key of it is read by [HitOf].
 const HitTable = hitTable

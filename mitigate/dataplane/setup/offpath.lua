@@ -27,7 +27,8 @@ core.register_fetches("offpath_predicate", function(txn)
     local line = text and verdicts:lookup("p:" .. hash(txn, text)) or ""
     local code, expires = line:match("^(%d+):(%d+):")
     if code and tonumber(expires) > now then
-      if tonumber(code) >= 1 and tonumber(code) <= 4 then return line end
+      code = tonumber(code)
+      if code >= 1 and code <= 4 or code == 6 then return line end
       watched = watched or line
     end
   end

@@ -39,6 +39,9 @@ func Start(t testing.TB, setup dataplane.Setup, version int) *Server {
 		require.NoError(t, os.WriteFile(file, nil, 0o600))
 	}
 	require.NoError(t, os.WriteFile(config.ScriptFile, []byte(config.Script), 0o600))
+	if config.DeceptionFile != "" {
+		require.NoError(t, os.WriteFile(config.DeceptionFile, []byte(haproxytest.Deception), 0o600))
+	}
 	socket := strings.TrimPrefix(s.Socket, "unix:")
 	s.Configure("global\n    stats socket " + socket + " mode 600 level admin\n    stats timeout 2m\n" + config.Global +
 		"defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n" +

@@ -43,10 +43,10 @@ type Target struct {
 
 	Sessions bool `key:"sessions"` // haproxy: whether it is to know sessions that verdicts are about; its script then has the key of their hashes
 
-	DeceiveStatus     int           `key:"deceive_status"`     // haproxy: of the answer that deceives; 0: nobody is deceived there
-	DeceiveType       string        `key:"deceive_type"`       // haproxy: its media type; empty: application/json
-	Tarpit            time.Duration `key:"tarpit"`             // haproxy: how long what is blocked or deceived waits for its answer; 0: not at all
-	TarpitConnections int           `key:"tarpit_connections"` // haproxy: with so many at the frontend nothing waits; 0: 1000
+	DeceiveStatus     int           `key:"deceive_status"`     // haproxy, haproxy_dataplane: of the answer that deceives; 0: nobody is deceived there
+	DeceiveType       string        `key:"deceive_type"`       // haproxy, haproxy_dataplane: its media type; empty: application/json
+	Tarpit            time.Duration `key:"tarpit"`             // haproxy, haproxy_dataplane: how long what is blocked or deceived waits for its answer; 0: not at all
+	TarpitConnections int           `key:"tarpit_connections"` // haproxy, haproxy_dataplane: with so many at the frontend nothing waits; 0: 1000
 
 	ConfDir string `key:"conf_dir"` // nginx: folder of the script and the token there; nginx_file: folder that offpath writes to; empty: /etc/nginx/offpath
 	Token   Secret `key:"token"`    // nginx: the bearer token of its endpoint; envoy: what Envoys show; crowdsec, feed: the keys that consumers come with, one a line; cloudflare: of its API
@@ -124,25 +124,11 @@ var targetTypes = []targetType{
 					return l.mistake(at("peers"), "%s and %s can't reach each other; write peer_address for both", t.Name, name)
 				}
 			}
-			switch {
-			case t.DeceiveStatus != 0 && (t.DeceiveStatus < 200 || t.DeceiveStatus > 599):
-				return l.mistake(at("deceive_status"), "%d is no status of a final answer; write what your site answers to a wrong password, such as 401", t.DeceiveStatus)
-			case t.DeceiveType != "" && t.DeceiveStatus == 0:
-				return l.mistake(at("deceive_type"), "there is no answer for it; write deceive_status, too")
-			case !haproxy.IsMediaType(cmp.Or(t.DeceiveType, haproxy.DefaultDeceptionType)):
-				return l.mistake(at("deceive_type"), "%q is no media type; write one such as application/json", t.DeceiveType)
-			case t.Tarpit < 0 || t.Tarpit > haproxy.MaxTarpit || t.Tarpit%time.Millisecond != 0:
-				return l.mistake(at("tarpit"), "%s is not of whole milliseconds up to a minute; write one such as 2s", t.Tarpit)
-			case t.TarpitConnections < 0:
-				return l.mistake(at("tarpit_connections"), "%d is negative; write one such as 1000", t.TarpitConnections)
-			case t.TarpitConnections > 0 && t.Tarpit == 0:
-				return l.mistake(at("tarpit_connections"), "nothing waits there; write tarpit, too")
-			}
-			return nil
+			return checkAnswers(l, t, at)
 		},
 	},
 	{
-		name: "haproxy_dataplane", keys: []string{"ca", "user", "password", "map_dir", "api_version"},
+		name: "haproxy_dataplane", keys: []string{"ca", "user", "password", "map_dir", "api_version", "deceive_status", "deceive_type", "tarpit", "tarpit_connections"},
 		check: func(l *loader, t *Target, at func(string) string) error {
 			if problem := dataplane.CheckAddress(t.Address); problem != "" {
 				return l.mistake(at("address"), "%q %s; write one such as https://lb1.example:5555", t.Address, problem)
@@ -159,7 +145,7 @@ var targetTypes = []targetType{
 			if v := t.APIVersion; v != 0 && v != 2 && v != 3 {
 				return l.mistake(at("api_version"), "%d is no version of the API; write 2 or 3, or leave it out", v)
 			}
-			return nil
+			return checkAnswers(l, t, at)
 		},
 	},
 	{
@@ -398,6 +384,25 @@ var targetTypes = []targetType{
 	},
 	pulled("crowdsec", crowdsec.DefaultAddress),
 	pulled("feed", feed.DefaultAddress),
+}
+
+// checkAnswers looks at how an HAProxy answers what is deceived or blocked.
+func checkAnswers(l *loader, t *Target, at func(string) string) error {
+	switch {
+	case t.DeceiveStatus != 0 && (t.DeceiveStatus < 200 || t.DeceiveStatus > 599):
+		return l.mistake(at("deceive_status"), "%d is no status of a final answer; write what your site answers to a wrong password, such as 401", t.DeceiveStatus)
+	case t.DeceiveType != "" && t.DeceiveStatus == 0:
+		return l.mistake(at("deceive_type"), "there is no answer for it; write deceive_status, too")
+	case !haproxy.IsMediaType(cmp.Or(t.DeceiveType, haproxy.DefaultDeceptionType)):
+		return l.mistake(at("deceive_type"), "%q is no media type; write one such as application/json", t.DeceiveType)
+	case t.Tarpit < 0 || t.Tarpit > haproxy.MaxTarpit || t.Tarpit%time.Millisecond != 0:
+		return l.mistake(at("tarpit"), "%s is not of whole milliseconds up to a minute; write one such as 2s", t.Tarpit)
+	case t.TarpitConnections < 0:
+		return l.mistake(at("tarpit_connections"), "%d is negative; write one such as 1000", t.TarpitConnections)
+	case t.TarpitConnections > 0 && t.Tarpit == 0:
+		return l.mistake(at("tarpit_connections"), "nothing waits there; write tarpit, too")
+	}
+	return nil
 }
 
 // PortNumbers are the ports of a target; of one that was loaded all are right.

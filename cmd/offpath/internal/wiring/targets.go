@@ -63,6 +63,7 @@ var targetKinds = map[string]targetKind{
 				PeerAddress:       t.PeerAddress,
 				TrustedProxies:    c.Client.TrustedProxies,
 				IgnoreHeaders:     c.Client.IgnoreHeaders,
+				Deception:         deception(t),
 				Tarpit:            t.Tarpit,
 				TarpitConnections: t.TarpitConnections,
 			}
@@ -71,9 +72,6 @@ var targetKinds = map[string]targetKind{
 					setup.Peers = append(setup.Peers, haproxy.Peer{Name: o.Name, Address: o.PeerAddress})
 				}
 			}
-			if t.DeceiveStatus != 0 {
-				setup.Deception = &haproxy.Deception{Status: t.DeceiveStatus, Type: t.DeceiveType}
-			}
 			return setup.Render()
 		},
 	},
@@ -81,12 +79,14 @@ var targetKinds = map[string]targetKind{
 		open: func(t *config.Target, _ *config.Config) (mitigate.Target, error) {
 			return dataplane.New(dataplane.Options{
 				Name: t.Name, Address: t.Address, User: t.User, Password: t.Password.Read, CA: t.CA, MapDir: t.MapDir, Version: t.APIVersion,
+				Deceives: t.DeceiveStatus != 0,
 			})
 		},
 		setup: func(t *config.Target, c *config.Config) (io.WriterTo, error) {
 			return dataplane.Setup{
 				Name: t.Name, Address: t.Address, User: t.User, MapDir: t.MapDir,
 				TrustedProxies: c.Client.TrustedProxies, IgnoreHeaders: c.Client.IgnoreHeaders,
+				Deception: deception(t), Tarpit: t.Tarpit, TarpitConnections: t.TarpitConnections,
 			}.Render()
 		},
 	},
@@ -275,6 +275,14 @@ var targetKinds = map[string]targetKind{
 			return feed.Setup{Address: t.Address, TLS: t.Certificate != ""}.Render()
 		},
 	},
+}
+
+// deception is what an HAProxy answers whom it deceives; nil: nobody is deceived there.
+func deception(t *config.Target) *haproxy.Deception {
+	if t.DeceiveStatus == 0 {
+		return nil
+	}
+	return &haproxy.Deception{Status: t.DeceiveStatus, Type: t.DeceiveType}
 }
 
 // rates are what the policies limit to: of load balancers whose rates stand in their own

@@ -112,7 +112,7 @@ func TestALoadBalancerWhoseRatesAreConfiguredHasThoseOfThePolicies(t *testing.T)
 }
 
 func TestADataPlaneAPIIsMadeOfItsKeysAndToldOfTheProxies(t *testing.T) {
-	c := configured(t, config.Target{Name: "lb1", Type: "haproxy_dataplane", Address: "https://192.0.2.10:5555", User: "waf", Password: reference(t, "env:OFFPATH_NO_SUCH"), MapDir: "/srv/maps", APIVersion: 2})
+	c := configured(t, config.Target{Name: "lb1", Type: "haproxy_dataplane", Address: "https://192.0.2.10:5555", User: "waf", Password: reference(t, "env:OFFPATH_NO_SUCH"), MapDir: "/srv/maps", APIVersion: 2, DeceiveStatus: 401, Tarpit: time.Second})
 	c.Client.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	c.Client.IgnoreHeaders = []string{"x-edge"}
 	made, err := Targets(c)
@@ -125,7 +125,7 @@ func TestADataPlaneAPIIsMadeOfItsKeysAndToldOfTheProxies(t *testing.T) {
 	var b strings.Builder
 	_, err = text.WriteTo(&b)
 	require.NoError(t, err)
-	for _, part := range []string{"-m ip 10.0.0.0/8\n", "/srv/maps/offpath-verdicts.map", "curl -u waf ", "https://192.0.2.10:5555/v3/", "str(x-edge)"} {
+	for _, part := range []string{"-m ip 10.0.0.0/8\n", "/srv/maps/offpath-verdicts.map", "curl -u waf ", "https://192.0.2.10:5555/v3/", "str(x-edge)", "return status 401", "/srv/maps/deception.body", "timeout tarpit 1000ms"} {
 		assert.Contains(t, b.String(), part)
 	}
 }
