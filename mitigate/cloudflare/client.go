@@ -91,12 +91,12 @@ type client struct {
 	token         func() ([]byte, error)
 	timeout       time.Duration // of one request
 	backoff       time.Duration // the first pause after a 429 that does not say how long
-	requests      pacer.Pacer   // of all but the kill switch
+	requests      pacer.Pacer   // for which the kill switch does not wait
 	http          *http.Client
 
 	mu      sync.Mutex
 	held    time.Time     // nothing is asked until then
-	urgent  time.Time     // nor is the kill switch
+	urgent  time.Time     // nor is the kill switch until then
 	backing time.Duration // the last pause, if Cloudflare did not say how long
 }
 
@@ -143,7 +143,7 @@ func (c *client) do(ctx context.Context, o order, result any) (after string, err
 			return "", err
 		}
 		if status == http.StatusTooManyRequests {
-			err := c.hold(header, time.Now())
+			err := c.hold(header, time.Now(), o.urgent)
 			if o.urgent {
 				return "", fmt.Errorf("cloudflare: %s %s: %w", o.method, o.path, err)
 			}
@@ -161,10 +161,10 @@ func (c *client) do(ctx context.Context, o order, result any) (after string, err
 
 // wait returns when a request may go.
 func (c *client) wait(ctx context.Context, urgent bool) error {
-	if !urgent {
-		if err := c.requests.Wait(ctx); err != nil {
-			return err
-		}
+	if urgent {
+		c.requests.Pass()
+	} else if err := c.requests.Wait(ctx); err != nil {
+		return err
 	}
 	for {
 		c.mu.Lock()
@@ -189,8 +189,9 @@ func (c *client) wait(ctx context.Context, urgent bool) error {
 }
 
 // hold has nothing be asked for as long as a 429 says, or growing pauses. The kill switch
-// is tried again sooner: the limit may have been that of changes to lists alone.
-func (c *client) hold(header http.Header, now time.Time) error {
+// is tried all the same, since the limit may be that of changes to lists alone; and again
+// soon if it was refused itself.
+func (c *client) hold(header http.Header, now time.Time, urgent bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pause := retryAfter(header.Get("Retry-After"), now)
@@ -201,7 +202,9 @@ func (c *client) hold(header http.Header, now time.Time) error {
 	if until := now.Add(pause); until.After(c.held) {
 		c.held = until
 	}
-	c.urgent = now.Add(min(pause, 5*c.backoff))
+	if urgent {
+		c.urgent = now.Add(min(pause, 5*c.backoff))
+	}
 	return &throttledError{c.held}
 }
 

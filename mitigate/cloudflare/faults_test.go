@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"slices"
+	"strings"
 	gosync "sync"
 	"sync/atomic"
 	"testing"
@@ -82,15 +82,15 @@ func TestTheKillSwitchIsTriedWhileAllElseWaits(t *testing.T) {
 	api := &cloudflaretest.API{}
 	var throttles atomic.Bool
 	address := behind(t, api, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		if throttles.Load() && r.Method != http.MethodPatch && !slices.Contains([]string{"/client/v4/zones/" + cloudflaretest.Zone + "/rulesets/phases/http_request_firewall_custom/entrypoint"}, r.URL.Path) {
+		if throttles.Load() && strings.Contains(r.URL.Path, "/lists") {
 			w.Header().Set("Retry-After", "300")
 			http.Error(w, `{"success":false,"errors":[{"code":10429,"message":"Rate limited"}],"messages":[],"result":null}`, http.StatusTooManyRequests)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
-	target := newTarget(t, address)
-	sync(t, target, entry(1, "203.0.113.1"))
+	target := newTarget(t, address, func(o *cloudflare.Options) { o.Pace = time.Hour })
+	sync(t, target)
 	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
 	throttles.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -99,6 +99,7 @@ func TestTheKillSwitchIsTriedWhileAllElseWaits(t *testing.T) {
 	require.ErrorContains(t, err, "nothing is asked for another 5m0s")
 	require.NoError(t, target.SetMode(ctx, detect.ModeOff, false))
 	assert.Equal(t, false, api.Rules(cloudflaretest.Zone)[0]["enabled"])
+	assert.Error(t, target.SetMode(ctx, detect.ModeEnforce, false), "which can wait, as all else")
 }
 
 func TestRequestsAndChangesAreKeptApart(t *testing.T) {
@@ -141,6 +142,7 @@ func TestWhatTheAccountHasNoRoomForIsRejectedAndAllElseIsInForce(t *testing.T) {
 	var entries []mitigate.Entry
 	for i := range uint32(1000) {
 		entries = append(entries, entry(i+1, fmt.Sprintf("203.0.%d.%d", 113+i>>8, i&255)))
+		entries[i].Expires -= int64(i)
 	}
 	before := api.Count("POST", "/items")
 	_, err := target.Sync(t.Context(), entries)
@@ -152,6 +154,9 @@ func TestWhatTheAccountHasNoRoomForIsRejectedAndAllElseIsInForce(t *testing.T) {
 	assert.Equal(t, len(entries), len(held)-1+len(rejected.Rejections), "of each is said what became of it")
 	assert.Less(t, api.Count("POST", "/items")-before, 20)
 	assert.Equal(t, []bool{true, true}, refused(s, "203.0.113.0", "198.51.100.1"))
+	for _, r := range rejected.Rejections {
+		assert.Greater(t, r.ID, entries[400].ID, "those that end first")
+	}
 
 	gone := []detect.Subject{}
 	for i := range 100 {

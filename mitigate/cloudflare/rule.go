@@ -161,7 +161,7 @@ func (c *client) setRule(ctx context.Context, r *rule, mode detect.Mode, lease i
 		body[name] = raw
 	}
 	var changed ruleset
-	if _, err := c.do(ctx, order{method: http.MethodPatch, path: r.path, in: body, urgent: true}, &changed); err != nil {
+	if _, err := c.do(ctx, order{method: http.MethodPatch, path: r.path, in: body, urgent: mode == detect.ModeOff}, &changed); err != nil {
 		return err
 	}
 	if now, ok := changed.rule(); !ok || now.enabled != (mode == detect.ModeEnforce) || now.enabled && now.lease != lease {
@@ -192,7 +192,7 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) er
 	}
 	defer t.forgetMode()
 	return t.eachZone(func(_ int, zone string) error {
-		r, err := t.client.findRule(ctx, zone, true)
+		r, err := t.client.findRule(ctx, zone, mode == detect.ModeOff)
 		if err != nil {
 			return err
 		}

@@ -266,7 +266,10 @@ func (t *Target) pass(ctx context.Context, list string) (left []mitigate.Rejecti
 		}
 	}
 	slices.SortFunc(gone, comparePrefixes)
-	slices.SortFunc(come, comparePrefixes)
+	// Where there is no room for all, what ends first is left out.
+	slices.SortFunc(come, func(a, b netip.Prefix) int {
+		return cmp.Or(cmp.Compare(t.entries[b].expires, t.entries[a].expires), comparePrefixes(a, b))
+	})
 	if err := t.takeOut(ctx, list, gone); err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // modeRefresh is how often the mode is ordered although it is right: at HAProxy
-// its row expires after 24 days.
+// its row expires after 24 days, at Cloudflare the rule refuses nobody after three hours.
 const modeRefresh = time.Hour
 
 // keepMode keeps the target in the wanted mode until the context ends. It is a

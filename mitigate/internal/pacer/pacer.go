@@ -37,3 +37,13 @@ func (p *Pacer) Wait(ctx context.Context) error {
 		}
 	}
 }
+
+// Pass is for a request that does not wait: the others wait for it.
+func (p *Pacer) Pass() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.After(p.next) {
+		p.next = now
+	}
+	p.next = p.next.Add(p.Interval)
+}

@@ -28,3 +28,13 @@ func TestWhoIsNotToWaitLongerGoesWithoutATurn(t *testing.T) {
 	defer cancel()
 	assert.ErrorIs(t, p.Wait(ctx), context.DeadlineExceeded)
 }
+
+func TestTheOthersWaitForARequestThatDoesNot(t *testing.T) {
+	p := Pacer{Interval: 20 * time.Millisecond}
+	began := time.Now()
+	for range 3 {
+		p.Pass()
+	}
+	require.NoError(t, p.Wait(t.Context()))
+	assert.GreaterOrEqual(t, time.Since(began), 3*p.Interval)
+}

@@ -146,6 +146,24 @@ func TestABIGIPIsMadeOfItsKeysAndToldOfTheProxies(t *testing.T) {
 	assert.Contains(t, b.String(), "tmsh create ltm data-group internal /waf/offpath_proxies type ip records add { 10.0.0.0/8 { } }\n")
 }
 
+func TestCloudflareIsMadeOfItsKeys(t *testing.T) {
+	const account, zone = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
+	c := configured(t, config.Target{Name: "edge", Type: "cloudflare", Account: account, Zones: []string{zone}, Token: reference(t, "env:OFFPATH_NO_SUCH"), Capacity: 77})
+	made, err := Targets(c)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"edge", "cloudflare"}, []string{made[0].Name(), made[0].Kind()})
+	assert.Equal(t, 77, made[0].Capacity())
+	_, err = made[0].Identity(t.Context())
+	assert.ErrorContains(t, err, "OFFPATH_NO_SUCH")
+	text, err := TargetSetup(&c.Mitigate.Targets[0], c)
+	require.NoError(t, err)
+	var b strings.Builder
+	_, err = text.WriteTo(&b)
+	require.NoError(t, err)
+	assert.Contains(t, b.String(), "\naccount="+account+"\nzones='"+zone+"'\n")
+	assert.Contains(t, b.String(), "up to 77 for verdicts")
+}
+
 func TestTargetsThatAreFetchedFromAreMadeAndExplained(t *testing.T) {
 	key := reference(t, "env:OFFPATH_NO_SUCH")
 	for name, want := range map[string]string{"crowdsec": "api_url: https://lb1.example", "feed": "https://lb1.example"} {
