@@ -29,10 +29,11 @@
 // It carries block, of single IPv4 addresses, of IPv4 networks from /8 and of IPv6 networks
 // from /12 to /64: a list holds no single IPv6 address, and a verdict about one is not
 // widened to its /64. Rates it does not carry: each of Cloudflare's data centres counts for
-// itself, and then refuses for a fixed time. A list can't only watch; in monitor mode the
-// rule is disabled and nothing is counted. The client is ip.src, whom Cloudflare's edge has a
-// connection with. A refusal carries no marker and never comes to the origin, so behind the
-// edge the witness sees such a client gone; it counts no hits.
+// itself, and then refuses for a fixed time. Nor challenges: who has solved one passes,
+// which the witness would take for a verdict that is not enforced. A list can't only watch;
+// in monitor mode the rule is disabled and nothing is counted. The client is ip.src, whom
+// Cloudflare's edge has a connection with. A refusal carries no marker and never comes to
+// the origin, so behind the edge the witness sees such a client gone; it counts no hits.
 //
 // Cloudflare carries out one change of an account's lists at a time, and not at once: a
 // change is an operation that is asked about until it has ended. Changes that come
@@ -45,8 +46,8 @@
 //
 // Limits of the API: 1,200 requests in 5 minutes of a user, after which it is blocked for 5
 // minutes: requests are kept apart, and Retry-After is heeded. 30,000 requests with changes
-// in 12 hours: changes are two seconds apart. The mode is two requests for each zone, which
-// wait for no others and are tried also while all else waits.
+// in 12 hours: changes are two seconds apart. Off is two requests for each zone, which wait
+// for no others and are tried also while all else has to wait.
 //
 // What was tested on what: a Cloudflare account can't be had here. The API and the edge are
 // a stand-in written from Cloudflare's public documentation; the script that [Setup] prints

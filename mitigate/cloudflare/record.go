@@ -74,6 +74,8 @@ func place(e *mitigate.Entry) (client netip.Prefix, r record, reason string) {
 	switch {
 	case e.Action == detect.ActionRateLimit:
 		return client, r, "each of Cloudflare's data centres counts a rate for itself, and then refuses for a fixed time: it has no rate of a client"
+	case e.Action == detect.ActionChallenge:
+		return client, r, "who solves a challenge of Cloudflare's passes, and would look like one that was never challenged"
 	case e.Action != detect.ActionBlock:
 		return client, r, fmt.Sprintf("it has no action %q", e.Action)
 	case e.Monitor:

@@ -40,7 +40,7 @@ func TestUnsupportedIsSaidWithItsReason(t *testing.T) {
 		"2000::/11 is neither":       client("2000::/11"),
 		"10.0.0.0/7 is neither":      client("10.0.0.0/7"),
 		"as seen on the wire":        client("::ffff:192.0.2.1/128"),
-		`no action "challenge"`:      func(e *mitigate.Entry) { e.Action = detect.ActionChallenge },
+		"who solves a challenge":     func(e *mitigate.Entry) { e.Action = detect.ActionChallenge },
 		`no action "tag"`:            func(e *mitigate.Entry) { e.Action = detect.ActionTag },
 		"it has no rate of a client": func(e *mitigate.Entry) {
 			e.Action, e.Rate = detect.ActionRateLimit, detect.Rate{Requests: 10, Per: 60e9}

@@ -146,7 +146,7 @@ func (r *rule) mode(now int64) (mode detect.Mode, local bool) {
 // setRule changes the rule to a mode. If that is enforce, until the lease.
 func (c *client) setRule(ctx context.Context, r *rule, mode detect.Mode, lease int64) error {
 	body := maps.Clone(r.members)
-	for _, readOnly := range []string{"id", "version", "last_updated"} {
+	for _, readOnly := range []string{"id", "version", "last_updated", "categories"} {
 		delete(body, readOnly)
 	}
 	values := map[string]any{"enabled": mode == detect.ModeEnforce, "description": descriptions[mode]}

@@ -202,9 +202,10 @@ func TestWhatTheOperatorHasInListsAndRulesIsNeverTouched(t *testing.T) {
 	narrowed := `(ip.src in $offpath_block and not ip.src in $offpath_allow and http.host eq "127.0.0.1" and http.request.timestamp.sec lt 1000000000)`
 	api.Rule(cloudflaretest.Zone, "offpath", "expression", narrowed)
 	api.Rule(cloudflaretest.Zone, "offpath", "action_parameters", map[string]any{"response": map[string]any{"status_code": 403., "content": "no", "content_type": "text/plain"}})
+	api.Rule(cloudflaretest.Zone, "offpath", "categories", []any{"read-only"})
 	rule := func() map[string]any {
 		r := api.Rules(cloudflaretest.Zone)[0]
-		for _, own := range []string{"enabled", "description", "version", "last_updated"} {
+		for _, own := range []string{"enabled", "description", "version", "last_updated", "categories"} {
 			delete(r, own)
 		}
 		return r

@@ -63,7 +63,7 @@ off() { # ZONE
         '[.result.rules[] | select(.ref == "{{.Ref}}")] + [.result.rules[] | select(.expression | contains("{{.InBlock}}"))] | .[0]')
     id=$(printf '%s' "$rule" | jq --raw-output .id)
     sure "$(call PATCH "/zones/$1/rulesets/$ruleset/rules/$id" \
-        "$(printf '%s' "$rule" | jq 'del(.id, .version, .last_updated) | .enabled = false')")"
+        "$(printf '%s' "$rule" | jq 'del(.id, .version, .last_updated, .categories) | .enabled = false')")"
     echo "zone $1: nothing is refused"
 }
 

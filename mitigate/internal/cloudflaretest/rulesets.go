@@ -104,7 +104,8 @@ func complete(r map[string]any, id string, version int) map[string]any {
 	return r
 }
 
-var members = []string{"action", "action_parameters", "categories", "description", "enabled", "expression", "logging", "ref"}
+// members are those of a definition.
+var members = []string{"action", "action_parameters", "description", "enabled", "expression", "logging", "ref"}
 
 // check looks at a rule's definition.
 func (a *API) check(r map[string]any) *failure {
