@@ -178,6 +178,14 @@ func (c *client) drop(ctx context.Context, name, key, query string) (missing boo
 	return false, err
 }
 
+// follow has the file of a map follow, also if it could not when the map was written.
+func (c *client) follow(ctx context.Context, name string, l line) error {
+	if err := c.put(ctx, name, l, syncNow, true); err != nil {
+		return c.prepared(ctx, err)
+	}
+	return nil
+}
+
 // errAppends says that what was to replace a map was appended to it; it did no harm.
 var errAppends = errors.New("data plane api: it appends to a map what is to replace it, since it could not ask HAProxy for its version when it started: restart it")
 

@@ -71,8 +71,11 @@ func (t *Target) SetAllow(ctx context.Context, allow []netip.Prefix) error {
 	t.allowMu.Lock()
 	defer t.allowMu.Unlock()
 	h, err := t.client.list(ctx, allowLiveMap)
-	if err != nil || h.holds(wanted) {
+	if err != nil {
 		return err
+	}
+	if h.holds(wanted) {
+		return t.client.follow(ctx, allowLiveMap, syncAddress)
 	}
 	return t.client.replace(ctx, allowLiveMap, linesOf(wanted), padAddress)
 }

@@ -69,8 +69,12 @@ var padValue = "0:0:0:" + strings.Repeat("0", 512)
 func padText(i int) line    { return line{padKey + strconv.Itoa(i), padValue} }
 func padAddress(i int) line { return line{padNetwork + strconv.FormatInt(int64(i)+1, 16), padValue} }
 
-// syncLine is written to have the file of a map of texts follow, and says nothing itself.
-var syncLine = line{padKey + "sync", "0:0:0:0"}
+// syncText and syncAddress are written to have the file of a map follow, and say nothing
+// themselves.
+var (
+	syncText    = line{padKey + "sync", "0:0:0:0"}
+	syncAddress = line{padNetwork + "ffff", "0:0:0:0"}
+)
 
 func isPad(key string) bool {
 	return strings.HasPrefix(key, padKey) || strings.HasPrefix(key, padNetwork) && !strings.Contains(key, "/")

@@ -136,6 +136,40 @@ func TestAReloadAtAnyTimeChangesNothing(t *testing.T) {
 	})
 }
 
+func TestAFileThatCouldNotFollowDoesSoAtTheNextComparison(t *testing.T) {
+	s, target := enforcing(t)
+	address, network := entry(1, targettest.Attacker), entry(2, "127.7.0.0/16")
+	allow := []netip.Prefix{targettest.Network("127.7.1.1")}
+	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{address, network}, nil))
+	require.NoError(t, target.SetAllow(t.Context(), nil))
+	full := newTarget(t, s, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query := r.URL.Query()
+		if !query.Has("force_sync") {
+			s.API.ServeHTTP(w, r)
+			return
+		}
+		query.Del("force_sync") // its disk is full, say
+		r.URL.RawQuery = query.Encode()
+		s.API.ServeHTTP(httptest.NewRecorder(), r)
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprint(w, `{"code":500,"message":"no space left on device"}`)
+	})))
+	assert.ErrorContains(t, full.Apply(t.Context(), nil, []detect.Subject{address.Subject}), "no space left")
+	assert.ErrorContains(t, full.Apply(t.Context(), nil, []detect.Subject{network.Subject}), "no space left")
+	assert.ErrorContains(t, full.SetAllow(t.Context(), allow), "no space left")
+	_, err := full.Sync(t.Context(), nil)
+	assert.ErrorContains(t, err, "no space left", "and it is said until it is so")
+
+	require.NoError(t, target.SetAllow(t.Context(), allow))
+	report, err := target.Sync(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, mitigate.SyncReport{Compared: true}, report, "HAProxy has had it before")
+	s.Reload()
+	assert.Equal(t, 200, status(t, s, targettest.Attacker))
+	assert.Equal(t, 200, status(t, s, "127.7.8.9"))
+	assert.Contains(t, s.Held(t, "offpath-allow-live"), "127.7.1.1/32")
+}
+
 func TestTheStandInForgetsAndBringsBackWhereItsUserDoesNotAskForTheFiles(t *testing.T) {
 	s, _ := enforcing(t)
 	value := fmt.Sprintf(`{"key":"ip:%s","value":"1:%d:0:0000000100000001"}`, targettest.Attacker, time.Now().Unix()+3600)

@@ -139,8 +139,8 @@ func (t *Target) writeSingles(ctx context.Context, c changes) error {
 	if err != nil {
 		return t.client.prepared(ctx, err)
 	}
-	if err := t.client.put(ctx, verdictMap, syncLine, syncNow, true); err != nil {
-		return t.client.prepared(ctx, err)
+	if err := t.client.follow(ctx, verdictMap, syncText); err != nil {
+		return err
 	}
 	if !slices.Contains(missing, true) {
 		return nil
@@ -231,7 +231,7 @@ func (t *Target) writeNetworks(ctx context.Context, h held, wanted map[netip.Pre
 		lines[p.String()] = v.String()
 	}
 	if h.holds(lines) {
-		return nil
+		return t.client.follow(ctx, networkMap, syncAddress)
 	}
 	return t.client.replace(ctx, networkMap, linesOf(lines), padAddress)
 }
@@ -316,7 +316,7 @@ func (t *Target) syncVerdicts(ctx context.Context, wanted map[string]string, sha
 		slices.Sort(c.gone)
 		return t.writeSingles(ctx, c)
 	}
-	return nil
+	return t.client.follow(ctx, verdictMap, syncText)
 }
 
 // unaddressable says that a key is none of offpath's, and so may be one that the API does
