@@ -30,10 +30,10 @@ const (
 type Book struct {
 	byID       map[string]*watch
 	byClient   map[netip.Prefix][]*watch
-	lengths    [2][]length                       // in use: of IPv4, of IPv6 prefixes
+	lengths    [2][]length                      // in use: of IPv4, of IPv6 prefixes
 	byMember   [len(members)]map[place][]*watch // subjects without a client, by the first of the members that they have
-	others     []*watch                          // subjects with a domain alone
-	clientless int                               // how many there are in the last two
+	others     []*watch                         // subjects with a domain alone
+	clientless int                              // how many there are in the last two
 }
 
 // members are those of a subject beside the client, the ones that tell most first.

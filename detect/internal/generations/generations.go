@@ -101,13 +101,14 @@ func (g *Map[V]) add(key, hash uint64, v V) *V {
 // generation is a hash table with linear probing, at most two thirds full.
 type generation[V any] struct {
 	slots []slot[V]
+	tags  []uint8 // of the slots: eight bits of the key's hash, 0 if it is free
 	count int
 }
 
-// slot is a key, 0 if it is free, and its value beside it: a look seldom costs
-// more than one cache line.
+// slot is a key and its value beside it. Which slots a key is not in, their tags say
+// mostly, sixty-four to a cache line: most keys that an attack brings are new.
 type slot[V any] struct {
-	half  [2]uint32 // of the key; as one number it would be padded
+	half  [2]uint32 // of the key; as one number it would be padded; 0 if it is free
 	value V
 }
 
@@ -120,16 +121,24 @@ func (s *slot[V]) set(key uint64, v V) {
 // firstKeys is how many keys a generation has room for at first.
 const firstKeys = 64
 
-// slot finds the slot of a key, or the free one for it.
-func (g *generation[V]) slot(key, hash uint64) *slot[V] {
-	home, _ := bits.Mul64(hash, uint64(len(g.slots)))
-	for i := int(home); ; {
-		s := &g.slots[i]
-		if k := s.key(); k == 0 || k == key {
-			return s
+// tagOf is of a hash, from other bits than its home.
+func tagOf(hash uint64) uint8 { return max(uint8(hash), 1) }
+
+// place finds the slot of a key, or the free one for it.
+func (g *generation[V]) place(key, hash uint64) (at int, known bool) {
+	home, _ := bits.Mul64(hash, uint64(len(g.tags)))
+	tag := tagOf(hash)
+	for at = int(home); ; {
+		switch g.tags[at] {
+		case 0:
+			return at, false
+		case tag:
+			if g.slots[at].key() == key {
+				return at, true
+			}
 		}
-		if i++; i == len(g.slots) {
-			i = 0
+		if at++; at == len(g.tags) {
+			at = 0
 		}
 	}
 }
@@ -138,8 +147,8 @@ func (g *generation[V]) find(key, hash uint64) *V {
 	if g.count == 0 {
 		return nil
 	}
-	if s := g.slot(key, hash); s.key() != 0 {
-		return &s.value
+	if at, known := g.place(key, hash); known {
+		return &g.slots[at].value
 	}
 	return nil
 }
@@ -148,10 +157,11 @@ func (g *generation[V]) full() bool { return g.count+1 > len(g.slots)/3*2 }
 
 // add puts a key that is not there; the table is not full.
 func (g *generation[V]) add(key, hash uint64, v V) *V {
-	s := g.slot(key, hash)
-	s.set(key, v)
+	at, _ := g.place(key, hash)
+	g.tags[at] = tagOf(hash)
+	g.slots[at].set(key, v)
 	g.count++
-	return &s.value
+	return &g.slots[at].value
 }
 
 // grow makes room for twice as many keys, at most limit.
@@ -159,15 +169,19 @@ func (g *generation[V]) grow(limit int, seed uint64) {
 	slots := g.slots
 	n := min(max(2*g.count, firstKeys), limit)
 	g.slots = make([]slot[V], (n+1)/2*3)
+	g.tags = make([]uint8, len(g.slots))
 	for i := range slots {
 		if key := slots[i].key(); key != 0 {
-			*g.slot(key, Mix(seed, key)) = slots[i]
+			hash := Mix(seed, key)
+			at, _ := g.place(key, hash)
+			g.tags[at], g.slots[at] = tagOf(hash), slots[i]
 		}
 	}
 }
 
 func (g *generation[V]) clear() {
 	clear(g.slots)
+	clear(g.tags)
 	g.count = 0
 }
 
