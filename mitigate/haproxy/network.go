@@ -120,16 +120,40 @@ func (t *Target) heldNetworks(ctx context.Context) (map[netip.Prefix]record, err
 func (t *Target) writeNetworks(ctx context.Context, wanted map[netip.Prefix]record) error {
 	// Until it is written whole, what is there is not known.
 	t.networks = nil
-	lines := make([]string, 0, len(wanted))
-	for p, r := range wanted {
-		lines = append(lines, p.String()+" "+r.mapValue())
-	}
-	slices.Sort(lines)
-	if err := t.replaceMap(ctx, networkMap, lines); err != nil {
+	if err := t.replaceMap(ctx, networkMap, networkLines(wanted)); err != nil {
 		return err
 	}
 	t.networks = wanted
 	return nil
+}
+
+// networkLines are the lines of the network map. HAProxy finds the narrowest network of an
+// address: one that keeps nobody out, within one that does, has the wider one's record
+// before its own, and so hides it from nobody.
+func networkLines(of map[netip.Prefix]record) []string {
+	lengths := map[int]bool{}
+	for p, r := range of {
+		if r.firm() {
+			lengths[p.Bits()] = true
+		}
+	}
+	longest := slices.SortedFunc(maps.Keys(lengths), func(a, b int) int { return b - a })
+	lines := make([]string, 0, len(of))
+	for p, r := range of {
+		value := r.mapValue()
+		for _, bits := range longest {
+			if r.firm() || bits >= p.Bits() {
+				continue
+			}
+			if wider, ok := of[netip.PrefixFrom(p.Addr(), bits).Masked()]; ok && wider.firm() {
+				value = wider.mapValue() + ":" + value
+				break
+			}
+		}
+		lines = append(lines, p.String()+" "+value)
+	}
+	slices.Sort(lines)
+	return lines
 }
 
 // SetAllow implements [mitigate.Target]. The operator's own file allow.map is

@@ -68,6 +68,9 @@ type record struct {
 	id      mitigate.ID
 }
 
+// firm says that it does more than to tag and to count.
+func (r record) firm() bool { return r.code != codeTag && r.code < monitorOffset }
+
 // place is where an entry lies: a row of the verdict table, or a line of the
 // network map.
 type place struct {
@@ -203,9 +206,12 @@ func (r record) mapValue() string {
 	return fmt.Sprintf("%d:%d:%d:%s", r.code, r.expires, r.limit, r.id)
 }
 
-// parseMapValue is the inverse of mapValue.
+// parseMapValue is the inverse of mapValue, also behind that of another record.
 func parseMapValue(value string) (r record, ok bool) {
 	parts := strings.Split(value, ":")
+	if len(parts) == 8 {
+		parts = parts[4:]
+	}
 	if len(parts) != 4 {
 		return r, false
 	}

@@ -44,6 +44,9 @@ func TestRecordsSurviveTheTripThroughRowAndMap(t *testing.T) {
 	back, ok := parseMapValue(r.mapValue())
 	assert.True(t, ok)
 	assert.Equal(t, r, back)
+	back, ok = parseMapValue("1:2:3:fffffffe00000007:" + r.mapValue())
+	assert.True(t, ok, "behind the record of a wider network")
+	assert.Equal(t, r, back)
 	for _, bad := range []string{"", "1", "1:2:3", "1:2:3:4", "1:2:3:0000000000000001", "1:2:-3:fffffffe00000001", "4294967296:2:3:fffffffe00000001", "1:2:3:fffffffe00000001:5"} {
 		_, ok := parseMapValue(bad)
 		assert.False(t, ok, bad)
@@ -66,4 +69,26 @@ func TestSubjectsHaveOnePlace(t *testing.T) {
 		_, reason := locate(detect.Subject{Client: netip.MustParsePrefix(odd)})
 		assert.NotEmpty(t, reason)
 	}
+}
+
+func TestANetworkThatOnlyWatchesHidesNoneThatIsEnforced(t *testing.T) {
+	block := func(id mitigate.ID) record { return record{code: codeBlock, expires: 9, id: 1<<32 | id} }
+	watch := func(id mitigate.ID) record {
+		return record{code: codeBlock + monitorOffset, expires: 9, id: 1<<32 | id}
+	}
+	tag := func(id mitigate.ID) record { return record{code: codeTag, expires: 9, id: 1<<32 | id} }
+	p := netip.MustParsePrefix
+	assert.Equal(t, []string{
+		"10.0.0.0/8 1:9:0:0000000100000001",
+		"10.1.0.0/16 1:9:0:0000000100000001:1001:9:0:0000000100000002",
+		"10.1.2.0/24 1:9:0:0000000100000003",
+		"10.1.2.128/25 1:9:0:0000000100000003:5:9:0:0000000100000004",
+		"11.0.0.0/8 5:9:0:0000000100000005",
+		"11.1.0.0/16 1001:9:0:0000000100000006",
+		"2001:db8:1::/48 1:9:0:0000000100000007:1001:9:0:0000000100000008",
+		"2001:db8::/32 1:9:0:0000000100000007",
+	}, networkLines(map[netip.Prefix]record{
+		p("10.0.0.0/8"): block(1), p("10.1.0.0/16"): watch(2), p("10.1.2.0/24"): block(3), p("10.1.2.128/25"): tag(4),
+		p("11.0.0.0/8"): tag(5), p("11.1.0.0/16"): watch(6), p("2001:db8::/32"): block(7), p("2001:db8:1::/48"): watch(8),
+	}))
 }

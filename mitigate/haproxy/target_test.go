@@ -194,6 +194,22 @@ func TestNetworksAreRefusedWholeAndNothingBeside(t *testing.T) {
 	assert.Equal(t, passed, getVia(s, "2001:db8:1:2::1"), "lifted")
 }
 
+func TestANetworkWatchedWithinOneThatIsRefusedIsRefused(t *testing.T) {
+	s, target := enforcing(t)
+	wide, narrow := entry("203.0.113.0/24"), entry("203.0.113.64/26")
+	narrow.ID, narrow.Monitor = wide.ID+1, true
+	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{wide, narrow}, nil))
+	ask := func(from string) targettest.Answer { return get(s, proxy, "/", "X-Forwarded-For", from) }
+	assert.Equal(t, refused(403, wide), ask("203.0.113.1"))
+	assert.Equal(t, refused(403, wide), ask("203.0.113.65"))
+	report, err := target.Sync(t.Context(), []mitigate.Entry{wide, narrow})
+	require.NoError(t, err)
+	assert.Zero(t, report.Set+report.Removed)
+	require.NoError(t, target.Apply(t.Context(), nil, []detect.Subject{wide.Subject}))
+	assert.Equal(t, passed, ask("203.0.113.1"))
+	assert.Equal(t, targettest.Answer{Status: 200, Tag: narrow.ID.String()}, ask("203.0.113.65"))
+}
+
 func TestAllowListsWin(t *testing.T) {
 	s := haproxytest.New(t, proxied)
 	require.NoError(t, os.WriteFile(s.MapDir+"/allow.map", []byte("203.0.113.0/24 1\n"), 0o600))
