@@ -53,12 +53,20 @@ const (
 type Matcher struct {
 	ring      []waiting
 	next      uint64   // serial of the next entry; its place is serial % Capacity
-	latest    []uint64 // by chain: serial + 1 of the latest entry; 0: none
-	older     []uint64 // by place: serial + 1 of the entry before it in its chain; 0: none
+	latest    []uint32 // by chain: serial + 1 of the latest entry; 0: none
+	links     []link   // by place
 	seed      uint64   // of the chains, against keys chosen to share one; what is found doesn't depend on it
 	forwarded int64    // end of the latest forwarded request
 	any       bool     // there was one
 	key       uint64   // of the transaction at hand, once it is needed; 0: not yet
+}
+
+// link is what a look along a chain needs of an entry: most entries are not what is
+// looked for, and the ring is too large for a cache. Serials are their lower halves: one
+// that is taken for another has another key, or waits no more.
+type link struct {
+	older uint32 // serial + 1 of the entry before it in its chain; 0: none
+	key   uint32 // the key's lower half
 }
 
 // waiting is a request that was seen once.
@@ -73,7 +81,7 @@ type waiting struct {
 
 // New makes a Matcher.
 func New() *Matcher {
-	return &Matcher{latest: make([]uint64, heads), older: make([]uint64, Capacity), seed: rand.Uint64()}
+	return &Matcher{latest: make([]uint32, heads), links: make([]link, Capacity), seed: rand.Uint64()}
 }
 
 // Second reports whether tx is the second sight of a request, and returns what
@@ -85,9 +93,13 @@ func (m *Matcher) Second(tx *reassembly.Transaction) (reassembly.Annotation, boo
 	}
 	key, forwarded := m.keyOf(tx), isForwarded(tx)
 	compared := 0
-	for serial := m.latest[m.chain(key)]; serial != 0 && serial+Capacity > m.next && compared < maxChain; {
+	for serial := m.latest[m.chain(key)]; serial != 0 && uint32(m.next)-serial < Capacity && compared < maxChain; {
 		place := (serial - 1) % Capacity
-		serial = m.older[place]
+		at := m.links[place]
+		serial = at.older
+		if at.key != uint32(key) {
+			continue
+		}
 		w := &m.ring[place]
 		if w.key != key {
 			continue
@@ -131,9 +143,10 @@ func (m *Matcher) First(tx *reassembly.Transaction) {
 // the end of one, and known there by its serial.
 func (m *Matcher) link(serial uint64) {
 	place := serial % Capacity
-	chain := m.chain(m.ring[place].key)
-	m.older[place] = m.latest[chain]
-	m.latest[chain] = serial + 1
+	key := m.ring[place].key
+	chain := m.chain(key)
+	m.links[place] = link{older: m.latest[chain], key: uint32(key)}
+	m.latest[chain] = uint32(serial + 1)
 }
 
 func (m *Matcher) chain(key uint64) uint64 { return generations.Mix(m.seed, key) >> (64 - headBits) }
@@ -159,12 +172,19 @@ func (m *Matcher) keyOf(tx *reassembly.Transaction) uint64 {
 	return m.key
 }
 
+// sumOfNothing is the hash of an empty text, as most requests have several.
+var sumOfNothing = xxhash.Sum64String("")
+
 func (m *Matcher) hash(tx *reassembly.Transaction) uint64 {
 	client := tx.Client.As16()
 	h := xxhash.Sum64(client[:])
 	for _, s := range [...]string{
 		tx.Request.Method, tx.Request.Path, tx.Request.Query, tx.Auth.UserHash, tx.Auth.PasswordHash, tx.Auth.APIKeyHash,
 	} {
+		if s == "" {
+			h = generations.Mix(h, sumOfNothing)
+			continue
+		}
 		h = generations.Mix(h, xxhash.Sum64String(s))
 	}
 	return generations.Mix(h, uint64(tx.Response.Status)<<40^uint64(tx.Request.BodyBytes))

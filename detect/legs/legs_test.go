@@ -110,7 +110,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		m.First(tx)
 	}
 	assert.Len(t, m.ring, Capacity)
-	assert.Len(t, m.older, Capacity)
+	assert.Len(t, m.links, Capacity)
 }
 
 func TestChainsSharedByChanceChangeNothing(t *testing.T) {
