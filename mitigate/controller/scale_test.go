@@ -2,16 +2,13 @@ package controller_test
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"offpath/detect"
 	"offpath/mitigate"
@@ -39,20 +36,6 @@ func busy(during time.Duration) {
 	all.Wait()
 }
 
-// elsewhere has this process run only where nobody else wants to: a controller has a
-// machine of its own, or a load balancer goes before it. What it starts from now on is
-// no better off.
-func elsewhere(b *testing.B) {
-	b.Helper()
-	tasks, err := os.ReadDir("/proc/self/task")
-	require.NoError(b, err)
-	for _, task := range tasks {
-		id, err := strconv.Atoi(task.Name())
-		require.NoError(b, err)
-		require.NoError(b, unix.Setpriority(unix.PRIO_PROCESS, id, 19))
-	}
-}
-
 // BenchmarkMillion puts a million verdicts about addresses in force, by one controller at
 // one HAProxy, while customers ask; then one more, lifts one, and reloads HAProxy. What
 // customers wait meanwhile is beside what they wait when nothing else runs, and when
@@ -65,7 +48,6 @@ func BenchmarkMillion(b *testing.B) {
 		s, p99 := startWithCustomers(b, haproxy.Setup{TableSize: "1100000"})
 		target, err := haproxy.New(haproxy.Options{Name: "lb1", Address: s.Socket, MapDir: s.MapDir, Capacity: n + 1000})
 		require.NoError(b, err)
-		elsewhere(b)
 		c, stop := targettest.Running(b, controller.Config{
 			Targets: []mitigate.Target{target}, Mode: detect.ModeEnforce, MaxVerdicts: n + 1000, MaxPerMinute: 1 << 30, PollInterval: time.Second, StateDir: b.TempDir(),
 		})
