@@ -12,6 +12,7 @@ import (
 
 	"offpath/detect"
 	"offpath/mitigate"
+	"offpath/mitigate/internal/life"
 )
 
 // Kind is the type of this target in the configuration.
@@ -67,7 +68,7 @@ type Target struct {
 	// mu is held while verdicts are written, and guards the image of them.
 	mu   sync.Mutex
 	held map[netip.Prefix]record // nil: not known
-	life life
+	life life.Life
 }
 
 var _ mitigate.Target = (*Target)(nil)
@@ -237,10 +238,10 @@ func (t *Target) write(ctx context.Context, held, wanted map[netip.Prefix]record
 		changes = append(changes, change{t.group(networkGroup), rowsOf(chosen, false)})
 	}
 	if len(changes) > 0 {
-		number := t.life.next()
+		number := t.life.Next()
 		changes = append(changes, change{t.group(lifeGroup), []row{{lifeKey, number}}})
 		err := t.client.transact(ctx, changes)
-		t.life.ended(number, err == nil)
+		t.life.Ended(number, err == nil)
 		if err != nil {
 			return 0, 0, prepared(err)
 		}
