@@ -22,6 +22,7 @@ import (
 	"offpath/mitigate/feed"
 	"offpath/mitigate/gobgp"
 	"offpath/mitigate/haproxy"
+	"offpath/mitigate/netscaler"
 	"offpath/mitigate/nftables"
 	"offpath/mitigate/nginx"
 	"offpath/mitigate/nginxfile"
@@ -62,7 +63,7 @@ type Target struct {
 	NextHops     []string `key:"next_hops"`    // gobgp: what rtbh's routes point to
 	Capacity     int      `key:"capacity"`     // gobgp: the most routes; 0: 1000 with FlowSpec, 10000 with rtbh. cloudflare: the most verdicts; 0: 9000
 
-	CA             string `key:"ca"`              // nginx, webhook, nginx_plus, f5_bigip, haproxy_dataplane: PEM file of who may vouch for it; empty: whom the system trusts. envoy: of who may vouch for Envoys; empty: they need no certificate
+	CA             string `key:"ca"`              // nginx, webhook, nginx_plus, f5_bigip, netscaler, haproxy_dataplane: PEM file of who may vouch for it; empty: whom the system trusts. envoy: of who may vouch for Envoys; empty: they need no certificate
 	Secret         Secret `key:"secret"`          // webhook: what messages are signed with; aws_waf: the secret access key
 	SecretPrevious Secret `key:"secret_previous"` // webhook: one more to sign with, while secret is taking its place
 
@@ -72,8 +73,8 @@ type Target struct {
 	AccessKey    string `key:"access_key"`    // aws_waf: id of the key that secret belongs to
 	SessionToken Secret `key:"session_token"` // aws_waf: of a key that does not last; empty: none
 
-	User     string `key:"user"`     // nginx_plus: of HTTP's basic authentication; empty: none. f5_bigip, haproxy_dataplane: who logs in
-	Password Secret `key:"password"` // nginx_plus, f5_bigip, haproxy_dataplane: the user's
+	User     string `key:"user"`     // nginx_plus: of HTTP's basic authentication; empty: none. f5_bigip, netscaler, haproxy_dataplane: who logs in
+	Password Secret `key:"password"` // nginx_plus, f5_bigip, netscaler, haproxy_dataplane: the user's
 
 	Account string   `key:"account"` // cloudflare: id of the account whose lists it writes
 	Zones   []string `key:"zones"`   // cloudflare: ids of the zones that have the rule
@@ -204,6 +205,21 @@ var targetTypes = []targetType{
 			}
 			if t.Partition != "" && !f5bigip.PlainName(t.Partition) {
 				return l.mistake(at("partition"), "%q is no name of a partition; write one such as Common", t.Partition)
+			}
+			return nil
+		},
+	},
+	{
+		name: "netscaler", keys: []string{"ca", "user", "password"},
+		check: func(l *loader, t *Target, at func(string) string) error {
+			if problem := netscaler.CheckAddress(t.Address); problem != "" {
+				return l.mistake(at("address"), "%q %s; write one such as https://netscaler1.example", t.Address, problem)
+			}
+			if !netscaler.PlainName(t.User) {
+				return l.mistake(at("user"), "%q is no name of a user; write who logs in over NITRO, in letters, digits, '.', '_' and '-'", t.User)
+			}
+			if t.Password.IsZero() {
+				return l.mistake(at("password"), "it is empty; write file:PATH or env:NAME of the password of %s", t.User)
 			}
 			return nil
 		},

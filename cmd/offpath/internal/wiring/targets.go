@@ -21,6 +21,7 @@ import (
 	"offpath/mitigate/feed"
 	"offpath/mitigate/gobgp"
 	"offpath/mitigate/haproxy"
+	"offpath/mitigate/netscaler"
 	"offpath/mitigate/nftables"
 	"offpath/mitigate/nginx"
 	"offpath/mitigate/nginxfile"
@@ -172,6 +173,16 @@ var targetKinds = map[string]targetKind{
 			return f5bigip.Setup{
 				Name: t.Name, Address: t.Address, User: t.User, Partition: t.Partition, TrustedProxies: c.Client.TrustedProxies,
 			}.Render()
+		},
+	},
+	netscaler.Kind: {
+		open: func(t *config.Target, _ *config.Config) (mitigate.Target, error) {
+			return netscaler.New(netscaler.Options{
+				Name: t.Name, Address: t.Address, User: t.User, Password: t.Password.Read, CA: t.CA,
+			})
+		},
+		setup: func(t *config.Target, _ *config.Config) (io.WriterTo, error) {
+			return netscaler.Setup{Name: t.Name, Address: t.Address, User: t.User}.Render()
 		},
 	},
 	nginxfile.Kind: {

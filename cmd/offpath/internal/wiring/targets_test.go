@@ -146,6 +146,23 @@ func TestABIGIPIsMadeOfItsKeysAndToldOfTheProxies(t *testing.T) {
 	assert.Contains(t, b.String(), "tmsh create ltm data-group internal /waf/offpath_proxies type ip records add { 10.0.0.0/8 { } }\n")
 }
 
+func TestANetScalerIsMadeOfItsKeys(t *testing.T) {
+	c := configured(t, config.Target{Name: "lb1", Type: "netscaler", Address: "https://192.0.2.10", User: "waf", Password: reference(t, "env:OFFPATH_NO_SUCH")})
+	made, err := Targets(c)
+	require.NoError(t, err)
+	assert.Equal(t, "netscaler", made[0].Kind())
+	_, err = made[0].Identity(t.Context())
+	assert.ErrorContains(t, err, "OFFPATH_NO_SUCH")
+	text, err := TargetSetup(&c.Mitigate.Targets[0], c)
+	require.NoError(t, err)
+	var b strings.Builder
+	_, err = text.WriteTo(&b)
+	require.NoError(t, err)
+	for _, part := range []string{"#               user: waf\n", "add policy stringmap offpath_verdicts", "-invoke policylabel offpath_refuse4\n"} {
+		assert.Contains(t, b.String(), part)
+	}
+}
+
 func TestCloudflareIsMadeOfItsKeys(t *testing.T) {
 	const account, zone = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 	c := configured(t, config.Target{Name: "edge", Type: "cloudflare", Account: account, Zones: []string{zone}, Token: reference(t, "env:OFFPATH_NO_SUCH"), Capacity: 77})

@@ -1,0 +1,116 @@
+package netscaler
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+
+	"offpath/detect"
+)
+
+// maxAllow is the most networks of the allow-list.
+const maxAllow = 4096
+
+// SetMode implements [mitigate.Target]: one binding, whatever the number of entries, in force
+// before it is saved so that it outlives a reboot.
+func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) error {
+	switch mode {
+	case detect.ModeOff, detect.ModeMonitor, detect.ModeEnforce:
+	default:
+		return fmt.Errorf("unknown mode %q", mode)
+	}
+	err := t.client.bind(ctx, mapBinding, []binding{{Name: modeMap, Key: modeKey, Value: string(mode)}})
+	if refusedWith(err, exists) { // with this value, if all is well
+		var rows []binding
+		if rows, err = t.client.list(ctx, mapBinding, modeMap); err == nil && valueOf(rows, modeKey) != string(mode) {
+			err = fmt.Errorf("netscaler: the mode is %q and can't be replaced", valueOf(rows, modeKey))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if release {
+		rows, err := t.client.list(ctx, mapBinding, offMap)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if err := t.client.unbind(ctx, mapBinding, offMap, "key", row.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return t.save(ctx)
+}
+
+// save makes the running configuration the one after a reboot.
+func (t *Target) save(ctx context.Context) error {
+	if _, err := t.client.do(ctx, http.MethodPost, "nsconfig?action=save", map[string]any{"nsconfig": struct{}{}}); err != nil {
+		return fmt.Errorf("it is in force, and not saved: %w", err)
+	}
+	return nil
+}
+
+// Mode implements [mitigate.Target].
+func (t *Target) Mode(ctx context.Context) (mode detect.Mode, local bool, err error) {
+	off, err := t.client.list(ctx, mapBinding, offMap)
+	if err != nil {
+		return "", false, err
+	}
+	if valueOf(off, offKey) != "" {
+		return detect.ModeOff, true, nil
+	}
+	rows, err := t.client.list(ctx, mapBinding, modeMap)
+	if err != nil {
+		return "", false, err
+	}
+	if mode := detect.Mode(valueOf(rows, modeKey)); mode == detect.ModeMonitor || mode == detect.ModeEnforce {
+		return mode, false, nil
+	}
+	return detect.ModeOff, false, nil
+}
+
+// offKey is the key by which a person at the load balancer turns all off.
+const offKey = "off"
+
+// SetAllow implements [mitigate.Target]. The operator's own data sets are not touched. What
+// is new is there before what is old goes.
+func (t *Target) SetAllow(ctx context.Context, allow []netip.Prefix) error {
+	if len(allow) > maxAllow {
+		return fmt.Errorf("allow-list of %d networks is longer than %d", len(allow), maxAllow)
+	}
+	for _, p := range allow {
+		if !p.IsValid() {
+			return fmt.Errorf("allow-list holds an invalid network")
+		}
+	}
+	v4, v6 := allowRows(allow)
+	for name, wanted := range map[string]map[string]bool{allow4: v4, allow6: v6} {
+		rows, err := t.client.list(ctx, setBinding, name)
+		if err != nil {
+			return err
+		}
+		held := map[string]bool{}
+		for _, row := range rows {
+			held[row.Value] = true
+		}
+		var missing []binding
+		for value := range wanted {
+			if !held[value] {
+				missing = append(missing, binding{Name: name, Value: value})
+			}
+		}
+		if err := t.client.bind(ctx, setBinding, missing); err != nil {
+			return err
+		}
+		for value := range held {
+			if !wanted[value] {
+				if err := t.client.unbind(ctx, setBinding, name, "value", value); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return t.save(ctx)
+}
