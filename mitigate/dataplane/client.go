@@ -3,22 +3,17 @@ package dataplane
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"offpath/mitigate"
 	"offpath/mitigate/internal/pacer"
+	"offpath/mitigate/internal/rest"
 )
 
 const (
@@ -56,15 +51,14 @@ func refusedWith(err error, status int) bool {
 
 // client speaks the REST API. Its methods may be called concurrently.
 type client struct {
-	base     string // without a slash at its end
-	user, ca string
+	server   rest.Server
+	user     string
 	password func() ([]byte, error)
 	timeout  time.Duration // of one request
 	fixed    int           // the version that is configured; 0: none is
 	singles  pacer.Pacer
 
 	mu      sync.Mutex
-	http    *http.Client
 	version int           // that it has; 0: not known
 	ahead   time.Duration // its clock's, when it last answered
 	// appended is when it last appended to a map what was to replace it.
@@ -76,61 +70,15 @@ func newClient(o *Options) (*client, error) {
 		return nil, fmt.Errorf("address %q %s", o.Address, problem)
 	}
 	return &client{
-		base: strings.TrimSuffix(o.Address, "/"),
-		user: o.User, password: o.Password, ca: o.CA, timeout: o.Timeout, fixed: o.Version,
+		server: rest.Server{Address: o.Address, CA: o.CA, Connections: connections + 1},
+		user:   o.User, password: o.Password, timeout: o.Timeout, fixed: o.Version,
 		singles: pacer.Pacer{Interval: pace},
 	}, nil
 }
 
 // CheckAddress says what is wrong with an address of an API; "" if nothing is. A password
 // goes unencrypted to loopback alone.
-func CheckAddress(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
-		return "is not https://HOST or https://HOST:PORT"
-	}
-	if a, err := netip.ParseAddr(u.Hostname()); u.Scheme == "http" && (err != nil || !a.IsLoopback()) {
-		return "would show the password to the network"
-	}
-	return ""
-}
-
-// connection makes the client at its first use: the file of a CA may be there only where
-// offpath runs.
-func (c *client) connection() (*http.Client, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.http != nil {
-		return c.http, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.ca != "" {
-		text, err := os.ReadFile(c.ca)
-		if err != nil {
-			return nil, fmt.Errorf("read ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("ca %s holds no certificate in PEM", c.ca)
-		}
-	}
-	c.http = &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: connections + 1, IdleConnTimeout: time.Minute},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return c.http, nil
-}
-
-// address is the API's, where the configuration names one and no host.
-func (c *client) address() (netip.Addr, bool) {
-	u, err := url.Parse(c.base)
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	a, err := netip.ParseAddr(u.Hostname())
-	return a.Unmap(), err == nil
-}
+func CheckAddress(address string) string { return rest.CheckAddress(address, true) }
 
 // get asks for something.
 func (c *client) get(ctx context.Context, path string) ([]byte, error) {
@@ -142,7 +90,7 @@ func (c *client) get(ctx context.Context, path string) ([]byte, error) {
 func (c *client) do(ctx context.Context, method, path string, body []byte, done int) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, c.server.URL(path), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +102,7 @@ func (c *client) do(ctx context.Context, method, path string, body []byte, done 
 		return nil, fmt.Errorf("data plane api: password: %w", err)
 	}
 	request.SetBasicAuth(c.user, string(password))
-	connection, err := c.connection()
+	connection, err := c.server.Client()
 	if err != nil {
 		return nil, fmt.Errorf("data plane api: %w", err)
 	}

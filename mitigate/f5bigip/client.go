@@ -3,22 +3,18 @@ package f5bigip
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"offpath/mitigate"
+	"offpath/mitigate/internal/rest"
 )
 
 const (
@@ -53,16 +49,13 @@ func refusedWith(err error, code int) bool {
 
 // client speaks iControl REST. Its methods may be called concurrently.
 type client struct {
-	base     string // without a slash at its end
-	user, ca string
+	server   rest.Server
+	user     string
 	password func() ([]byte, error)
 	timeout  time.Duration // of one request
 
 	// skew is how far the BIG-IP's clock is ahead, s, by the Date of its last answer.
 	skew atomic.Int64
-
-	mu   sync.Mutex
-	http *http.Client
 
 	loginMu sync.Mutex // held while logging in, so that one token serves all
 	login   token
@@ -80,58 +73,12 @@ func newClient(o *Options) (*client, error) {
 	if problem := CheckAddress(o.Address); problem != "" {
 		return nil, fmt.Errorf("address %q %s", o.Address, problem)
 	}
-	return &client{base: strings.TrimSuffix(o.Address, "/"), user: o.User, password: o.Password, ca: o.CA, timeout: o.Timeout}, nil
+	return &client{server: rest.Server{Address: o.Address, CA: o.CA}, user: o.User, password: o.Password, timeout: o.Timeout}, nil
 }
 
 // CheckAddress says what is wrong with an address of iControl REST; "" if nothing is. A
 // password travels there: so beyond loopback it has to be https.
-func CheckAddress(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
-		return "is not https://HOST or https://HOST:PORT"
-	}
-	if a, err := netip.ParseAddr(u.Hostname()); u.Scheme == "http" && (err != nil || !a.IsLoopback()) {
-		return "would show the password to the network"
-	}
-	return ""
-}
-
-// connection makes the client at its first use: the file of a CA may be there only where
-// offpath runs.
-func (c *client) connection() (*http.Client, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.http != nil {
-		return c.http, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.ca != "" {
-		text, err := os.ReadFile(c.ca)
-		if err != nil {
-			return nil, fmt.Errorf("read ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("ca %s holds no certificate in PEM", c.ca)
-		}
-	}
-	c.http = &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: config, IdleConnTimeout: time.Minute},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return c.http, nil
-}
-
-// address is the API's, where the configuration names one and no host.
-func (c *client) address() (netip.Addr, bool) {
-	u, err := url.Parse(c.base)
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	a, err := netip.ParseAddr(u.Hostname())
-	return a.Unmap(), err == nil
-}
+func CheckAddress(address string) string { return rest.CheckAddress(address, true) }
 
 // do sends one order, with a token; in a transaction if that is named. An answer that is an
 // error object is a *refusal.
@@ -227,12 +174,12 @@ func (c *client) send(ctx context.Context, method, path string, header http.Head
 		body = bytes.NewReader(text)
 		header.Set("Content-Type", "application/json")
 	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	request, err := http.NewRequestWithContext(ctx, method, c.server.URL(path), body)
 	if err != nil {
 		return nil, err
 	}
 	request.Header = header
-	connection, err := c.connection()
+	connection, err := c.server.Client()
 	if err != nil {
 		return nil, fmt.Errorf("f5 bigip: %w", err)
 	}

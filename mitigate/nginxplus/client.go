@@ -3,21 +3,16 @@ package nginxplus
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"offpath/mitigate"
+	"offpath/mitigate/internal/rest"
 )
 
 const (
@@ -70,13 +65,11 @@ func refusedWith(err error, codes ...string) bool {
 
 // client speaks the REST API. Its methods may be called concurrently.
 type client struct {
-	base     string // without a slash at its end
-	user, ca string
+	server   rest.Server
+	user     string
 	password func() ([]byte, error)
 	timeout  time.Duration // of one request
 
-	mu   sync.Mutex
-	http *http.Client
 }
 
 // newClient takes http://HOST:PORT or https://HOST:PORT.
@@ -85,62 +78,19 @@ func newClient(o *Options) (*client, error) {
 		return nil, fmt.Errorf("address %q %s", o.Address, problem)
 	}
 	return &client{
-		base: strings.TrimSuffix(o.Address, "/") + "/api/9",
-		user: o.User, password: o.Password, ca: o.CA, timeout: o.Timeout,
+		server: rest.Server{Address: o.Address, CA: o.CA, Connections: connections + 1},
+		user:   o.User, password: o.Password, timeout: o.Timeout,
 	}, nil
 }
 
 // CheckAddress says what is wrong with an address of an API; "" if nothing is.
-func CheckAddress(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
-		return "is not http://HOST:PORT or https://HOST:PORT"
-	}
-	return ""
-}
-
-// connection makes the client at its first use: the file of a CA may be there only where
-// offpath runs.
-func (c *client) connection() (*http.Client, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.http != nil {
-		return c.http, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.ca != "" {
-		text, err := os.ReadFile(c.ca)
-		if err != nil {
-			return nil, fmt.Errorf("read ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("ca %s holds no certificate in PEM", c.ca)
-		}
-	}
-	c.http = &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: connections + 1, IdleConnTimeout: time.Minute},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return c.http, nil
-}
-
-// address is the API's, where the configuration names one and no host.
-func (c *client) address() (netip.Addr, bool) {
-	u, err := url.Parse(c.base)
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	a, err := netip.ParseAddr(u.Hostname())
-	return a.Unmap(), err == nil
-}
+func CheckAddress(address string) string { return rest.CheckAddress(address, false) }
 
 // do sends one request. An answer that is an error object of the API is a *refusal.
 func (c *client) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, c.server.URL("/api/9"+path), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +104,7 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) ([]by
 		}
 		request.SetBasicAuth(c.user, string(password))
 	}
-	connection, err := c.connection()
+	connection, err := c.server.Client()
 	if err != nil {
 		return nil, fmt.Errorf("nginx plus: %w", err)
 	}
