@@ -3,16 +3,12 @@ package netscaler
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +16,7 @@ import (
 	"time"
 
 	"offpath/mitigate"
+	"offpath/mitigate/internal/rest"
 )
 
 const (
@@ -60,16 +57,13 @@ func unknown(r *refusal) bool { return r.Status == http.StatusUnauthorized }
 
 // client speaks NITRO. Its methods may be called concurrently.
 type client struct {
-	base     string // without a slash at its end
-	user, ca string
+	server   rest.Server
+	user     string
 	password func() ([]byte, error)
 	timeout  time.Duration // of one request
 
 	// skew is how far the NetScaler's clock is ahead, s, by the Date of its last answer.
 	skew atomic.Int64
-
-	mu   sync.Mutex
-	http *http.Client
 
 	loginMu sync.Mutex // held while logging in, so that one session serves all
 	session string
@@ -78,58 +72,12 @@ type client struct {
 }
 
 func newClient(o *Options) *client {
-	return &client{base: strings.TrimSuffix(o.Address, "/"), user: o.User, password: o.Password, ca: o.CA, timeout: o.Timeout}
+	return &client{server: rest.Server{Address: o.Address, CA: o.CA}, user: o.User, password: o.Password, timeout: o.Timeout}
 }
 
 // CheckAddress says what is wrong with an address of NITRO; "" if nothing is. A password
 // travels there: so beyond loopback it has to be https.
-func CheckAddress(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		u.RawQuery != "" || u.Fragment != "" || u.Path != "" && u.Path != "/" {
-		return "is not https://HOST or https://HOST:PORT"
-	}
-	if a, err := netip.ParseAddr(u.Hostname()); u.Scheme == "http" && (err != nil || !a.IsLoopback()) {
-		return "would show the password to the network"
-	}
-	return ""
-}
-
-// connection makes the client at its first use: the file of a CA may be there only where
-// offpath runs.
-func (c *client) connection() (*http.Client, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.http != nil {
-		return c.http, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.ca != "" {
-		text, err := os.ReadFile(c.ca)
-		if err != nil {
-			return nil, fmt.Errorf("read ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("ca %s holds no certificate in PEM", c.ca)
-		}
-	}
-	c.http = &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: config, IdleConnTimeout: time.Minute},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return c.http, nil
-}
-
-// address is the API's, where the configuration names one and no host.
-func (c *client) address() (netip.Addr, bool) {
-	u, err := url.Parse(c.base)
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	a, err := netip.ParseAddr(u.Hostname())
-	return a.Unmap(), err == nil
-}
+func CheckAddress(address string) string { return rest.CheckAddress(address, true) }
 
 // do sends one order within a session.
 func (c *client) do(ctx context.Context, method, path string, in any) ([]byte, error) {
@@ -205,7 +153,7 @@ func (c *client) send(ctx context.Context, method, path, session string, in any)
 		}
 		body = bytes.NewReader(text)
 	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+"/nitro/v1/config/"+path, body)
+	request, err := http.NewRequestWithContext(ctx, method, c.server.URL("/nitro/v1/config/"+path), body)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +165,7 @@ func (c *client) send(ctx context.Context, method, path, session string, in any)
 	if session != "" {
 		request.AddCookie(&http.Cookie{Name: "NITRO_AUTH_TOKEN", Value: session})
 	}
-	connection, err := c.connection()
+	connection, err := c.server.Client()
 	if err != nil {
 		return nil, fmt.Errorf("netscaler: %w", err)
 	}

@@ -102,7 +102,7 @@ func (t *Target) Capacity() int { return t.options.Capacity }
 
 // Addresses implements [mitigate.Target]: the API's, where it is configured by one.
 func (t *Target) Addresses() []netip.Addr {
-	if a, ok := t.client.address(); ok {
+	if a, ok := t.client.server.Addr(); ok {
 		return []netip.Addr{a}
 	}
 	return nil
