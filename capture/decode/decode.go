@@ -99,7 +99,7 @@ func (d *Decoder) Flush() {
 // Decode fills p from p.Data, p.WireLen, p.Link and, for fragments, p.Clock:
 // Disposition, Wrapping, Shard and, for DispositionTCP, everything below it.
 //
-// For a frame that is no TCP, Payload is nil and PayloadLen 0.
+// For a frame that is neither TCP nor QUIC, Payload is nil and PayloadLen 0.
 func (d *Decoder) Decode(p *capture.Packet) {
 	p.Wrapping = capture.Wrapping{}
 	p.Shard, p.Payload, p.PayloadLen = 0, nil, 0

@@ -9,7 +9,7 @@ import (
 )
 
 // FuzzDecode: any octets under any link type get a disposition, what is said
-// about a TCP packet lies within them, and both directions share a shard.
+// about a packet of TCP or QUIC lies within them, and both directions share a shard.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{
 		macs + "0800" + ip4 + hello,
@@ -44,7 +44,12 @@ func FuzzDecode(f *testing.F) {
 		new(Decoder).Decode(&p)
 		require.Less(t, int(p.Disposition), capture.Dispositions)
 		require.LessOrEqual(t, p.Wrapping.Tags, p.Wrapping.Depth)
-		if p.Disposition != capture.DispositionTCP {
+		headers := 20 + 20
+		switch p.Disposition {
+		case capture.DispositionTCP:
+		case capture.DispositionQUIC:
+			headers = 20 + 8
+		default:
 			require.Nil(t, p.Payload)
 			require.Zero(t, p.PayloadLen)
 			return
@@ -58,7 +63,7 @@ func FuzzDecode(f *testing.F) {
 			for off < len(data) && &data[off] != &p.Payload[0] {
 				off++
 			}
-			require.GreaterOrEqual(t, off, 20+20)
+			require.GreaterOrEqual(t, off, headers)
 			require.LessOrEqual(t, off+len(p.Payload), len(data))
 		}
 		require.Equal(t, p.Shard, Shard(p.Src, p.Dst, p.SrcPort, p.DstPort))
