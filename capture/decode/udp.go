@@ -68,7 +68,7 @@ func (d *Decoder) udp(p *capture.Packet, b []byte, size int) capture.Disposition
 		return d.other(p, capture.DispositionNotTCP)
 	}
 	p.SrcPort, p.DstPort = src, dst
-	p.Payload, p.PayloadLen = b, size
+	p.Payload, p.PayloadLen = b[:len(b):len(b)], size
 	p.Shard = d.shard(p, src, dst)
 	return capture.DispositionQUIC
 }
