@@ -25,6 +25,7 @@ type connection struct {
 	peer    netip.Addr // not valid on a unix socket
 	node    string     // as it says, cut
 	version string
+	gone    bool
 	asks    [kinds]int    // streams that ask for a kind
 	took    [kinds]uint64 // the version it acknowledged last
 	refused [kinds]uint64 // the version it refused last
@@ -89,10 +90,14 @@ func (f *fleet) join(peer netip.Addr) *connection {
 }
 
 // greet notes who a connection is, at the first request of a stream: from then on it is an
-// Envoy.
+// Envoy, unless it has gone meanwhile. gRPC doesn't wait for the streams of a connection
+// that ends.
 func (f *fleet) greet(c *connection, node, version string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if c.gone {
+		return
+	}
 	c.node, c.version = node, version
 	f.connections[c.id] = c
 	f.wake()
@@ -101,6 +106,7 @@ func (f *fleet) greet(c *connection, node, version string) {
 func (f *fleet) leave(c *connection) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	c.gone = true
 	delete(f.connections, c.id)
 	f.wake()
 }
