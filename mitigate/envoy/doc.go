@@ -22,7 +22,7 @@
 //
 // The server listens on a unix socket, on loopback with a token, or with TLS and a client
 // certificate or token. Nobody is told anything before the controller has said what there
-// is to be.
+// is to be. At most 64 Envoys are; of one more every order says that it is too many.
 //
 // It tells no templates of endpoints, no operations, no JA4, no sessions, no networks
 // together with a predicate, and no client that a proxy names with a port. A request with

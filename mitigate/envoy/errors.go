@@ -12,6 +12,9 @@ var ErrNoEnvoy = errors.New("no Envoy is connected")
 // target-config` prints.
 var ErrNotPrepared = errors.New("an Envoy is not prepared; install what offpath target-config prints")
 
+// ErrTooMany says that an Envoy is not told anything, as there are enough without it.
+var ErrTooMany = fmt.Errorf("more than %d Envoys connect", maxEnvoys)
+
 // errUnknown says that the controller has not said yet what there is to be.
 var errUnknown = errors.New("there are no orders yet")
 

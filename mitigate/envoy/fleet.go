@@ -26,6 +26,7 @@ type connection struct {
 	node    string     // as it says, cut
 	version string
 	gone    bool
+	surplus bool          // there are maxEnvoys without it
 	asks    [kinds]int    // streams that ask for a kind
 	took    [kinds]uint64 // the version it acknowledged last
 	refused [kinds]uint64 // the version it refused last
@@ -91,16 +92,26 @@ func (f *fleet) join(peer netip.Addr) *connection {
 
 // greet notes who a connection is, at the first request of a stream: from then on it is an
 // Envoy, unless it has gone meanwhile. gRPC doesn't wait for the streams of a connection
-// that ends.
-func (f *fleet) greet(c *connection, node, version string) {
+// that ends. The error says that there are enough: nothing is told to this one.
+func (f *fleet) greet(c *connection, node, version string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c.gone {
-		return
+		return nil
 	}
-	c.node, c.version = node, version
+	others := 0
+	for _, o := range f.connections {
+		if o != c && !o.surplus {
+			others++
+		}
+	}
+	c.node, c.version, c.surplus = node, version, others >= maxEnvoys
 	f.connections[c.id] = c
 	f.wake()
+	if c.surplus {
+		return fmt.Errorf("%w: %s is one more", ErrTooMany, c)
+	}
+	return nil
 }
 
 func (f *fleet) leave(c *connection) {
@@ -172,6 +183,8 @@ func (f *fleet) pending(versions [kinds]uint64) (pending error, changed <-chan s
 	for _, c := range f.sorted() {
 		for k, version := range versions {
 			switch {
+			case c.surplus:
+				return nil, nil, fmt.Errorf("%w: %s is one more", ErrTooMany, c)
 			case c.took[k] >= version:
 			case c.refused[k] >= version:
 				return nil, nil, &RefusedError{Envoy: c.String(), Resource: names[k], Reason: c.reason[k]}
@@ -223,6 +236,9 @@ func (f *fleet) missing() error {
 		return ErrNoEnvoy
 	}
 	for _, c := range f.sorted() {
+		if c.surplus {
+			return fmt.Errorf("%w: %s is one more", ErrTooMany, c)
+		}
 		for k := range kinds {
 			if c.asks[k] == 0 {
 				return fmt.Errorf("%w: %s does not ask for %s", ErrNotPrepared, c, names[k])

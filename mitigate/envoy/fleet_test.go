@@ -11,6 +11,7 @@ import (
 	"time"
 
 	xdscore "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	accesslog "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	extension "github.com/envoyproxy/go-control-plane/envoy/service/extension/v3"
 	"github.com/stretchr/testify/assert"
@@ -195,6 +196,23 @@ func TestAnEnvoyThatLacksAFilterIsNotPrepared(t *testing.T) {
 	assert.ErrorIs(t, target.Prepared(t.Context()), envoy.ErrNotPrepared)
 	err := target.SetMode(within(t, 100*time.Millisecond), detect.ModeOff, false)
 	assert.ErrorIs(t, err, envoy.ErrNotPrepared)
+}
+
+func TestConnectionsThatOnlyLogTakeNoEnvoysPlace(t *testing.T) {
+	t.Parallel()
+	address := envoytest.Address(t)
+	target := run(t, envoy.Options{Address: address})
+	for range 100 { // as each worker of an Envoy has its own
+		conn, err := grpc.NewClient(strings.Replace(address, "unix:", "unix://", 1), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		log, err := accesslog.NewAccessLogServiceClient(conn).StreamAccessLogs(within(t, targettest.Wait), grpc.WaitForReady(true))
+		require.NoError(t, err)
+		require.NoError(t, log.Send(&accesslog.StreamAccessLogsMessage{}))
+	}
+	s := connect(t, address)
+	s.ask(all, "", "")
+	connected(t, target, 1)
 }
 
 func TestOnlyWhoHasTheTokenIsTold(t *testing.T) {

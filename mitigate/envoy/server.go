@@ -26,10 +26,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// The most Envoys of one target, and streams of each.
+// The most Envoys of one target, connections of all (each has one, and one of each of its
+// workers that logs), and streams of a connection.
 const (
-	maxEnvoys  = 64
-	maxStreams = 32
+	maxEnvoys      = 64
+	maxConnections = 32 * maxEnvoys
+	maxStreams     = 32
 )
 
 // How soon an Envoy that does not answer any more counts as gone.
@@ -37,6 +39,10 @@ const (
 	pingInterval = 10 * time.Second
 	pingTimeout  = 5 * time.Second
 )
+
+// idleTimeout is how long a connection may have no stream: who is not let in, or asks for
+// what is not here, keeps no place.
+const idleTimeout = time.Minute
 
 // listenAddress is where to listen: unix:PATH or tcp:HOST:PORT.
 type listenAddress struct {
@@ -106,7 +112,7 @@ func (t *Target) listen(ctx context.Context) (net.Listener, error) {
 			return nil, fmt.Errorf("listen for envoy: %w", err)
 		}
 	}
-	return netutil.LimitListener(l, maxEnvoys), nil
+	return netutil.LimitListener(l, maxConnections), nil
 }
 
 // Run implements [mitigate.Runner]: it serves Envoys until the context ends.
@@ -114,7 +120,7 @@ func (t *Target) Run(ctx context.Context) error {
 	t.serves.Store(true)
 	options := []grpc.ServerOption{
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingInterval, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingInterval, Timeout: pingTimeout, MaxConnectionIdle: idleTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.StatsHandler(&greeter{t.fleet}),
 		grpc.StreamInterceptor(t.admit),
@@ -189,7 +195,8 @@ func (t *Target) admit(server any, stream grpc.ServerStream, _ *grpc.StreamServe
 	return handler(server, stream)
 }
 
-// greeter follows connections: an Envoy is one, whatever the number of its streams.
+// greeter follows connections: an Envoy is the one that asks for filters, whatever the number
+// of its streams. Those of its workers only log.
 type greeter struct{ fleet *fleet }
 
 type connectionKey struct{}

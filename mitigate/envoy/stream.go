@@ -104,7 +104,9 @@ func (s *session) take(r *discovery.DiscoveryRequest) error {
 	}
 	if !s.greeted {
 		s.greeted = true
-		s.fleet.greet(s.connection, cut(r.GetNode().GetId(), maxNode), softwareOf(r.GetNode()))
+		if err := s.fleet.greet(s.connection, cut(r.GetNode().GetId(), maxNode), softwareOf(r.GetNode())); err != nil {
+			return status.Error(codes.ResourceExhausted, err.Error())
+		}
 	}
 	if nonce := r.GetResponseNonce(); nonce != "" {
 		if nonce != s.nonce {
