@@ -24,6 +24,11 @@
 // certificate or token. Nobody is told anything before the controller has said what there
 // is to be. At most 64 Envoys are; of one more every order says that it is too many.
 //
+// gRPC's own xDS servers enforce nothing of this: they don't discover extension
+// configurations, and of RBAC they know no matchers, of the other filters nothing. Who asks
+// here for listeners, as they do, is answered that there is no such service, not that there
+// is no such listener: it keeps those that it has, and counts as no Envoy.
+//
 // It tells no templates of endpoints, no operations, no JA4, no sessions, no networks
 // together with a predicate, and no client that a proxy names with a port. A request with
 // two User-Agents has, for Envoy, one with a comma. It configures, starts and reloads no

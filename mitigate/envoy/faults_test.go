@@ -74,6 +74,13 @@ func (r *relay) cut() {
 	}
 }
 
+// connections is how many it carries.
+func (r *relay) connections() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.live)
+}
+
 // serve carries a connection; of one in four only so many octets reach Envoy.
 func (r *relay) serve(c net.Conn) {
 	defer c.Close()
