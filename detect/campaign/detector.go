@@ -113,6 +113,8 @@ type Detector struct {
 	open       []*Campaign
 	stats      Stats
 
+	fetched uint32 // keeps what is fetched early from being left out
+
 	at    [kinds]*cell // of the attempt at hand
 	looks [256]look    // what stands in them follows from cells
 }
@@ -194,19 +196,21 @@ func (d *Detector) Observe(a *Attempt) Result {
 	}
 	var r Result
 	d.turn(a, now, &r)
-	if !a.Right && d.repeated(a, now) {
+	n := a.numbers()
+	m := marks{network: generations.Mix(0, n.network), program: n.program()}
+	m.pair, m.own = generations.Mix(a.Account, m.network), generations.Mix(a.Account, n.fingerprint)
+	account, attempt := generations.Mix(a.Account, 0), a.number()
+	visitor := visitor(n.client, n.fingerprint)
+	d.fetched = d.tried.Touch(attempt) + d.history.seen.Touch(m.pair) + d.programs.seen.Touch(m.own) + d.accounts.seen.Touch(account) +
+		d.troubled.seen.Touch(account) + d.visitors.seen.Touch(visitor) + d.networks.seen.Touch(m.network)
+	if !a.Right && d.repeated(a, attempt, now) {
 		d.stats.Repeated++
 		return r
 	}
-	n := a.numbers()
-	m := marks{network: generations.Mix(0, n.network), program: n.program()}
-	m.pair = generations.Mix(a.Account, m.network)
 	if a.Account != 0 {
 		pair := d.history.get(m.pair)
 		m.known, m.placed = pair.known, pair.seen
-		m.own = generations.Mix(a.Account, n.fingerprint)
 		m.equipped = d.programs.get(m.own).seen
-		account := generations.Mix(a.Account, 0)
 		logins := d.accounts.get(account)
 		m.stranger = !logins.seen
 		if a.Right {
@@ -215,7 +219,7 @@ func (d *Detector) Observe(a *Attempt) Result {
 			m.again = d.troubled.know(account).today
 		}
 	}
-	m.prepared = d.visitors.has(visitor(n.client, n.fingerprint), now)
+	m.prepared = d.visitors.has(visitor, now)
 	m.near = d.networks.get(m.network).seen
 	keys := d.find(a, &n)
 	r.Campaign = d.count(a, &n, &m, now)
@@ -377,14 +381,18 @@ func (d *Detector) deserted(window uint32, r *Result) {
 	d.before = d.before[:0]
 }
 
+// number stands for the account and password that are tried.
+func (a *Attempt) number() uint64 {
+	return generations.Mix(generations.Mix(a.Account, 1), a.Password) // who has its name for a password is one of many
+}
+
 // repeated reports whether a wrong attempt was made before within a day: a
 // program that goes on trying what has become wrong is no attack, and an
 // attacker gains nothing by it.
-func (d *Detector) repeated(a *Attempt, now uint32) bool {
+func (d *Detector) repeated(a *Attempt, key uint64, now uint32) bool {
 	if a.Account == 0 {
 		return false
 	}
-	key := generations.Mix(generations.Mix(a.Account, 1), a.Password) // who has its name for a password is one of many
 	at, seen := d.tried.At(key)
 	if seen && now < *at+day {
 		return true

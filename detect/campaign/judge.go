@@ -31,10 +31,10 @@ func (d *Detector) baseline(r *reference) float64 {
 
 // terms are the log-likelihood ratios of attack against customers that one wrong and
 // one right attempt add, where customers fail with the probability p0.
-type terms struct{ wrong, right float64 }
+type terms struct{ p0, wrong, right float64 }
 
 func termsOf(p0 float64) terms {
-	return terms{math.Log(attackFailure / p0), math.Log((1 - attackFailure) / (1 - p0))}
+	return terms{p0, math.Log(attackFailure / p0), math.Log((1 - attackFailure) / (1 - p0))}
 }
 
 // score is the log-likelihood ratio of attack against customers, of the
@@ -54,8 +54,10 @@ func (c *cell) score(of terms) (score, wrong, right float64) {
 // attempts, of equals the plainest.
 func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 	sprayed := r.Campaign == nil && d.sprays.failed(a.Password, a.Account)
-	p0 := d.baseline(&a.At.reference)
-	of := termsOf(p0)
+	of := &a.At.terms
+	if p0 := d.baseline(&a.At.reference); p0 != of.p0 {
+		*of = termsOf(p0)
+	}
 	var best *cell
 	for _, c := range d.at {
 		if c == nil || !c.several() && (a.Held || !c.fromFew()) {
@@ -64,7 +66,7 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 		if best != nil && !better(c, best) {
 			continue
 		}
-		if score, _, _ := c.score(of); score < d.threshold {
+		if score, _, _ := c.score(*of); score < d.threshold {
 			continue
 		}
 		if !d.affordable(c, now) {
@@ -82,7 +84,7 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 	}
 	if best.campaign == nil {
 		since := best.since
-		if r.Campaign = d.convict(best, a, p0); r.Campaign == nil {
+		if r.Campaign = d.convict(best, a, of.p0); r.Campaign == nil {
 			return
 		}
 		for l := range d.recent.since(since) {
@@ -94,7 +96,10 @@ func (d *Detector) judge(a *Attempt, now uint32, r *Result) {
 		r.Campaign = best.campaign
 	}
 	best.acted = now
-	r.Campaign.attacks(a.Name)
+	if by := (attacked{r.Campaign.serial, a.Name}); by != a.At.attacked {
+		a.At.attacked = by
+		r.Campaign.attacks(a.Name)
+	}
 	r.Guilty, r.Subject, r.Price = true, best.values, d.price(best)
 	r.PerMinute = float64(best.windows[1].wrong) * math.Ln2 / horizons[1] * 60
 	if r.Subject.Client.IsValid() {

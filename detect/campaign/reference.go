@@ -14,6 +14,14 @@ type Endpoint struct {
 	broken    bool      // its last windows say that it is out of order
 	active    uint32    // number of the last window in which something was tried, plus 1
 	name      string    // as it was called then
+	terms     terms     // of the share of failures that was last held honest
+	attacked  attacked  // by what a predicate last stopped here
+}
+
+// attacked says that a campaign, by its number, has the endpoint by its name.
+type attacked struct {
+	serial int
+	name   string
 }
 
 // reference is how often logins fail where nobody attacks.
@@ -26,6 +34,7 @@ type reference struct {
 	shares [bins]float32
 	total  float32
 	at     uint32
+	middle uint8 // the bin of the median, from 1 on; 0: to be looked for
 }
 
 // memory is the half-life of a reference, s.
@@ -47,6 +56,7 @@ func (r *reference) learn(share float32, now uint32) {
 	}
 	r.shares[min(int(share*bins), bins-1)]++
 	r.total++
+	r.middle = 0
 }
 
 // forgetAbove is how many logins a reference keeps whatever their age.
@@ -54,16 +64,26 @@ const forgetAbove = 200
 
 // share is the median, drawn to an expectation by priorWeight logins.
 func (r *reference) share(expected float64) float64 {
-	var sum float32
 	median := expected
-	for i, n := range r.shares {
-		if sum += n; sum > 0 && sum >= r.total/2 {
-			median = (float64(i) + 0.5) / bins
-			break
-		}
+	if r.middle == 0 {
+		r.middle = r.bin()
+	}
+	if r.middle > 0 {
+		median = (float64(r.middle) - 0.5) / bins
 	}
 	w := float64(r.total) / (float64(r.total) + priorWeight)
 	return w*median + (1-w)*expected
+}
+
+// bin is that of the median, from 1 on; 0: there is none.
+func (r *reference) bin() uint8 {
+	var sum float32
+	for i, n := range r.shares {
+		if sum += n; sum > 0 && sum >= r.total/2 {
+			return uint8(i + 1)
+		}
+	}
+	return 0
 }
 
 // priorWeight is how many logins the expectation is worth.

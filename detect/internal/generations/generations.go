@@ -61,6 +61,17 @@ func (g *Map[V]) Find(key uint64) *V {
 	return g.add(key, hash, *v)
 }
 
+// Touch has the processor fetch what looking a key up will read, and returns some of it.
+// Of several maps one after the other, what they wait for memory overlaps; looked up in
+// turn, each would wait by itself.
+func (g *Map[V]) Touch(key uint64) uint32 {
+	if len(g.young.tags) == 0 {
+		return 0
+	}
+	home, _ := bits.Mul64(Mix(g.seed, max(key, 1)), uint64(len(g.young.tags)))
+	return uint32(g.young.tags[home]) + g.young.slots[home].half[0]
+}
+
 // At is Find where a key that is unknown gets the zero value.
 func (g *Map[V]) At(key uint64) (v *V, known bool) {
 	key = max(key, 1)
