@@ -39,13 +39,29 @@ func busy(during time.Duration) {
 // BenchmarkMillion puts a million verdicts about addresses in force, by one controller at
 // one HAProxy, while customers ask; then one more, lifts one, and reloads HAProxy. What
 // customers wait meanwhile is beside what they wait when nothing else runs, and when
-// something else takes all processors.
+// something else takes all processors. Apart, HAProxy and its customers do not share their
+// processors with the controller: that is, they come first; else all are equal.
 func BenchmarkMillion(b *testing.B) {
+	b.Run("apart", func(b *testing.B) { million(b, true) })
+	b.Run("shared", func(b *testing.B) { million(b, false) })
+}
+
+func million(b *testing.B, apart bool) {
 	const n = 1_000_000
 	address := func(i uint32) string { return fmt.Sprintf("127.%d.%d.%d", 16+i>>16, i>>8&255, i&255) }
 	for b.Loop() {
 		more := uint32(0)
-		s, p99 := startWithCustomers(b, haproxy.Setup{TableSize: "1100000"})
+		ofCustomers, ofHAProxy := 0, 0 // priorities
+		if apart {
+			ofCustomers, ofHAProxy = 20, 10
+		}
+		s, p99 := startWithCustomers(b, haproxy.Setup{TableSize: "1100000"}, ofCustomers)
+		comes := func() {
+			if apart {
+				ahead(b, s.PID(), ofHAProxy)
+			}
+		}
+		comes()
 		target, err := haproxy.New(haproxy.Options{Name: "lb1", Address: s.Socket, MapDir: s.MapDir, Capacity: n + 1000})
 		require.NoError(b, err)
 		c, stop := targettest.Running(b, controller.Config{
@@ -90,6 +106,7 @@ func BenchmarkMillion(b *testing.B) {
 		}
 		one("")
 		s.Reload()
+		comes()
 		eventually(b, func() bool { return c.Targets()[0].Restarts == 1 && c.Targets()[0].Connected }, "seen the reload")
 		one("-after-reload") // while all others are written again
 

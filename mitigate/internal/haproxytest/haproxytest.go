@@ -196,10 +196,13 @@ func (s *Server) identity() (mitigate.Identity, error) {
 func (s *Server) Pause()  { s.process.cmd.Process.Signal(syscall.SIGSTOP) }
 func (s *Server) Resume() { s.process.cmd.Process.Signal(syscall.SIGCONT) }
 
+// PID is HAProxy's process.
+func (s *Server) PID() int { return s.process.cmd.Process.Pid }
+
 // CPU is the processor time that HAProxy has taken so far.
 func (s *Server) CPU() time.Duration {
 	s.t.Helper()
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.cmd.Process.Pid))
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
 	require.NoError(s.t, err)
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on, proc(5)
 	var ticks int64
