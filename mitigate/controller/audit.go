@@ -18,6 +18,8 @@ const (
 	auditKept = 8
 	// maxAuditPending is the most entries that wait for the disk.
 	maxAuditPending = 1 << 17
+	// auditBatch is how many entries are written at once.
+	auditBatch = 1 << 12
 )
 
 // AuditEntry is one thing that was done, or that a target answered.
@@ -45,6 +47,8 @@ type auditLog struct {
 	limit  int64
 	file   *os.File
 	size   int64
+	lines  bytes.Buffer // scratch
+	spare  []AuditEntry // room for the next that are pending
 }
 
 func openAudit(folder string, ring int, limit int64) (*auditLog, error) {
@@ -126,22 +130,29 @@ func (a *auditLog) lostCount() uint64 {
 func (a *auditLog) flush() error {
 	a.mu.Lock()
 	pending := a.pending
-	a.pending = nil
-	a.mu.Unlock()
 	if len(pending) == 0 {
+		a.mu.Unlock()
 		return nil
 	}
-	err := a.write(pending)
-	if err != nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.pending = append(pending, a.pending...)
-		if over := len(a.pending) - maxAuditPending; over > 0 {
-			a.pending = a.pending[:maxAuditPending]
-			a.lost += uint64(over)
+	a.pending, a.spare = a.spare, nil
+	a.mu.Unlock()
+	for rest := pending; len(rest) > 0; {
+		batch := rest[:min(len(rest), auditBatch)]
+		if err := a.write(batch); err != nil {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.pending = append(rest, a.pending...)
+			if over := len(a.pending) - maxAuditPending; over > 0 {
+				a.pending = a.pending[:maxAuditPending]
+				a.lost += uint64(over)
+			}
+			return err
 		}
+		rest = rest[len(batch):]
 	}
-	return err
+	clear(pending)
+	a.spare = pending[:0]
+	return nil
 }
 
 func (a *auditLog) write(entries []AuditEntry) error {
@@ -150,15 +161,14 @@ func (a *auditLog) write(entries []AuditEntry) error {
 			return err
 		}
 	}
-	var lines []byte
+	a.lines.Reset()
+	encoder := json.NewEncoder(&a.lines)
 	for i := range entries {
-		line, err := json.Marshal(&entries[i])
-		if err != nil {
+		if err := encoder.Encode(&entries[i]); err != nil {
 			return fmt.Errorf("encode audit entry: %w", err)
 		}
-		lines = append(append(lines, line...), '\n')
 	}
-	n, err := a.file.Write(lines)
+	n, err := a.file.Write(a.lines.Bytes())
 	if err != nil {
 		if n > 0 { // all of it is written again
 			err = errors.Join(err, a.file.Truncate(a.size))

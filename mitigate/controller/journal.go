@@ -61,9 +61,12 @@ func newJournalRecord(it *item) journalRecord {
 		ID:      it.verdict.ID,
 		Since:   it.since.UnixNano(),
 		Who:     it.who,
-		Verdict: jsonl.AppendVerdict(nil, &it.verdict),
+		Verdict: jsonl.AppendVerdict(make([]byte, 0, mostLines), &it.verdict),
 	}
 }
+
+// mostLines is what most verdicts take as a line of JSON, octets.
+const mostLines = 512
 
 // newLiftedRecord is of a verdict that was lifted, until it would have ended.
 func newLiftedRecord(id mitigate.ID, of detect.Subject, until int64) journalRecord {

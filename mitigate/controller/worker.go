@@ -571,7 +571,8 @@ func (w *worker) changes(limit int) change {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now().Unix()
-	d := change{since: make(map[detect.Subject]time.Time)}
+	n := min(limit, len(w.dirty)+min(maxAgain, len(w.backlog)))
+	d := change{set: make([]mitigate.Entry, 0, n), since: make(map[detect.Subject]time.Time, n)}
 	room := w.target.Capacity() - len(w.applied)
 	take := func(s detect.Subject, since time.Time) {
 		d.since[s] = since
@@ -629,7 +630,7 @@ func (w *worker) send(ctx context.Context, d change) bool {
 		return false
 	}
 	w.mu.Lock()
-	var fresh []mitigate.ID
+	fresh := make([]mitigate.ID, 0, len(d.set))
 	for _, e := range d.set {
 		if held, ok := w.applied[e.Subject]; !ok || held.ID != e.ID {
 			fresh = append(fresh, e.ID)

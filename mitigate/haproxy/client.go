@@ -17,8 +17,9 @@ import (
 const (
 	// maxBatch is the most octets of a line of chained commands, and maxPayload
 	// of a command with payload. The smallest buffer that HAProxy is built
-	// with is 16 KiB; an operator's smaller one is read from `show pools`.
-	maxBatch   = 7 << 10
+	// with is 16 KiB; an operator's smaller one is read from `show pools`. Customers
+	// on the same thread wait for a line to its end (`make bench-mitigate`).
+	maxBatch   = 4 << 10
 	maxPayload = 4 << 10
 	// maxAnswer is the most octets that a session may return: a dump of a
 	// million rows has 130 MB, and dumps are of tables known to be smaller.
@@ -131,7 +132,12 @@ func expected(words []string, text string) bool {
 // command takes the payload, if there is one: whole lines, none of them empty.
 // With an error the answers that came before it are returned too.
 func (c *client) run(ctx context.Context, commands []string, payload string) ([]answer, error) {
+	size := len(severityOutput) + len(payload) + len(" <<\n\n")
+	for _, cmd := range commands {
+		size += len(";") + len(cmd)
+	}
 	var line strings.Builder
+	line.Grow(size)
 	prelude := 1 // the answers before those to commands
 	if c.master {
 		line.WriteString(toWorker)
