@@ -32,7 +32,7 @@ lab_packages  := hydra iproute2 ethtool procps
 lb_haproxy    := haproxy
 lb_nginx      := nginx libnginx-mod-http-lua
 lb_envoy      := python3 python3-venv
-test_packages := $(lab_packages) $(lb_haproxy) $(lb_nginx) gcc libc6-dev default-jre-headless maven curl jq openssl python3 python3-venv nftables tcl crowdsec-custom-bouncer crowdsec-firewall-bouncer gobgpd
+test_packages := $(lab_packages) $(lb_haproxy) $(lb_nginx) gcc libc6-dev default-jre-headless maven curl jq openssl python3 python3-venv nftables tcl crowdsec-custom-bouncer crowdsec-firewall-bouncer gobgpd bird2 systemd
 bench_packages := httpry tcpflow
 generate_packages := clang-14 llvm-14 libbpf-dev linux-libc-dev protobuf-compiler
 

@@ -27,11 +27,13 @@ import (
 
 // daemon is a gobgpd.
 type daemon struct {
-	t       testing.TB
-	config  string
-	apiAt   string // HOST:PORT
-	cmd     *exec.Cmd
-	service api.GobgpApiClient
+	t      testing.TB
+	config string
+	apiAt  string // HOST:PORT, or unix://PATH
+	cmd    *exec.Cmd
+	// namespace of the network that it runs in; "": the test's
+	namespace string
+	service   api.GobgpApiClient
 }
 
 // pair is a gobgpd that offpath gives orders to, and its neighbour, of which is asked what
@@ -93,12 +95,21 @@ func newPair(t testing.TB, families ...string) *pair {
 
 func (d *daemon) start() {
 	d.t.Helper()
-	d.cmd = exec.Command(targettest.Program(d.t, "gobgpd"), "-f", d.config, "--api-hosts", d.apiAt, "--pprof-disable", "-p")
+	args := []string{targettest.Program(d.t, "gobgpd"), "-f", d.config, "--api-hosts", d.apiAt, "--pprof-disable", "-p"}
+	dial := "passthrough:///" + d.apiAt
+	if socket, ok := strings.CutPrefix(d.apiAt, "unix://"); ok {
+		dial = d.apiAt
+		os.Remove(socket) // gobgpd leaves it behind when it is killed
+	}
+	if d.namespace != "" {
+		args = append([]string{targettest.Program(d.t, "ip"), "netns", "exec", d.namespace}, args...)
+	}
+	d.cmd = exec.Command(args[0], args[1:]...)
 	require.NoError(d.t, d.cmd.Start())
 	cmd := d.cmd
 	d.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	if d.service == nil {
-		conn, err := grpc.NewClient("passthrough:///"+d.apiAt, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		conn, err := grpc.NewClient(dial, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		require.NoError(d.t, err)
 		d.t.Cleanup(func() { conn.Close() })
 		d.service = api.NewGobgpApiClient(conn)

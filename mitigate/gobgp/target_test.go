@@ -286,3 +286,27 @@ func TestThePrintedConfigurationIsAcceptedByGoBGP(t *testing.T) {
 		assert.NoError(t, err, "%s", out)
 	}
 }
+
+// No systemd runs in tests; its own parser reads the lines of the guide.
+func TestSystemdAcceptsTheLinesThatBindGoBGPToOffpath(t *testing.T) {
+	t.Parallel()
+	program := targettest.Program(t, "systemd-analyze")
+	c, err := gobgp.Setup{}.Render()
+	require.NoError(t, err)
+	var lines []string
+	for line := range strings.Lines(c.Guide) {
+		line = strings.TrimSpace(strings.TrimPrefix(line, "#"))
+		if line == "[Unit]" || line == "[Install]" || len(lines) > 0 && strings.Contains(line, "=offpath.service") {
+			lines = append(lines, line)
+		}
+	}
+	require.Len(t, lines, 5)
+	folder := t.TempDir()
+	unit := filepath.Join(folder, "gobgpd.service")
+	offpath := filepath.Join(folder, "offpath.service")
+	require.NoError(t, os.WriteFile(offpath, []byte("[Service]\nExecStart=/bin/true\n"), 0o600))
+	require.NoError(t, os.WriteFile(unit, []byte(strings.Join(lines, "\n")+"\n[Service]\nExecStart=/bin/true\n"), 0o600))
+	out, err := exec.Command(program, "verify", "--man=no", offpath, unit).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	assert.NotContains(t, string(out), folder, "what it warns of names the file")
+}
