@@ -26,7 +26,7 @@ bin   := .bin
 
 version := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 commit  := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
-ldflags := -X main.version=$(version) -X main.commit=$(commit)
+ldflags := -X offpath/cmd/offpath/internal/cli.version=$(version) -X offpath/cmd/offpath/internal/cli.commit=$(commit)
 
 lab_packages  := hydra iproute2 ethtool procps
 lb_haproxy    := haproxy
