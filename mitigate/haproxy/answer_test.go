@@ -118,7 +118,7 @@ func FuzzAnswers(f *testing.F) {
 					assert.Contains(t, line, row.key)
 				}
 				_, value, _ := parseMapLine(line)
-				if r, ok := parseMapValue(value); ok {
+				if r, ok := parseLine(value); ok {
 					back, ok := parseMapValue(r.mapValue())
 					assert.True(t, ok)
 					assert.Equal(t, r, back)

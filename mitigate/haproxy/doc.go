@@ -15,9 +15,10 @@
 //     under the keyed hash of their token; the row "shapes" says which combinations
 //     there are. HAProxy finds them with offpath.lua, which is asked only while there
 //     are any;
-//   - the map networks.map, one line per network with the same in its value.
-//     Adding to a map never replaces, so it is written anew as a whole
-//     (prepare, add, commit) and kept small;
+//   - the map networks.map, one line per network with the same in its value,
+//     and with that of a wider network which the narrower would hide. Adding to a
+//     map never replaces, so it is written anew as a whole (prepare, add, commit)
+//     and kept small;
 //   - the map allow-live.map, networks that are never acted against, beside
 //     allow.map, which is the operator's own and never written;
 //   - the tables offpath_rate_1s, _10s and _60s, the rates per verdict and

@@ -108,7 +108,7 @@ func (t *Target) heldNetworks(ctx context.Context) (map[netip.Prefix]record, err
 	for line := range strings.Lines(dump) {
 		key, value, ok := parseMapLine(strings.TrimSuffix(line, "\n"))
 		prefix, err := netip.ParsePrefix(key)
-		r, isRecord := parseMapValue(value)
+		r, isRecord := parseLine(value)
 		if ok && err == nil && isRecord {
 			held[prefix] = r
 		}
@@ -128,8 +128,9 @@ func (t *Target) writeNetworks(ctx context.Context, wanted map[netip.Prefix]reco
 }
 
 // networkLines are the lines of the network map. HAProxy finds the narrowest network of an
-// address: one that keeps nobody out, within one that does, has the wider one's record
-// before its own, and so hides it from nobody.
+// address, and heeds the first record of its line that is not over. A second one, of a wider
+// network that keeps somebody out, is for the addresses that the narrower hides from it: it
+// comes first where the narrower keeps nobody out, else behind it, if it lasts longer.
 func networkLines(of map[netip.Prefix]record) []string {
 	lengths := map[int]bool{}
 	for p, r := range of {
@@ -142,13 +143,19 @@ func networkLines(of map[netip.Prefix]record) []string {
 	for p, r := range of {
 		value := r.mapValue()
 		for _, bits := range longest {
-			if r.firm() || bits >= p.Bits() {
+			if bits >= p.Bits() {
 				continue
 			}
-			if wider, ok := of[netip.PrefixFrom(p.Addr(), bits).Masked()]; ok && wider.firm() {
-				value = wider.mapValue() + ":" + value
-				break
+			wider, ok := of[netip.PrefixFrom(p.Addr(), bits).Masked()]
+			if !ok || !wider.firm() || r.firm() && wider.expires <= r.expires {
+				continue
 			}
+			if r.firm() {
+				value += ":" + wider.mapValue()
+			} else {
+				value = wider.mapValue() + ":" + value
+			}
+			break
 		}
 		lines = append(lines, p.String()+" "+value)
 	}

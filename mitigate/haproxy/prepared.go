@@ -11,7 +11,7 @@ import (
 
 // setupTable is a table of the configuration that [Setup] prints, whose name ends in the
 // version: raised when rules or script change in what they do with what is written here.
-const setupTable = "offpath_setup_3"
+const setupTable = "offpath_setup_4"
 
 // Prepared implements [mitigate.Target]: the version, the tables and the maps, by their
 // paths. Whether the rules stand in a frontend, HAProxy does not tell.

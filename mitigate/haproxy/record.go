@@ -206,12 +206,22 @@ func (r record) mapValue() string {
 	return fmt.Sprintf("%d:%d:%d:%s", r.code, r.expires, r.limit, r.id)
 }
 
-// parseMapValue is the inverse of mapValue, also behind that of another record.
+// parseLine reads the record that a line of the network map is about: of two the last if it
+// keeps nobody out, else the first.
+func parseLine(value string) (r record, ok bool) {
+	parts := strings.SplitAfterN(value, ":", 5)
+	if len(parts) < 5 {
+		return parseMapValue(value)
+	}
+	if r, ok = parseMapValue(parts[4]); !ok || !r.firm() {
+		return r, ok
+	}
+	return parseMapValue(strings.TrimSuffix(strings.Join(parts[:4], ""), ":"))
+}
+
+// parseMapValue is the inverse of mapValue.
 func parseMapValue(value string) (r record, ok bool) {
 	parts := strings.Split(value, ":")
-	if len(parts) == 8 {
-		parts = parts[4:]
-	}
 	if len(parts) != 4 {
 		return r, false
 	}

@@ -44,11 +44,28 @@ func TestRecordsSurviveTheTripThroughRowAndMap(t *testing.T) {
 	back, ok := parseMapValue(r.mapValue())
 	assert.True(t, ok)
 	assert.Equal(t, r, back)
-	back, ok = parseMapValue("1:2:3:fffffffe00000007:" + r.mapValue())
-	assert.True(t, ok, "behind the record of a wider network")
-	assert.Equal(t, r, back)
 	for _, bad := range []string{"", "1", "1:2:3", "1:2:3:4", "1:2:3:0000000000000001", "1:2:-3:fffffffe00000001", "4294967296:2:3:fffffffe00000001", "1:2:3:fffffffe00000001:5"} {
 		_, ok := parseMapValue(bad)
+		assert.False(t, ok, bad)
+	}
+}
+
+func TestALineOfANetworkSaysWhichOfItsRecordsIsItsOwn(t *testing.T) {
+	wider := record{code: codeBlock, expires: 2, id: 1<<32 | 1}
+	block := record{code: codeRate60s, expires: 1, limit: 3, id: 1<<32 | 2}
+	watch := record{code: codeBlock + monitorOffset, expires: 9, id: 1<<32 | 3}
+	for value, own := range map[string]record{
+		block.mapValue(): block,
+		watch.mapValue(): watch,
+		wider.mapValue() + ":" + watch.mapValue(): watch,
+		block.mapValue() + ":" + wider.mapValue(): block,
+	} {
+		r, ok := parseLine(value)
+		assert.True(t, ok, value)
+		assert.Equal(t, own, r, value)
+	}
+	for _, bad := range []string{"", "1:2:3", block.mapValue() + ":", block.mapValue() + ":5", "5:" + block.mapValue(), block.mapValue() + ":" + wider.mapValue() + ":" + wider.mapValue()} {
+		_, ok := parseLine(bad)
 		assert.False(t, ok, bad)
 	}
 }
@@ -71,8 +88,9 @@ func TestSubjectsHaveOnePlace(t *testing.T) {
 	}
 }
 
-func TestANetworkThatOnlyWatchesHidesNoneThatIsEnforced(t *testing.T) {
+func TestANarrowNetworkHidesAWiderOneOnlyWhileItIsEnforced(t *testing.T) {
 	block := func(id mitigate.ID) record { return record{code: codeBlock, expires: 9, id: 1<<32 | id} }
+	short := func(id mitigate.ID) record { return record{code: codeBlock, expires: 8, id: 1<<32 | id} }
 	watch := func(id mitigate.ID) record {
 		return record{code: codeBlock + monitorOffset, expires: 9, id: 1<<32 | id}
 	}
@@ -83,12 +101,13 @@ func TestANetworkThatOnlyWatchesHidesNoneThatIsEnforced(t *testing.T) {
 		"10.1.0.0/16 1:9:0:0000000100000001:1001:9:0:0000000100000002",
 		"10.1.2.0/24 1:9:0:0000000100000003",
 		"10.1.2.128/25 1:9:0:0000000100000003:5:9:0:0000000100000004",
+		"10.1.3.0/24 1:8:0:0000000100000009:1:9:0:0000000100000001",
 		"11.0.0.0/8 5:9:0:0000000100000005",
 		"11.1.0.0/16 1001:9:0:0000000100000006",
 		"2001:db8:1::/48 1:9:0:0000000100000007:1001:9:0:0000000100000008",
 		"2001:db8::/32 1:9:0:0000000100000007",
 	}, networkLines(map[netip.Prefix]record{
-		p("10.0.0.0/8"): block(1), p("10.1.0.0/16"): watch(2), p("10.1.2.0/24"): block(3), p("10.1.2.128/25"): tag(4),
+		p("10.0.0.0/8"): block(1), p("10.1.0.0/16"): watch(2), p("10.1.2.0/24"): block(3), p("10.1.2.128/25"): tag(4), p("10.1.3.0/24"): short(9),
 		p("11.0.0.0/8"): tag(5), p("11.1.0.0/16"): watch(6), p("2001:db8::/32"): block(7), p("2001:db8:1::/48"): watch(8),
 	}))
 }

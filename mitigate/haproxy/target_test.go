@@ -210,6 +210,20 @@ func TestANetworkWatchedWithinOneThatIsRefusedIsRefused(t *testing.T) {
 	assert.Equal(t, targettest.Answer{Status: 200, Tag: narrow.ID.String()}, ask("203.0.113.65"))
 }
 
+func TestANetworkThatIsOverHidesNoWiderOne(t *testing.T) {
+	s, target := enforcing(t)
+	wide, narrow := entry("203.0.113.0/24"), entry("203.0.113.64/26")
+	narrow.ID, narrow.Expires = wide.ID+1, time.Now().Unix()+3
+	set := []mitigate.Entry{wide, narrow}
+	require.NoError(t, target.Apply(t.Context(), set, nil))
+	report, err := target.Sync(t.Context(), set)
+	require.NoError(t, err)
+	assert.Zero(t, report.Set+report.Removed)
+	ask := func(from string) targettest.Answer { return get(s, proxy, "/", "X-Forwarded-For", from) }
+	targettest.Eventually(t, func() bool { return ask("203.0.113.65") == refused(403, wide) }, func() string { return "it is refused by the wider" })
+	assert.GreaterOrEqual(t, time.Now().Unix(), narrow.Expires)
+}
+
 func TestAllowListsWin(t *testing.T) {
 	s := haproxytest.New(t, proxied)
 	require.NoError(t, os.WriteFile(s.MapDir+"/allow.map", []byte("203.0.113.0/24 1\n"), 0o600))
@@ -533,7 +547,7 @@ func TestWhatIsMissingAtTheLoadBalancerIsNamed(t *testing.T) {
 		{"a table", "offpath_rate_10s", "other_rate", "no table offpath_rate_10s"},
 		{"keys of another type", "stick-table type string len 20", "stick-table type integer", "table offpath_hits has keys of type integer"},
 		{"a map", "/allow-live.map", "/allow.map", "no map " + s.MapDir + "/allow-live.map"},
-		{"the lines of another version", "offpath_setup_3", "offpath_setup_0", "another version"},
+		{"the lines of another version", "offpath_setup_4", "offpath_setup_0", "another version"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			require.Contains(t, whole, c.old)
