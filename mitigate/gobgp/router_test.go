@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -95,7 +96,7 @@ func newNetwork(t testing.TB) *network {
 	must(ip, "netns", "exec", n.router, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 	n.reversePathChecks(2)
 	// For IPv6 Linux has no such setting; its packet filter has.
-	must(ip, "netns", "exec", n.router, nft, `table ip6 reverse { chain paths { type filter hook prerouting priority raw; ip6 saddr != fe80::/10 fib saddr oif missing drop; }; }`)
+	must(ip, "netns", "exec", n.router, nft, "table ip6 reverse { chain paths { type filter hook prerouting priority raw; "+n.reversePathRule()+"; }; }")
 
 	folder := t.TempDir()
 	n.serve()
@@ -140,6 +141,16 @@ protocol bgp offpath {
 	flow6 { table flow6tab; validate off; import all; export none; };
 }
 `
+
+// reversePathRule is what the guide gives for IPv6.
+func (n *network) reversePathRule() string {
+	n.t.Helper()
+	c, err := gobgp.Setup{Method: gobgp.RTBH}.Render()
+	require.NoError(n.t, err)
+	rule := regexp.MustCompile(`(?m)^#\s+(ip6 .* drop)$`).FindStringSubmatch(c.Guide)
+	require.NotNil(n.t, rule, "%s", c.Guide)
+	return rule[1]
+}
 
 // reversePathChecks of the router: 0 none, 2 loose (RFC 3704 §2.4).
 func (n *network) reversePathChecks(mode int) {
