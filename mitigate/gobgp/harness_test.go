@@ -99,7 +99,7 @@ func (d *daemon) start() {
 	dial := "passthrough:///" + d.apiAt
 	if socket, ok := strings.CutPrefix(d.apiAt, "unix://"); ok {
 		dial = d.apiAt
-		os.Remove(socket) // gobgpd leaves it behind when it is killed
+		os.Remove(socket) // as the guide has systemd do it
 	}
 	if d.namespace != "" {
 		args = append([]string{targettest.Program(d.t, "ip"), "netns", "exec", d.namespace}, args...)

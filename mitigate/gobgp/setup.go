@@ -34,8 +34,9 @@ func (s Setup) Render() (Config, error) {
 		return Config{}, fmt.Errorf("gobgp setup: %w", err)
 	}
 	host := strings.TrimPrefix(s.Address, "tcp:")
-	if strings.HasPrefix(s.Address, "unix:") {
-		host = "unix://" + strings.TrimPrefix(s.Address, "unix:")
+	var socket string
+	if path, ok := strings.CutPrefix(s.Address, "unix:"); ok {
+		host, socket = "unix://"+path, path
 	}
 	families := []string{"ipv4-flowspec", "ipv6-flowspec"}
 	if s.Method == RTBH {
@@ -44,9 +45,9 @@ func (s Setup) Render() (Config, error) {
 	var b strings.Builder
 	err = text.Execute(&b, struct {
 		Setup
-		Host     string
-		Families []string
-	}{s, host, families})
+		Host, Socket string
+		Families     []string
+	}{s, host, socket, families})
 	if err != nil {
 		return Config{}, fmt.Errorf("gobgp setup: %w", err)
 	}
