@@ -1,14 +1,14 @@
 package awswaf
 
 import (
-	"bytes"
 	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
-	"text/template"
+	"strings"
 
 	"offpath/detect"
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/setup.txt
@@ -44,13 +44,9 @@ func (s Setup) Render() (io.WriterTo, error) {
 	for _, tier := range t.tiers {
 		view.Rates = append(view.Rates, fmt.Sprintf("%d per %d s", tier.requests, tier.seconds))
 	}
-	text, err := template.New("setup").Parse(setupText)
+	text, err := printed.Text(setupText, view)
 	if err != nil {
 		return nil, fmt.Errorf("aws waf setup: %w", err)
 	}
-	b := new(bytes.Buffer)
-	if err := text.Execute(b, view); err != nil {
-		return nil, fmt.Errorf("aws waf setup: %w", err)
-	}
-	return b, nil
+	return strings.NewReader(text), nil
 }

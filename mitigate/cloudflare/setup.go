@@ -1,15 +1,14 @@
 package cloudflare
 
 import (
-	"bytes"
 	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
 	"strings"
-	"text/template"
 
 	"offpath/detect"
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/setup.sh
@@ -48,13 +47,9 @@ func (s Setup) Render() (io.WriterTo, error) {
 		Hours                                       int
 	}{t.options, blockList, allowList, ruleRef, descriptions[detect.ModeOff], inBlock, inBlock + " and " + notInAllow + " and " + before + neverBefore, int(DefaultLease.Hours())}
 	view.Address = t.client.base
-	text, err := template.New("setup").Parse(setupText)
+	text, err := printed.Text(setupText, view)
 	if err != nil {
 		return nil, fmt.Errorf("cloudflare setup: %w", err)
 	}
-	b := new(bytes.Buffer)
-	if err := text.Execute(b, view); err != nil {
-		return nil, fmt.Errorf("cloudflare setup: %w", err)
-	}
-	return b, nil
+	return strings.NewReader(text), nil
 }

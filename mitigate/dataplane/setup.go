@@ -1,17 +1,16 @@
 package dataplane
 
 import (
-	"bytes"
 	"cmp"
 	"embed"
 	"fmt"
 	"io"
 	"net/netip"
 	"strings"
-	"text/template"
 	"time"
 
 	"offpath/mitigate/haproxy"
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/*.cfg
@@ -108,39 +107,25 @@ func (s Setup) Render() (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	parts, err := template.ParseFS(setupFiles, "setup/*.cfg")
-	if err != nil {
-		return Config{}, fmt.Errorf("haproxy data plane setup: %w", err)
-	}
 	config := Config{
 		Files: view.Files, ScriptFile: view.LuaFile, DeceptionFile: view.DeceptionFile,
 		Script: view.Script + "\n" + strings.Replace(script, "VERDICTS", view.VerdictFile, 1),
 	}
-	for name, text := range map[string]*string{
+	if err := printed.Texts(setupFiles, "setup/*.cfg", view, map[string]*string{
 		"header.cfg": &config.Header, "global.cfg": &config.Global,
 		"sections.cfg": &config.Sections, "rules.cfg": &config.Rules,
-	} {
-		var b bytes.Buffer
-		if err := parts.ExecuteTemplate(&b, name, view); err != nil {
-			return Config{}, fmt.Errorf("haproxy data plane setup: %w", err)
-		}
-		*text = b.String()
+	}); err != nil {
+		return Config{}, fmt.Errorf("haproxy data plane setup: %w", err)
 	}
 	return config, nil
 }
 
 // WriteTo prints everything with its explanation, for a person.
 func (c Config) WriteTo(w io.Writer) (int64, error) {
-	var b strings.Builder
-	b.WriteString(c.Header)
-	b.WriteString("\n# ===== part 1: into your global section =====\n")
-	b.WriteString(c.Global)
-	b.WriteString("\n# ===== part 2: sections of their own =====\n")
-	b.WriteString(c.Sections)
-	b.WriteString("\n# ===== part 3: first in every protected frontend =====\n")
-	b.WriteString(c.Rules)
-	b.WriteString("\n# ===== part 4: the file " + c.ScriptFile + " =====\n")
-	b.WriteString(c.Script)
-	n, err := io.WriteString(w, b.String())
-	return int64(n), err
+	return printed.Write(w, c.Header,
+		printed.Part{Where: "into your global section", Text: c.Global},
+		printed.Part{Where: "sections of their own", Text: c.Sections},
+		printed.Part{Where: "first in every protected frontend", Text: c.Rules},
+		printed.Part{Where: "the file " + c.ScriptFile, Text: c.Script},
+	)
 }

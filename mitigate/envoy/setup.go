@@ -7,13 +7,13 @@ import (
 	"io"
 	"net/netip"
 	"strings"
-	"text/template"
-
-	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	localratelimit "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
+	lua "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	rbac "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/*.yaml
@@ -86,39 +86,22 @@ func (s Setup) Render() (Config, error) {
 		to := netip.MustParseAddrPort(at.where)
 		v.Host, v.Port = to.Addr().String(), fmt.Sprint(to.Port())
 	}
-	parts, err := template.ParseFS(setupFiles, "setup/*.yaml")
-	if err != nil {
-		return Config{}, fmt.Errorf("envoy setup: %w", err)
-	}
 	var config Config
-	for _, part := range []struct {
-		file string
-		text *string
-	}{
-		{"header.yaml", &config.Header}, {"manager.yaml", &config.Manager}, {"filters.yaml", &config.Filters},
-		{"logs.yaml", &config.Logs}, {"cluster.yaml", &config.Cluster},
-	} {
-		var b strings.Builder
-		if err := parts.ExecuteTemplate(&b, part.file, v); err != nil {
-			return Config{}, fmt.Errorf("envoy setup: %w", err)
-		}
-		*part.text = b.String()
+	if err := printed.Texts(setupFiles, "setup/*.yaml", v, map[string]*string{
+		"header.yaml": &config.Header, "manager.yaml": &config.Manager, "filters.yaml": &config.Filters,
+		"logs.yaml": &config.Logs, "cluster.yaml": &config.Cluster,
+	}); err != nil {
+		return Config{}, fmt.Errorf("envoy setup: %w", err)
 	}
 	return config, nil
 }
 
 // WriteTo prints everything with its explanation, for a person.
 func (c Config) WriteTo(w io.Writer) (int64, error) {
-	var b strings.Builder
-	b.WriteString(c.Header)
-	for i, part := range []struct{ where, text string }{
-		{"fields of the HttpConnectionManager", c.Manager},
-		{"items of its http_filters, before all others", c.Filters},
-		{"an item of its access_log", c.Logs},
-		{"an item of static_resources.clusters", c.Cluster},
-	} {
-		fmt.Fprintf(&b, "\n# ===== part %d: %s =====\n%s", i+1, part.where, part.text)
-	}
-	n, err := io.WriteString(w, b.String())
-	return int64(n), err
+	return printed.Write(w, c.Header,
+		printed.Part{Where: "fields of the HttpConnectionManager", Text: c.Manager},
+		printed.Part{Where: "items of its http_filters, before all others", Text: c.Filters},
+		printed.Part{Where: "an item of its access_log", Text: c.Logs},
+		printed.Part{Where: "an item of static_resources.clusters", Text: c.Cluster},
+	)
 }

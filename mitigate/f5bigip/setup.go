@@ -1,14 +1,14 @@
 package f5bigip
 
 import (
-	"bytes"
 	"cmp"
 	"embed"
 	"fmt"
 	"io"
 	"net/netip"
 	"strings"
-	"text/template"
+
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/*
@@ -70,28 +70,19 @@ func (s Setup) Render() (Config, error) {
 			return Config{}, fmt.Errorf("f5 bigip setup: trusted proxy %s is no network", p)
 		}
 	}
-	parts, err := template.ParseFS(setupFiles, "setup/*")
-	if err != nil {
-		return Config{}, fmt.Errorf("f5 bigip setup: %w", err)
-	}
 	view := struct {
 		Setup
 		List any
 		Mark string
 	}{s, groups, setupMark}
 	var c Config
-	for name, text := range map[string]*string{"header.txt": &c.Header, "groups.tmsh": &c.Groups, "rule.tcl": &c.Rule} {
-		var b bytes.Buffer
-		if err := parts.ExecuteTemplate(&b, name, view); err != nil {
-			return Config{}, fmt.Errorf("f5 bigip setup: %w", err)
-		}
-		*text = b.String()
+	if err := printed.Texts(setupFiles, "setup/*", view, map[string]*string{"header.txt": &c.Header, "groups.tmsh": &c.Groups, "rule.tcl": &c.Rule}); err != nil {
+		return Config{}, fmt.Errorf("f5 bigip setup: %w", err)
 	}
 	return c, nil
 }
 
 // WriteTo prints everything with its explanation, for a person.
 func (c Config) WriteTo(w io.Writer) (int64, error) {
-	n, err := io.WriteString(w, c.Header+"\n# ===== part 1: tmsh commands =====\n"+c.Groups+"\n# ===== part 2: the iRule offpath =====\n"+c.Rule)
-	return int64(n), err
+	return printed.Write(w, c.Header, printed.Part{Where: "tmsh commands", Text: c.Groups}, printed.Part{Where: "the iRule offpath", Text: c.Rule})
 }

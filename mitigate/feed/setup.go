@@ -5,9 +5,8 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"strings"
-	"text/template"
 
+	"offpath/mitigate/internal/printed"
 	"offpath/mitigate/internal/pull"
 )
 
@@ -29,15 +28,11 @@ func (s Setup) Render() (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("feed setup: %w", err)
 	}
-	text, err := template.New("guide").Parse(guide)
+	text, err := printed.Text(guide, struct{ URL string }{url})
 	if err != nil {
 		return Config{}, fmt.Errorf("feed setup: %w", err)
 	}
-	var b strings.Builder
-	if err := text.Execute(&b, struct{ URL string }{url}); err != nil {
-		return Config{}, fmt.Errorf("feed setup: %w", err)
-	}
-	return Config{Guide: b.String()}, nil
+	return Config{Guide: text}, nil
 }
 
 // WriteTo prints it.

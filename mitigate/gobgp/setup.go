@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/template"
+
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/guide.txt
@@ -29,10 +30,6 @@ func (s Setup) Render() (Config, error) {
 	s.Name = cmp.Or(s.Name, Kind)
 	s.Address = cmp.Or(s.Address, DefaultAddress)
 	s.Method = cmp.Or(s.Method, FlowSpec)
-	text, err := template.New("guide").Parse(guide)
-	if err != nil {
-		return Config{}, fmt.Errorf("gobgp setup: %w", err)
-	}
 	host := strings.TrimPrefix(s.Address, "tcp:")
 	var socket string
 	if path, ok := strings.CutPrefix(s.Address, "unix:"); ok {
@@ -42,8 +39,7 @@ func (s Setup) Render() (Config, error) {
 	if s.Method == RTBH {
 		families = []string{"ipv4-unicast", "ipv6-unicast"}
 	}
-	var b strings.Builder
-	err = text.Execute(&b, struct {
+	text, err := printed.Text(guide, struct {
 		Setup
 		Host, Socket string
 		Families     []string
@@ -51,7 +47,7 @@ func (s Setup) Render() (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("gobgp setup: %w", err)
 	}
-	return Config{b.String()}, nil
+	return Config{text}, nil
 }
 
 // WriteTo prints it.

@@ -1,17 +1,16 @@
 package haproxy
 
 import (
-	"bytes"
 	"fmt"
 	"math/bits"
 	"net/netip"
 	"path/filepath"
-	"text/template"
 
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/internal/lua"
 	"offpath/mitigate/internal/predicate"
+	"offpath/mitigate/internal/printed"
 )
 
 // This file has what HAProxy is told in the same words whichever way offpath reaches it,
@@ -78,10 +77,6 @@ func (s Setup) Parts(allow, allowLive string) (p Parts, err error) {
 	if err := s.validate(); err != nil {
 		return p, err
 	}
-	parts, err := template.ParseFS(setupFiles, "setup/*.cfg")
-	if err != nil {
-		return p, fmt.Errorf("haproxy setup: %w", err)
-	}
 	view := view{
 		Setup: s, AllowFile: allow, AllowLiveFile: allowLive,
 		Trusted: s.TrustedProxies, Hops: s.hops(), RateCounter: s.Counters[0], HitCounter: s.Counters[1],
@@ -92,12 +87,8 @@ func (s Setup) Parts(allow, allowLive string) (p Parts, err error) {
 		view.DeceptionTable = deceptionTable
 	}
 	p.DeceptionFile = view.deceptionFile()
-	for name, text := range map[string]*string{"counters": &p.Counters, "client": &p.Client, "actions": &p.Actions, "deception": &p.DeceptionSection} {
-		var b bytes.Buffer
-		if err := parts.ExecuteTemplate(&b, name, view); err != nil {
-			return p, fmt.Errorf("haproxy setup: %w", err)
-		}
-		*text = b.String()
+	if err := printed.Texts(setupFiles, "setup/*.cfg", view, map[string]*string{"counters": &p.Counters, "client": &p.Client, "actions": &p.Actions, "deception": &p.DeceptionSection}); err != nil {
+		return p, fmt.Errorf("haproxy setup: %w", err)
 	}
 	p.Script = lua.Shared + "\n" + requestScript
 	return p, nil

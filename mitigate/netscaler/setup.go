@@ -1,14 +1,14 @@
 package netscaler
 
 import (
-	"bytes"
 	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
-	"text/template"
+
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/*
@@ -122,22 +122,14 @@ func (s Setup) Render() (Config, error) {
 			return Config{}, fmt.Errorf("netscaler setup: %q is not a name of letters, digits, '.', '_' and '-'", name)
 		}
 	}
-	parts, err := template.ParseFS(setupFiles, "setup/*")
-	if err != nil {
-		return Config{}, fmt.Errorf("netscaler setup: %w", err)
-	}
 	view := struct {
 		Setup
 		Mark     string
 		Families []family
 	}{s, setupMark, []family{newFamily(4, "CLIENT.IP.SRC", lengths4), newFamily(6, "CLIENT.IPV6.SRC", lengths6)}}
 	var c Config
-	for name, text := range map[string]*string{"header.txt": &c.Header, "commands.txt": &c.Commands} {
-		var b bytes.Buffer
-		if err := parts.ExecuteTemplate(&b, name, view); err != nil {
-			return Config{}, fmt.Errorf("netscaler setup: %w", err)
-		}
-		*text = b.String()
+	if err := printed.Texts(setupFiles, "setup/*", view, map[string]*string{"header.txt": &c.Header, "commands.txt": &c.Commands}); err != nil {
+		return Config{}, fmt.Errorf("netscaler setup: %w", err)
 	}
 	return c, nil
 }

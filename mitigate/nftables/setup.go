@@ -8,7 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"text/template"
+
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/guide.txt
@@ -32,23 +33,18 @@ func (s Setup) Render() (Config, error) {
 	if len(s.Ports) == 0 {
 		s.Ports = []uint16{80, 443}
 	}
-	text, err := template.New("guide").Parse(guide)
-	if err != nil {
-		return Config{}, fmt.Errorf("nftables setup: %w", err)
-	}
 	var ports []string
 	for _, p := range slices.Sorted(slices.Values(s.Ports)) {
 		ports = append(ports, fmt.Sprint(p))
 	}
-	var b strings.Builder
-	err = text.Execute(&b, struct {
+	text, err := printed.Text(guide, struct {
 		Setup
 		List string
 	}{s, strings.Join(ports, ", ")})
 	if err != nil {
 		return Config{}, fmt.Errorf("nftables setup: %w", err)
 	}
-	return Config{b.String()}, nil
+	return Config{text}, nil
 }
 
 // WriteTo prints it.

@@ -1,7 +1,6 @@
 package nginx
 
 import (
-	"bytes"
 	"cmp"
 	"embed"
 	"fmt"
@@ -9,9 +8,9 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
-	"text/template"
 
 	"offpath/mitigate/internal/lua"
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/*.conf
@@ -97,16 +96,8 @@ func (s Setup) Render() (Config, error) {
 		view.Trusted = append(view.Trusted, networkPlace(p).key)
 	}
 
-	parts, err := template.ParseFS(setupFiles, "setup/*.conf")
-	if err != nil {
+	if err := printed.Texts(setupFiles, "setup/*.conf", view, map[string]*string{"header.conf": &config.Header, "http.conf": &config.HTTP, "rules.conf": &config.Rules}); err != nil {
 		return Config{}, fmt.Errorf("nginx setup: %w", err)
-	}
-	for name, text := range map[string]*string{"header.conf": &config.Header, "http.conf": &config.HTTP, "rules.conf": &config.Rules} {
-		var b bytes.Buffer
-		if err := parts.ExecuteTemplate(&b, name, view); err != nil {
-			return Config{}, fmt.Errorf("nginx setup: %w", err)
-		}
-		*text = b.String()
 	}
 	return config, nil
 }
@@ -144,14 +135,9 @@ type view struct {
 
 // WriteTo prints everything with its explanation, for a person.
 func (c Config) WriteTo(w io.Writer) (int64, error) {
-	var b strings.Builder
-	b.WriteString(c.Header)
-	b.WriteString("\n# ===== part 1: into the http section, such as the file " + c.HTTPFile + " =====\n")
-	b.WriteString(c.HTTP)
-	b.WriteString("\n# ===== part 2: the file " + c.RulesFile + " =====\n")
-	b.WriteString(c.Rules)
-	b.WriteString("\n# ===== part 3: the file " + c.ScriptFile + " =====\n")
-	b.WriteString(c.Script)
-	n, err := io.WriteString(w, b.String())
-	return int64(n), err
+	return printed.Write(w, c.Header,
+		printed.Part{Where: "into the http section, such as the file " + c.HTTPFile, Text: c.HTTP},
+		printed.Part{Where: "the file " + c.RulesFile, Text: c.Rules},
+		printed.Part{Where: "the file " + c.ScriptFile, Text: c.Script},
+	)
 }

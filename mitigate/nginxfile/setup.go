@@ -1,7 +1,6 @@
 package nginxfile
 
 import (
-	"bytes"
 	"cmp"
 	"embed"
 	"fmt"
@@ -9,10 +8,10 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
-	"text/template"
 
 	"offpath/detect"
 	"offpath/mitigate/internal/limitreq"
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/*.conf
@@ -106,35 +105,21 @@ func (s Setup) Render() (Config, error) {
 		Slots           []slot
 		Version, Listen string
 	}{s, tiers, slots(), setupVersion, where}
-	parts, err := template.ParseFS(setupFiles, "setup/*.conf")
-	if err != nil {
-		return Config{}, fmt.Errorf("nginx file setup: %w", err)
-	}
 	var c Config
-	for name, text := range map[string]*string{
+	if err := printed.Texts(setupFiles, "setup/*.conf", view, map[string]*string{
 		"header.conf": &c.Header, "http.conf": &c.HTTP, "status.conf": &c.Status, "server.conf": &c.Server, "location.conf": &c.Location,
-	} {
-		var b bytes.Buffer
-		if err := parts.ExecuteTemplate(&b, name, view); err != nil {
-			return Config{}, fmt.Errorf("nginx file setup: %w", err)
-		}
-		*text = b.String()
+	}); err != nil {
+		return Config{}, fmt.Errorf("nginx file setup: %w", err)
 	}
 	return c, nil
 }
 
 // WriteTo prints everything with its explanation, for a person.
 func (c Config) WriteTo(w io.Writer) (int64, error) {
-	var b strings.Builder
-	b.WriteString(c.Header)
-	b.WriteString("\n# ===== part 1: into the http block =====\n")
-	b.WriteString(c.HTTP)
-	b.WriteString("\n# ===== part 2: a server of its own in the http block =====\n")
-	b.WriteString(c.Status)
-	b.WriteString("\n# ===== part 3: first in every protected server =====\n")
-	b.WriteString(c.Server)
-	b.WriteString("\n# ===== part 4: in these servers, and in their locations =====\n")
-	b.WriteString(c.Location)
-	n, err := io.WriteString(w, b.String())
-	return int64(n), err
+	return printed.Write(w, c.Header,
+		printed.Part{Where: "into the http block", Text: c.HTTP},
+		printed.Part{Where: "a server of its own in the http block", Text: c.Status},
+		printed.Part{Where: "first in every protected server", Text: c.Server},
+		printed.Part{Where: "in these servers, and in their locations", Text: c.Location},
+	)
 }

@@ -1,7 +1,6 @@
 package nginxplus
 
 import (
-	"bytes"
 	"cmp"
 	"embed"
 	"fmt"
@@ -10,10 +9,10 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"text/template"
 
 	"offpath/detect"
 	"offpath/mitigate/internal/limitreq"
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/*.conf
@@ -105,35 +104,21 @@ func (s Setup) Render() (Config, error) {
 	if u.Scheme == "https" {
 		view.Listen += " ssl" // with the certificate that the operator has
 	}
-	parts, err := template.ParseFS(setupFiles, "setup/*.conf")
-	if err != nil {
-		return Config{}, fmt.Errorf("nginx plus setup: %w", err)
-	}
 	var c Config
-	for name, text := range map[string]*string{
+	if err := printed.Texts(setupFiles, "setup/*.conf", view, map[string]*string{
 		"header.conf": &c.Header, "http.conf": &c.HTTP, "api.conf": &c.API, "server.conf": &c.Server, "location.conf": &c.Location,
-	} {
-		var b bytes.Buffer
-		if err := parts.ExecuteTemplate(&b, name, view); err != nil {
-			return Config{}, fmt.Errorf("nginx plus setup: %w", err)
-		}
-		*text = b.String()
+	}); err != nil {
+		return Config{}, fmt.Errorf("nginx plus setup: %w", err)
 	}
 	return c, nil
 }
 
 // WriteTo prints everything with its explanation, for a person.
 func (c Config) WriteTo(w io.Writer) (int64, error) {
-	var b strings.Builder
-	b.WriteString(c.Header)
-	b.WriteString("\n# ===== part 1: into the http block =====\n")
-	b.WriteString(c.HTTP)
-	b.WriteString("\n# ===== part 2: the API, a server of its own in the http block =====\n")
-	b.WriteString(c.API)
-	b.WriteString("\n# ===== part 3: first in every protected server =====\n")
-	b.WriteString(c.Server)
-	b.WriteString("\n# ===== part 4: in these servers, and in their locations =====\n")
-	b.WriteString(c.Location)
-	n, err := io.WriteString(w, b.String())
-	return int64(n), err
+	return printed.Write(w, c.Header,
+		printed.Part{Where: "into the http block", Text: c.HTTP},
+		printed.Part{Where: "the API, a server of its own in the http block", Text: c.API},
+		printed.Part{Where: "first in every protected server", Text: c.Server},
+		printed.Part{Where: "in these servers, and in their locations", Text: c.Location},
+	)
 }

@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/template"
 	"time"
+
+	"offpath/mitigate/internal/printed"
 )
 
 //go:embed setup/guide.txt
@@ -33,12 +34,7 @@ func (s Setup) Render() (Config, error) {
 	if problem := CheckURL(s.URL); problem != "" || strings.ContainsFunc(s.URL, func(r rune) bool { return r < ' ' }) {
 		return Config{}, fmt.Errorf("webhook setup: address %q %s", s.URL, cmp.Or(problem, "holds control characters"))
 	}
-	text, err := template.New("guide").Parse(guide)
-	if err != nil {
-		return Config{}, fmt.Errorf("webhook setup: %w", err)
-	}
-	var b strings.Builder
-	err = text.Execute(&b, struct {
+	text, err := printed.Text(guide, struct {
 		URL                 string
 		Timeout             time.Duration
 		Words, Events, Body int
@@ -46,7 +42,7 @@ func (s Setup) Render() (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("webhook setup: %w", err)
 	}
-	return Config{Guide: b.String(), Receiver: receiver}, nil
+	return Config{Guide: text, Receiver: receiver}, nil
 }
 
 // WriteTo prints it, as a Python program that begins with the guide.
