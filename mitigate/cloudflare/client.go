@@ -15,8 +15,8 @@ import (
 	"sync"
 	"time"
 
-	"offpath/mitigate"
 	"offpath/mitigate/internal/pacer"
+	"offpath/mitigate/internal/rest"
 )
 
 const (
@@ -243,17 +243,9 @@ func (c *client) send(ctx context.Context, o order) (status int, header http.Hea
 	if o.in != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	response, err := c.http.Do(request)
+	response, answer, err := rest.Do(c.http, request, maxAnswer)
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("cloudflare: %w", err)
-	}
-	defer response.Body.Close()
-	answer, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return 0, nil, nil, fmt.Errorf("cloudflare: %s %s: %w: %w", o.method, o.path, mitigate.ErrIncomplete, err)
-	case len(answer) > maxAnswer:
-		return 0, nil, nil, fmt.Errorf("cloudflare: %s %s: answer is longer than %d octets", o.method, o.path, maxAnswer)
 	}
 	return response.StatusCode, response.Header, answer, nil
 }

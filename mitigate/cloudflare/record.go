@@ -9,6 +9,7 @@ import (
 
 	"offpath/detect"
 	"offpath/mitigate"
+	"offpath/mitigate/internal/predicate"
 )
 
 // Prefixes that an item of a list may have, in bits: the narrowest that Cloudflare's
@@ -69,7 +70,6 @@ func formatNetwork(p netip.Prefix) string {
 
 // place says which network of a list an entry is; reason why it is none.
 func place(e *mitigate.Entry) (client netip.Prefix, r record, reason string) {
-	s := e.Subject
 	r = record{e.ID, e.Expires}
 	switch {
 	case e.Action == detect.ActionRateLimit:
@@ -82,21 +82,18 @@ func place(e *mitigate.Entry) (client netip.Prefix, r record, reason string) {
 		return client, r, "it can't only watch one client: a list is enforced or not"
 	case e.Expires <= 0 || e.Expires > maxExpiry:
 		return client, r, fmt.Sprintf("expiry %d is no time", e.Expires)
-	case s == detect.Subject{}:
-		return client, r, "the subject names nothing"
-	case s != detect.Subject{Client: s.Client}:
-		return client, r, "it matches addresses and networks alone"
-	case !s.Client.IsValid() || s.Client.Addr().Zone() != "" || s.Client.Addr().Is4In6():
-		return client, r, fmt.Sprintf("%s is not an address as seen on the wire", s.Client)
+	}
+	if client, reason = predicate.Client(e.Subject); reason != "" {
+		return client, r, reason
 	}
 	least, most := min6, max6
-	if s.Client.Addr().Is4() {
+	if client.Addr().Is4() {
 		least, most = min4, max4
 	}
-	if bits := s.Client.Bits(); bits < least || bits > most {
-		return client, r, fmt.Sprintf("its lists hold IPv4 from /%d to /%d and IPv6 from /%d to /%d, and %s is neither", min4, max4, min6, max6, s.Client)
+	if bits := client.Bits(); bits < least || bits > most {
+		return client, r, fmt.Sprintf("its lists hold IPv4 from /%d to /%d and IPv6 from /%d to /%d, and %s is neither", min4, max4, min6, max6, client)
 	}
-	return s.Client.Masked(), r, ""
+	return client, r, ""
 }
 
 // maxExpiry is the last second of the year 9999, which is the last that RFC 3339 writes.

@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"time"
 
-	"offpath/mitigate"
 	"offpath/mitigate/internal/pacer"
 	"offpath/mitigate/internal/rest"
 )
@@ -102,21 +100,9 @@ func (c *client) do(ctx context.Context, method, path string, body []byte, done 
 		return nil, fmt.Errorf("data plane api: password: %w", err)
 	}
 	request.SetBasicAuth(c.user, string(password))
-	connection, err := c.server.Client()
+	response, answer, err := c.server.Do(request, maxAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("data plane api: %w", err)
-	}
-	response, err := connection.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("data plane api: %w", err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("data plane api: %s %s: %w: %w", method, path, mitigate.ErrIncomplete, err)
-	case len(answer) > maxAnswer:
-		return nil, fmt.Errorf("data plane api: %s %s: answer is longer than %d octets", method, path, maxAnswer)
 	}
 	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
 		c.mu.Lock()

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"offpath/mitigate"
 	"offpath/mitigate/internal/rest"
 )
 
@@ -179,21 +178,9 @@ func (c *client) send(ctx context.Context, method, path string, header http.Head
 		return nil, err
 	}
 	request.Header = header
-	connection, err := c.server.Client()
+	response, answer, err := c.server.Do(request, maxAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("f5 bigip: %w", err)
-	}
-	response, err := connection.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("f5 bigip: %w", err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("f5 bigip: %s %s: %w: %w", method, path, mitigate.ErrIncomplete, err)
-	case len(answer) > maxAnswer:
-		return nil, fmt.Errorf("f5 bigip: %s %s: answer is longer than %d octets", method, path, maxAnswer)
 	}
 	if r, ok := parseRefusal(response.StatusCode, answer); ok {
 		return nil, fmt.Errorf("f5 bigip: %s %s: %w", method, path, r)

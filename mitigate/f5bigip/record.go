@@ -78,19 +78,6 @@ func encode(e *mitigate.Entry) (r record, reason string) {
 // maxExpiry is the last second that Tcl 8.4 surely compares right, in 2038.
 const maxExpiry = 1<<31 - 1
 
-// locate says which client a subject names; reason why it is more than one.
-func locate(s detect.Subject) (client netip.Prefix, reason string) {
-	switch {
-	case s == detect.Subject{}:
-		return client, "the subject names nothing"
-	case s != detect.Subject{Client: s.Client}:
-		return client, "it matches addresses and networks alone"
-	case !s.Client.IsValid() || s.Client.Addr().Zone() != "" || s.Client.Addr().Is4In6():
-		return client, fmt.Sprintf("%s is not an address as seen on the wire", s.Client)
-	}
-	return s.Client.Masked(), ""
-}
-
 // fit takes from verdicts those that the load balancer can hold, and says which not.
 func fit(wanted map[netip.Prefix]record, capacity int) (chosen map[netip.Prefix]record, left []mitigate.Rejection) {
 	networks := maps.Clone(wanted)

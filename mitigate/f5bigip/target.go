@@ -13,6 +13,7 @@ import (
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/internal/life"
+	"offpath/mitigate/internal/predicate"
 )
 
 // Kind is the type of this target in the configuration.
@@ -122,7 +123,7 @@ func (t *Target) place(e *mitigate.Entry) (netip.Prefix, record, error) {
 	r, reason := encode(e)
 	var client netip.Prefix
 	if reason == "" {
-		client, reason = locate(e.Subject)
+		client, reason = predicate.Client(e.Subject)
 	}
 	if reason != "" {
 		return client, r, &mitigate.UnsupportedError{Target: t.options.Name, Reason: reason}
@@ -183,7 +184,7 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 		}
 	}
 	for _, s := range remove {
-		if client, reason := locate(s); reason == "" { // else it was never set
+		if client, reason := predicate.Client(s); reason == "" { // else it was never set
 			delete(wanted, client)
 		}
 	}

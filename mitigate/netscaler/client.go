@@ -15,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"offpath/mitigate"
 	"offpath/mitigate/internal/rest"
 )
 
@@ -165,21 +164,9 @@ func (c *client) send(ctx context.Context, method, path, session string, in any)
 	if session != "" {
 		request.AddCookie(&http.Cookie{Name: "NITRO_AUTH_TOKEN", Value: session})
 	}
-	connection, err := c.server.Client()
+	response, answer, err := c.server.Do(request, maxAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("netscaler: %w", err)
-	}
-	response, err := connection.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("netscaler: %w", err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("netscaler: %s %s: %w: %w", method, path, mitigate.ErrIncomplete, err)
-	case len(answer) > maxAnswer:
-		return nil, fmt.Errorf("netscaler: %s %s: answer is longer than %d octets", method, path, maxAnswer)
 	}
 	if err := parseStatus(response.StatusCode, answer); err != nil {
 		return nil, fmt.Errorf("netscaler: %s %s: %w", method, path, err)

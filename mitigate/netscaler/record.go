@@ -11,6 +11,7 @@ import (
 
 	"offpath/detect"
 	"offpath/mitigate"
+	"offpath/mitigate/internal/predicate"
 )
 
 // maxExpiry is the last second that a number of NetScaler's expressions, of 32 bits with a
@@ -74,24 +75,21 @@ func encode(e *mitigate.Entry) (key string, r record, reason string) {
 
 // locate is the key of a subject; reason says why it has none.
 func locate(s detect.Subject) (key, reason string) {
+	client, reason := predicate.Client(s)
 	switch {
-	case s == detect.Subject{}:
-		return "", "the subject names nothing"
-	case s != detect.Subject{Client: s.Client}:
-		return "", "it matches addresses and networks alone"
-	case !s.Client.IsValid() || s.Client.Addr().Zone() != "" || s.Client.Addr().Is4In6():
-		return "", fmt.Sprintf("%s is not an address as seen on the wire", s.Client)
-	case s.Client.IsSingleIP():
-		return s.Client.Addr().String(), ""
+	case reason != "":
+		return "", reason
+	case client.IsSingleIP():
+		return client.Addr().String(), ""
 	}
 	lengths := lengths6
-	if s.Client.Addr().Is4() {
+	if client.Addr().Is4() {
 		lengths = lengths4
 	}
-	if !slices.Contains(lengths, s.Client.Bits()) {
-		return "", fmt.Sprintf("%s has %d bits: it matches IPv4 networks of 16 bits and of 24 to 31, and IPv6 networks of 48, 56 and 64", s.Client, s.Client.Bits())
+	if !slices.Contains(lengths, client.Bits()) {
+		return "", fmt.Sprintf("%s has %d bits: it matches IPv4 networks of 16 bits and of 24 to 31, and IPv6 networks of 48, 56 and 64", client, client.Bits())
 	}
-	return s.Client.Masked().String(), ""
+	return client.String(), ""
 }
 
 // fit takes from verdicts those that there is room for, and says which not: what only

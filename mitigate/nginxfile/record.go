@@ -3,14 +3,13 @@ package nginxfile
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/internal/limitreq"
+	"offpath/mitigate/internal/predicate"
 )
 
 // nesting is how many verdicts hold for one address at most: the printed rules have as many
@@ -64,28 +63,15 @@ func (t *Target) encode(e *mitigate.Entry) (r record, reason string) {
 	case detect.ActionTag:
 		r.action = "tag"
 	case detect.ActionRateLimit:
-		i := slices.IndexFunc(t.tiers, func(t limitreq.Tier) bool { return t.Limits(e.Rate) })
-		if i < 0 {
-			return r, fmt.Sprintf("%d requests per %s is none of the rates that it is configured with", e.Rate.Requests, time.Duration(e.Rate.Per))
+		tier, reason := limitreq.Find(t.tiers, e.Rate)
+		if reason != "" {
+			return r, reason
 		}
-		r.action = t.tiers[i].Name()
+		r.action = tier.Name()
 	default:
 		return r, fmt.Sprintf("it has no action %q", e.Action)
 	}
 	return r, ""
-}
-
-// locate says which client a subject names; reason why it is more than one.
-func locate(s detect.Subject) (client netip.Prefix, reason string) {
-	switch {
-	case s == detect.Subject{}:
-		return client, "the subject names nothing"
-	case s != detect.Subject{Client: s.Client}:
-		return client, "it matches addresses and networks alone"
-	case !s.Client.IsValid() || s.Client.Addr().Zone() != "" || s.Client.Addr().Is4In6():
-		return client, fmt.Sprintf("%s is not an address as seen on the wire", s.Client)
-	}
-	return s.Client.Masked(), ""
 }
 
 // place is where an entry goes, and its record.
@@ -93,7 +79,7 @@ func (t *Target) place(e *mitigate.Entry) (netip.Prefix, record, error) {
 	r, reason := t.encode(e)
 	var client netip.Prefix
 	if reason == "" {
-		client, reason = locate(e.Subject)
+		client, reason = predicate.Client(e.Subject)
 	}
 	if reason != "" {
 		return client, r, &mitigate.UnsupportedError{Target: t.options.Name, Reason: reason}

@@ -17,6 +17,7 @@ import (
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/internal/limitreq"
+	"offpath/mitigate/internal/predicate"
 )
 
 // Kind is the type of this target in the configuration.
@@ -244,7 +245,7 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 	}
 	held := base.live(time.Now())
 	for _, s := range remove {
-		if client, reason := locate(s); reason == "" {
+		if client, reason := predicate.Client(s); reason == "" {
 			delete(held, client)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -104,22 +103,12 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) ([]by
 		}
 		request.SetBasicAuth(c.user, string(password))
 	}
-	connection, err := c.server.Client()
+	response, answer, err := c.server.Do(request, maxAnswer)
 	if err != nil {
 		return nil, fmt.Errorf("nginx plus: %w", err)
 	}
-	response, err := connection.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("nginx plus: %w", err)
-	}
-	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("nginx plus: %s %s: %w: %w", method, path, mitigate.ErrIncomplete, err)
-	case len(answer) > maxAnswer:
-		return nil, fmt.Errorf("nginx plus: %s %s: answer is longer than %d octets", method, path, maxAnswer)
-	case response.StatusCode == http.StatusOK, response.StatusCode == http.StatusCreated, response.StatusCode == http.StatusNoContent:
+	switch response.StatusCode {
+	case http.StatusOK, http.StatusCreated, http.StatusNoContent:
 		return answer, nil
 	}
 	if r, ok := parseRefusal(response.StatusCode, answer); ok {

@@ -13,6 +13,7 @@ import (
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/internal/limitreq"
+	"offpath/mitigate/internal/predicate"
 )
 
 // Kind is the type of this target in the configuration.
@@ -125,7 +126,7 @@ func (t *Target) place(e *mitigate.Entry) (netip.Prefix, record, error) {
 	r, reason := t.encode(e)
 	var client netip.Prefix
 	if reason == "" {
-		client, reason = locate(e.Subject)
+		client, reason = predicate.Client(e.Subject)
 	}
 	if reason != "" {
 		return client, r, &mitigate.UnsupportedError{Target: t.options.Name, Reason: reason}
@@ -186,7 +187,7 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 	var rows, gone []write
 	networks := make(map[netip.Prefix]record) // without an id: to go
 	for _, s := range remove {
-		client, reason := locate(s)
+		client, reason := predicate.Client(s)
 		switch {
 		case reason != "": // never set
 		case client.IsSingleIP():

@@ -32,8 +32,14 @@ func Of(rate detect.Rate) (Tier, bool) {
 		rate.Per <= int64(24*time.Hour) && t.perMinute() >= 1
 }
 
-// Limits says whether it is the tier of a rate.
-func (t Tier) Limits(rate detect.Rate) bool { return t.limit == rate }
+// Find is the tier of a rate; reason says why there is none.
+func Find(tiers []Tier, rate detect.Rate) (t Tier, reason string) {
+	i := slices.Index(tiers, Tier{rate})
+	if i < 0 {
+		return t, fmt.Sprintf("%d requests per %s is none of the rates that it is configured with", rate.Requests, time.Duration(rate.Per))
+	}
+	return tiers[i], ""
+}
 
 // Seconds is the period.
 func (t Tier) Seconds() int64 { return t.limit.Per / int64(time.Second) }

@@ -86,6 +86,20 @@ func Of(s detect.Subject, address func(netip.Addr) string) (text string, of Shap
 	return b.String(), of, ""
 }
 
+// Client is the address or network that a subject is, for targets that match nothing else;
+// reason says why it is none.
+func Client(s detect.Subject) (client netip.Prefix, reason string) {
+	switch {
+	case s == detect.Subject{}:
+		return client, "the subject names nothing"
+	case s != detect.Subject{Client: s.Client}:
+		return client, "it matches addresses and networks alone"
+	case !s.Client.IsValid() || s.Client.Addr().Zone() != "" || s.Client.Addr().Is4In6():
+		return client, fmt.Sprintf("%s is not an address as seen on the wire", s.Client)
+	}
+	return s.Client.Masked(), ""
+}
+
 // PlainClient reports whether a subject is an address or a network and nothing else:
 // those have places of their own.
 func PlainClient(s detect.Subject) bool {

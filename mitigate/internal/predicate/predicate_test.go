@@ -54,3 +54,22 @@ func TestWhatHasNoExactTextIsNotWritten(t *testing.T) {
 		assert.Contains(t, reason, tt.reason, tt.name)
 	}
 }
+
+func TestAClientAloneIsAnAddressOrANetworkAsSeenOnTheWire(t *testing.T) {
+	at := func(text string) detect.Subject { return detect.Subject{Client: netip.MustParsePrefix(text)} }
+	for text, want := range map[string]string{"192.0.2.1/32": "192.0.2.1/32", "192.0.2.1/24": "192.0.2.0/24", "2001:db8::1/64": "2001:db8::/64"} {
+		client, reason := predicate.Client(at(text))
+		assert.Empty(t, reason)
+		assert.Equal(t, want, client.String())
+	}
+	with := at("192.0.2.1/32")
+	with.UserAgent = "curl/8"
+	for reason, s := range map[string]detect.Subject{
+		"the subject names nothing":               {},
+		"it matches addresses and networks alone": with,
+		"is not an address as seen on the wire":   at("::ffff:192.0.2.1/128"),
+	} {
+		_, said := predicate.Client(s)
+		assert.Contains(t, said, reason)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"offpath/mitigate"
 )
 
 // CheckAddress says what is wrong with an address of an API, which has to be a scheme and a
@@ -75,6 +78,15 @@ func (s *Server) Client() (*http.Client, error) {
 	return s.http, nil
 }
 
+// Do sends a request to the server, as [Do].
+func (s *Server) Do(request *http.Request, most int64) (*http.Response, []byte, error) {
+	client, err := s.Client()
+	if err != nil {
+		return nil, nil, err
+	}
+	return Do(client, request, most)
+}
+
 // Addr is the server's, where the address names one and no host.
 func (s *Server) Addr() (netip.Addr, bool) {
 	u, err := url.Parse(s.Address)
@@ -83,4 +95,22 @@ func (s *Server) Addr() (netip.Addr, bool) {
 	}
 	a, err := netip.ParseAddr(u.Hostname())
 	return a.Unmap(), err == nil
+}
+
+// Do sends a request and reads the whole answer, of which the body is returned apart. One that
+// breaks off is a [mitigate.ErrIncomplete], one longer than so many octets an error.
+func Do(client *http.Client, request *http.Request, most int64) (*http.Response, []byte, error) {
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("%s %s: %w: %w", request.Method, request.URL.Path, mitigate.ErrIncomplete, err)
+	case int64(len(body)) > most:
+		return nil, nil, fmt.Errorf("%s %s: answer is longer than %d octets", request.Method, request.URL.Path, most)
+	}
+	return response, body, nil
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"offpath/mitigate"
 )
 
 func TestAnAddressIsASchemeAndAHost(t *testing.T) {
@@ -56,4 +58,29 @@ func TestTheServerHasToBeVouchedFor(t *testing.T) {
 	assert.Equal(t, netip.MustParseAddr("127.0.0.1"), a)
 	_, ok = (&Server{Address: "https://api.example"}).Addr()
 	assert.False(t, ok)
+}
+
+func TestAnAnswerIsReadWholeOrNotAtAll(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/broken" {
+			w.Header().Set("Content-Length", "9")
+		}
+		w.WriteHeader(http.StatusTeapot)
+		w.Write([]byte("12345678"))
+	}))
+	defer server.Close()
+	s := &Server{Address: server.URL}
+	ask := func(path string, most int64) (*http.Response, []byte, error) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL(path), nil)
+		require.NoError(t, err)
+		return s.Do(request, most)
+	}
+	response, body, err := ask("/whole", 8)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusTeapot, response.StatusCode)
+	assert.Equal(t, "12345678", string(body))
+	_, _, err = ask("/long", 7)
+	assert.ErrorContains(t, err, "GET /long: answer is longer than 7 octets")
+	_, _, err = ask("/broken", 99)
+	assert.ErrorIs(t, err, mitigate.ErrIncomplete)
 }
