@@ -168,6 +168,30 @@ func TestWhatTheAccountHasNoRoomForIsRejectedAndAllElseIsInForce(t *testing.T) {
 	assert.Equal(t, []bool{false, true}, refused(s, "203.0.113.0", "203.0.200.1"))
 }
 
+func TestWhatHasNoRoomEndsNothingThatIsInForce(t *testing.T) {
+	api := &cloudflaretest.API{Quota: 12}
+	s, target := enforcing(t, api)
+	live := entry(1, "203.0.113.1")
+	live.Expires = time.Now().Add(90 * time.Second).Unix()
+	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{live}, nil))
+	for i := range 11 {
+		api.Put("offpath_allow", fmt.Sprintf("198.51.100.%d", i), "operator's")
+	}
+	live.Expires += 3600 // which its item is to tell
+	var rejected *mitigate.RejectedError
+	require.ErrorAs(t, target.Apply(t.Context(), []mitigate.Entry{live, entry(2, "203.0.113.2")}, nil), &rejected)
+	require.Len(t, rejected.Rejections, 1)
+	assert.Equal(t, entry(2, "203.0.113.2").ID, rejected.Rejections[0].ID)
+	assert.Equal(t, []bool{true, false}, refused(s, "203.0.113.1", "203.0.113.2"))
+	for i := range 11 {
+		api.Put("offpath_allow", fmt.Sprintf("198.51.100.%d", 100+i), "operator's") // more than there is room for
+	}
+	live.Expires -= 1800
+	live.ID++
+	require.ErrorAs(t, target.Apply(t.Context(), []mitigate.Entry{live}, nil), &rejected, "it stands in place of another")
+	assert.Equal(t, []bool{true}, refused(s, "203.0.113.1"))
+}
+
 func TestBeyondItsCapacityWhatEndsFirstIsRejected(t *testing.T) {
 	_, target := enforcing(t, &cloudflaretest.API{}, func(o *cloudflare.Options) { o.Capacity = 2 })
 	var entries []mitigate.Entry

@@ -70,7 +70,7 @@ type Target struct {
 	options Options
 	client  *client
 
-	compared atomic.Bool // once at least
+	compared atomic.Bool // the last time that it was tried
 
 	looks   sync.Mutex // guards what follows
 	lists   map[string]string
@@ -82,6 +82,7 @@ type Target struct {
 	writer  chan struct{}           // held by whoever writes lists, and guards what follows
 	entries map[netip.Prefix]record // nil: not known what there is to be
 	held    map[netip.Prefix]held   // nil: not known what the list holds
+	ready   bool                    // entries are all that is wanted, and no rule was wrong when they came
 	others  map[netip.Prefix]bool   // of the list, not offpath's
 	pending string                  // an operation that may not have ended; "": none is known
 	unsure  bool                    // there may be one that is not known

@@ -9,7 +9,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	gosync "sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -267,7 +270,9 @@ func TestAnOrderToEnforceThatComesAgainIsWrittenOnlyWhenMuchOfTheTimeHasGone(t *
 	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
 	assert.Equal(t, before, api.Count("PATCH", ""))
 	later := newTarget(t, s.Address, func(o *cloudflare.Options) { o.Lease = 4 * time.Hour })
-	require.NoError(t, later.SetMode(t.Context(), detect.ModeEnforce, false), "it is in force: nothing is begun")
+	require.Error(t, later.SetMode(t.Context(), detect.ModeEnforce, false), "before it has compared")
+	sync(t, later)
+	require.NoError(t, later.SetMode(t.Context(), detect.ModeEnforce, false))
 	assert.Equal(t, before+1, api.Count("PATCH", ""), "as if an hour had gone")
 }
 
@@ -322,6 +327,55 @@ func TestAnItemThatWasRenewedIsNotTakenOutAtTheEndThatItTold(t *testing.T) {
 	targettest.Eventually(t, func() bool { return !refused(s, "203.0.113.7")[0] }, func() string { return c.Targets()[0].LastError })
 	assert.GreaterOrEqual(t, time.Now().UnixNano(), v.Expires-int64(time.Second))
 	targettest.Eventually(t, func() bool { return len(api.Items("offpath_block")) == 0 }, func() string { return "an item is left" })
+}
+
+func TestWhereTheRuleOfAZoneIsWrongVerdictsEndInAllOthersAndNoneBegin(t *testing.T) {
+	t.Parallel()
+	api := &cloudflaretest.API{}
+	s := start(t, api, nil)
+	target := newTarget(t, s.Address, func(o *cloudflare.Options) { o.Zones = []string{cloudflaretest.Zone, cloudflaretest.Zone2} })
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{target}, Mode: detect.ModeEnforce, CompareInterval: time.Second})
+	why := func() string { return c.Targets()[0].LastError }
+	ends, lifted, lasts := targettest.Block(1, "203.0.113.1"), targettest.Block(2, "203.0.113.2"), targettest.Block(3, "203.0.113.3")
+	ends.Expires = time.Now().Add(10 * time.Second).UnixNano()
+	for _, v := range []detect.Verdict{ends, lifted, lasts} {
+		require.NoError(t, c.Apply(v))
+	}
+	clients := []string{"203.0.113.1", "203.0.113.2", "203.0.113.3", "203.0.113.4"}
+	targettest.Eventually(t, func() bool { return slices.Equal([]bool{true, true, true, false}, refused(s, clients...)) }, why)
+	api.Rule(cloudflaretest.Zone2, "offpath", "action", "managed_challenge")
+	targettest.Eventually(t, func() bool { return !c.Targets()[0].Connected }, why)
+	require.NoError(t, c.Apply(targettest.Block(4, "203.0.113.4")))
+	require.NoError(t, c.Lift(lifted.ID, "alice"))
+	targettest.Eventually(t, func() bool { return slices.Equal([]bool{false, false, true, false}, refused(s, clients...)) }, why)
+	api.Rule(cloudflaretest.Zone2, "offpath", "action", "block")
+	targettest.Eventually(t, func() bool { return slices.Equal([]bool{false, false, true, true}, refused(s, clients...)) }, why)
+}
+
+func TestAnEnforcementIsNotProlongedWhileListsCantBeRead(t *testing.T) {
+	api := &cloudflaretest.API{}
+	var missing atomic.Bool
+	address := behind(t, api, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if missing.Load() && strings.HasSuffix(r.URL.Path, "/items") {
+			http.Error(w, `{"success":false,"errors":[{"code":10000,"message":"Authentication error"}],"messages":[],"result":null}`, http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	target := newTarget(t, address, func(o *cloudflare.Options) { o.Lease = 6 * time.Second })
+	sync(t, target)
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
+	lease := api.Rules(cloudflaretest.Zone)[0]["expression"]
+	missing.Store(true)
+	_, err := target.Sync(t.Context(), nil)
+	require.Error(t, err)
+	time.Sleep(2 * time.Second) // a part of the lease after which it would be prolonged
+	require.Error(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
+	assert.Equal(t, lease, api.Rules(cloudflaretest.Zone)[0]["expression"])
+	missing.Store(false)
+	sync(t, target)
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
+	assert.NotEqual(t, lease, api.Rules(cloudflaretest.Zone)[0]["expression"])
 }
 
 func TestWithTheControllerDeadWhatIsBlockedStaysAndOneThatStartsEndsWhatHasEnded(t *testing.T) {

@@ -127,7 +127,7 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 		return err
 	}
 	defer t.unlock()
-	if t.entries == nil || t.held == nil {
+	if !t.ready || t.held == nil {
 		return errNotCompared
 	}
 	come := make(map[netip.Prefix]record, len(set))
@@ -158,7 +158,9 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 		return report, err
 	}
 	defer t.unlock()
-	t.entries, t.held = nil, nil
+	t.entries, t.held, t.ready = nil, nil, false
+	// An enforcement is not prolonged while nobody knows what ought to be enforced.
+	defer func() { t.compared.Store(t.held != nil) }()
 	wanted := make(map[netip.Prefix]record, len(entries))
 	for i := range entries {
 		client, r, err := t.place(&entries[i])
@@ -167,9 +169,7 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 		}
 		wanted[client] = r
 	}
-	if err := t.Prepared(ctx); err != nil {
-		return report, err
-	}
+	unprepared := t.Prepared(ctx)
 	list, err := t.list(ctx, blockList)
 	if err != nil {
 		return report, err
@@ -181,6 +181,10 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 		return report, err
 	}
 	report.Held = len(t.held) + len(t.others)
+	if unprepared != nil {
+		// Where a rule is wrong nothing new is refused, but in other zones what ends has to end.
+		maps.DeleteFunc(wanted, func(p netip.Prefix, _ record) bool { _, ok := t.held[p]; return !ok })
+	}
 	for p, r := range wanted {
 		if h, ok := t.held[p]; (!ok || h.id != r.id) && !t.others[p] {
 			report.Set++
@@ -191,12 +195,11 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 			report.Removed++
 		}
 	}
-	t.entries = wanted
-	err = t.write(ctx, list)
-	if t.held != nil {
-		t.compared.Store(true)
+	t.entries, t.ready = wanted, unprepared == nil
+	if err := t.write(ctx, list); err != nil {
+		return report, cmp.Or(unprepared, err)
 	}
-	return report, err
+	return report, unprepared
 }
 
 // write brings the list to what the entries say. When it fails, the list is no longer
@@ -206,12 +209,12 @@ func (t *Target) write(ctx context.Context, list string) error {
 	rejections := t.fit()
 	const tries = 2 // what failed may have been done in part
 	for try := range tries {
-		left, err := t.pass(ctx, list)
+		left, stale, err := t.pass(ctx, list)
 		rejections = append(rejections, left...)
 		for _, r := range left {
 			maps.DeleteFunc(t.entries, func(_ netip.Prefix, e record) bool { return e.id == r.ID })
 		}
-		if err == nil && len(left) > 0 && try < tries-1 {
+		if err == nil && len(left)+len(stale) > 0 && try < tries-1 {
 			if err = t.read(ctx, list); err == nil {
 				continue
 			}
@@ -220,6 +223,7 @@ func (t *Target) write(ctx context.Context, list string) error {
 			t.held = nil
 			return err
 		}
+		rejections = append(rejections, stale...)
 		break
 	}
 	if len(rejections) > 0 {
@@ -247,9 +251,10 @@ func (t *Target) fit() (left []mitigate.Rejection) {
 }
 
 // pass removes and adds what the list has too much and too little of, by what is known.
-// Rejections are what Cloudflare refuses.
-func (t *Target) pass(ctx context.Context, list string) (left []mitigate.Rejection, err error) {
-	var gone, come []netip.Prefix
+// Rejections are what Cloudflare refuses; of those that are stale another verdict on the
+// network stands, and stays.
+func (t *Target) pass(ctx context.Context, list string) (left, stale []mitigate.Rejection, err error) {
+	var gone, renewed, come []netip.Prefix
 	for p := range t.held {
 		if _, ok := t.entries[p]; !ok {
 			gone = append(gone, p)
@@ -257,31 +262,34 @@ func (t *Target) pass(ctx context.Context, list string) (left []mitigate.Rejecti
 	}
 	ahead := time.Now().Add(renewAhead).Unix()
 	for p, r := range t.entries {
-		h, ok := t.held[p]
-		if t.others[p] && !ok {
-			continue // it stands there, and is somebody else's
-		}
-		if !ok || h.id != r.id || h.expires < r.expires && h.expires <= ahead {
+		switch h, ok := t.held[p]; {
+		case ok && (h.id != r.id || h.expires < r.expires && h.expires <= ahead):
+			renewed = append(renewed, p)
+		case !ok && !t.others[p]: // else it stands there, and is somebody else's
 			come = append(come, p)
 		}
 	}
 	slices.SortFunc(gone, comparePrefixes)
+	slices.SortFunc(renewed, comparePrefixes)
 	// Where there is no room for all, what ends first is left out.
 	slices.SortFunc(come, func(a, b netip.Prefix) int {
 		return cmp.Or(cmp.Compare(t.entries[b].expires, t.entries[a].expires), comparePrefixes(a, b))
 	})
 	if err := t.takeOut(ctx, list, gone); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if stale, err = t.renew(ctx, list, renewed); err != nil {
+		return nil, nil, err
 	}
 	failures := 0
 	for part := range slices.Chunk(come, maxChange) {
 		more, err := t.putIn(ctx, list, part, &failures)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		left = append(left, more...)
 	}
-	return left, nil
+	return left, stale, nil
 }
 
 // takeOut removes items.
@@ -333,6 +341,40 @@ func (t *Target) identify(ctx context.Context, list string, networks []netip.Pre
 	return nil
 }
 
+// renew writes anew the comments of items that stand, apart from what is new: what there is
+// no room for is no reason to end what is in force. A comment matters to who comes after this
+// process alone; so if Cloudflare refuses one, the item stays, and the next comparison tries it
+// again.
+func (t *Target) renew(ctx context.Context, list string, renewed []netip.Prefix) (stale []mitigate.Rejection, err error) {
+	for part := range slices.Chunk(renewed, maxChange) {
+		err := t.change(ctx, func(ctx context.Context) (string, error) { return t.client.add(ctx, list, t.items(part)) })
+		if err != nil && !isRefused(err) {
+			return nil, err
+		}
+		for _, p := range part {
+			h, r := t.held[p], t.entries[p]
+			switch {
+			case err == nil:
+				h = held{record: r}
+			case h.id != r.id:
+				stale = append(stale, mitigate.Rejection{ID: r.id, Answer: err.Error()})
+			}
+			h.expires = r.expires
+			t.held[p] = h
+		}
+	}
+	return stale, nil
+}
+
+// items are entries as they are written.
+func (t *Target) items(networks []netip.Prefix) []newItem {
+	items := make([]newItem, len(networks))
+	for i, p := range networks {
+		items[i] = newItem{formatNetwork(p), t.entries[p].String()}
+	}
+	return items
+}
+
 // putIn adds items, in parts where Cloudflare refuses them together: it takes all of a
 // request or nothing, and says of nothing why. That one item too many is no reason to
 // leave out others.
@@ -346,11 +388,7 @@ func (t *Target) putIn(ctx context.Context, list string, come []netip.Prefix, fa
 	if *failures >= maxFailures {
 		return reject("Cloudflare refused others of the same order"), nil
 	}
-	items := make([]newItem, len(come))
-	for i, p := range come {
-		items[i] = newItem{formatNetwork(p), t.entries[p].String()}
-	}
-	err = t.change(ctx, func(ctx context.Context) (string, error) { return t.client.add(ctx, list, items) })
+	err = t.change(ctx, func(ctx context.Context) (string, error) { return t.client.add(ctx, list, t.items(come)) })
 	switch {
 	case err == nil:
 		*failures = 0

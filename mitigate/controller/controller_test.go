@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -732,4 +733,48 @@ func TestRowsThatAnOldProcessTeachesLateAreRemoved(t *testing.T) {
 	lb.change(func() { lb.held[detect.Subject{Client: targettest.Network(customer)}] = mitigate.Entry{ID: 1<<32 + 1} })
 	eventually(t, func() bool { return len(lb.holds()) == 1 }, "removed")
 	assert.Contains(t, lb.holds(), attacker+"/32")
+}
+
+// patient is a target of which every order waits as long as its context lets it, but for the
+// kill switch.
+type patient struct {
+	*fakeTarget
+	waits chan struct{} // one that waits
+}
+
+func (p patient) wait(ctx context.Context) error {
+	select {
+	case p.waits <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (p patient) Mode(ctx context.Context) (detect.Mode, bool, error) {
+	return "", false, p.wait(ctx)
+}
+
+func (p patient) SetMode(ctx context.Context, mode detect.Mode, release bool) error {
+	if mode != detect.ModeOff {
+		return p.wait(ctx)
+	}
+	return p.fakeTarget.SetMode(ctx, mode, release)
+}
+
+func TestTheKillSwitchWaitsForNothingThatIsUnderWay(t *testing.T) {
+	p := patient{newFake("lb"), make(chan struct{})}
+	p.mode = detect.ModeEnforce
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{p}, Mode: detect.ModeEnforce})
+	for range 3 { // an order of the mode, a look at it, or both
+		<-p.waits
+		require.NoError(t, c.Off("alice"))
+		eventually(t, func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.mode == detect.ModeOff
+		}, "it is off")
+		p.change(func() { p.mode = detect.ModeEnforce })
+		require.NoError(t, c.On("alice"))
+	}
 }

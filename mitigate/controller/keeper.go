@@ -18,23 +18,51 @@ func (w *worker) keepMode(ctx context.Context) {
 	defer poll.Stop()
 	var released uint64 // number of On orders carried out
 	var ordered time.Time
+	changed := false // the wanted mode is another
 	for {
-		changed := true
-		select {
-		case <-ctx.Done():
-			return
-		case <-poll.C:
-			changed = false
-		case <-w.wakeup:
+		if !changed {
+			select {
+			case <-ctx.Done():
+				return
+			case <-poll.C:
+			case <-w.wakeup:
+				changed = true
+			}
 		}
 		wanted, release := w.controller.wantedMode(w.target.Name())
-		if !changed && !w.wrongMode(ctx, wanted) && released == release && time.Since(ordered) < modeRefresh {
-			continue
+		if !changed {
+			var wrong bool
+			changed = w.unlessWoken(ctx, func(ctx context.Context) { wrong = w.wrongMode(ctx, wanted) })
+			if changed || !wrong && released == release && time.Since(ordered) < modeRefresh {
+				continue
+			}
 		}
-		if w.setMode(ctx, wanted, released != release) {
-			released, ordered = release, time.Now()
-			w.wrongMode(ctx, wanted)
+		changed = w.unlessWoken(ctx, func(ctx context.Context) {
+			if w.setMode(ctx, wanted, released != release) {
+				released, ordered = release, time.Now()
+				w.wrongMode(ctx, wanted)
+			}
+		})
+		if ctx.Err() != nil {
+			return
 		}
+	}
+}
+
+// unlessWoken does something until another mode is ordered: what is under way may wait for a
+// target that takes no requests for now, and the kill switch is tried all the same.
+func (w *worker) unlessWoken(ctx context.Context, do func(context.Context)) (woken bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() { defer close(done); do(ctx) }()
+	select {
+	case <-done:
+		return false
+	case <-w.wakeup:
+		cancel()
+		<-done
+		return true
 	}
 }
 
