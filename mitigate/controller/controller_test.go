@@ -778,3 +778,31 @@ func TestTheKillSwitchWaitsForNothingThatIsUnderWay(t *testing.T) {
 		require.NoError(t, c.On("alice"))
 	}
 }
+
+func TestAVerdictThatHadNoPlaceIsInForceAsSoonAsAnotherMakesOne(t *testing.T) {
+	for name, end := range map[string]func(*controller.Controller, detect.Verdict) error{
+		"which is lifted": func(c *controller.Controller, v detect.Verdict) error { return c.Lift(v.ID, "alice") },
+		"which ends":      func(*controller.Controller, detect.Verdict) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lb := newFake("lb")
+			wide, narrow := targettest.Block(1, "198.51.100.0/24"), targettest.Block(2, "198.51.100.0/26")
+			wide.Expires = time.Now().Add(3 * time.Second).UnixNano()
+			id, err := mitigate.ParseID(narrow.ID)
+			require.NoError(t, err)
+			lb.refuse[id] = "overlaps"
+			c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{lb}, Mode: detect.ModeEnforce, CompareInterval: time.Hour})
+			require.NoError(t, c.Apply(wide))
+			require.NoError(t, c.Apply(narrow))
+			eventually(t, func() bool { return c.Targets()[0].Rejected == 1 && len(lb.holds()) == 1 }, "one of the two is in force")
+			lb.change(func() { delete(lb.refuse, id) })
+			require.NoError(t, end(c, wide))
+			eventually(t, func() bool {
+				v, _ := c.Verdict(narrow.ID)
+				_, held := lb.holds()["198.51.100.0/26"]
+				return held && v.Targets[0].State == controller.StateInForce
+			}, "then the other is")
+		})
+	}
+}

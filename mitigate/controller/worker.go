@@ -574,6 +574,7 @@ func (w *worker) changes(limit int) change {
 	n := min(limit, len(w.dirty)+min(maxAgain, len(w.backlog)))
 	d := change{set: make([]mitigate.Entry, 0, n), since: make(map[detect.Subject]time.Time, n)}
 	room := w.target.Capacity() - len(w.applied)
+	var gone []detect.Subject
 	take := func(s detect.Subject, since time.Time) {
 		d.since[s] = since
 		held, holds := w.applied[s]
@@ -587,9 +588,11 @@ func (w *worker) changes(limit int) change {
 		case it == nil && holds && held.Expires <= now:
 			delete(w.applied, s) // it has ended by the target's clock
 			room++
+			gone = append(gone, s)
 		case it == nil && holds:
 			d.remove = append(d.remove, s)
 			room++
+			gone = append(gone, s)
 		case it == nil && w.unlisted:
 			d.remove = append(d.remove, s)
 		}
@@ -613,8 +616,35 @@ func (w *worker) changes(limit int) change {
 			again++
 		}
 	}
+	w.again(gone)
 	d.full = room < 0
 	return d
+}
+
+// again has verdicts that the target refused written once more, since others have gone: those
+// that lie within one of these or around it, and as many more as there may now be room for.
+// Both locks are held.
+func (w *worker) again(gone []detect.Subject) {
+	const compared = 64 // of each with each refused one
+	room := len(gone)
+	for id := range w.rejected {
+		if room == 0 && len(gone) > compared || len(w.backlog) >= maxAgain || len(gone) == 0 {
+			return
+		}
+		it := w.controller.desired.byID[id]
+		if it == nil {
+			continue
+		}
+		client := it.entry.Subject.Client
+		near := slices.ContainsFunc(gone[:min(compared, len(gone))], func(s detect.Subject) bool { return client.IsValid() && client.Overlaps(s.Client) })
+		if !near && room == 0 {
+			continue
+		}
+		if !near {
+			room--
+		}
+		w.backlog = append(w.backlog, id)
+	}
 }
 
 // send brings a delta to the target and says whether it arrived.

@@ -21,6 +21,7 @@ import (
 
 	"offpath/detect"
 	"offpath/mitigate"
+	"offpath/mitigate/controller"
 	"offpath/mitigate/dataplane"
 	"offpath/mitigate/haproxy"
 	"offpath/mitigate/internal/dataplanetest"
@@ -622,4 +623,19 @@ func TestADeceivedClientGetsTheSitesOwnAnswer(t *testing.T) {
 	})
 	require.NoError(t, err)
 	assert.ErrorContains(t, undeceiving.Prepared(t.Context()), "no table offpath_deception")
+}
+
+func TestANetworkThatAWiderOneKeptOutIsInForceWhenThatIsOver(t *testing.T) {
+	s, target := enforcing(t)
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{target}, Mode: detect.ModeEnforce, CompareInterval: time.Hour})
+	why := func() string { return c.Targets()[0].LastError }
+	targettest.Eventually(t, func() bool { s := c.Targets()[0]; return s.Connected && s.Mode == detect.ModeEnforce }, why)
+	wide, narrow := targettest.Block(1, "127.7.8.0/24"), targettest.Block(2, "127.7.8.0/26")
+	wide.Expires = time.Now().Add(6 * time.Second).UnixNano()
+	require.NoError(t, c.Apply(wide))
+	require.NoError(t, c.Apply(narrow))
+	targettest.Eventually(t, func() bool { return c.Targets()[0].Rejected == 1 }, why)
+	targettest.Eventually(t, func() bool { v, _ := c.Verdict(narrow.ID); return v.Targets[0].State == controller.StateInForce }, why)
+	assert.GreaterOrEqual(t, time.Now().UnixNano(), wide.Expires)
+	assert.Equal(t, 403, s.Get("127.7.8.9", "/").Status)
 }

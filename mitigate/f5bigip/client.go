@@ -9,11 +9,11 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"offpath/mitigate/internal/rest"
+	"offpath/mitigate/internal/turn"
 )
 
 const (
@@ -56,10 +56,12 @@ type client struct {
 	// skew is how far the BIG-IP's clock is ahead, s, by the Date of its last answer.
 	skew atomic.Int64
 
-	loginMu sync.Mutex // held while logging in, so that one token serves all
+	logins  turn.Turn // one at a time, so that one token serves all
 	login   token
 	refused error     // the last login's
 	again   time.Time // when it may be tried again
+	failed  error     // the last that had no answer
+	at      time.Time // when that ended
 }
 
 // token is what a login gives.
@@ -72,7 +74,7 @@ func newClient(o *Options) (*client, error) {
 	if problem := CheckAddress(o.Address); problem != "" {
 		return nil, fmt.Errorf("address %q %s", o.Address, problem)
 	}
-	return &client{server: rest.Server{Address: o.Address, CA: o.CA}, user: o.User, password: o.Password, timeout: o.Timeout}, nil
+	return &client{server: rest.Server{Address: o.Address, CA: o.CA}, user: o.User, password: o.Password, timeout: o.Timeout, logins: turn.New()}, nil
 }
 
 // CheckAddress says what is wrong with an address of iControl REST; "" if nothing is. A
@@ -97,9 +99,10 @@ func (c *client) do(ctx context.Context, method, path, transaction string, in an
 			return answer, err
 		}
 		if again {
-			c.loginMu.Lock()
-			c.refused, c.again = err, time.Now().Add(rightsPause)
-			c.loginMu.Unlock()
+			if c.logins.Take(ctx) == nil {
+				c.refused, c.again = err, time.Now().Add(rightsPause)
+				c.logins.End()
+			}
 			return nil, err
 		}
 		old = text // the BIG-IP forgot it: its REST daemon started anew
@@ -108,14 +111,19 @@ func (c *client) do(ctx context.Context, method, path, transaction string, in an
 
 // token gives one that is valid as far as is known; it is not the old one.
 func (c *client) token(ctx context.Context, old string) (string, error) {
-	c.loginMu.Lock()
-	defer c.loginMu.Unlock()
-	now := time.Now()
-	if c.login.text != "" && c.login.text != old && now.Before(c.login.until) {
-		return c.login.text, nil
+	came := time.Now()
+	if err := c.logins.Take(ctx); err != nil {
+		return "", fmt.Errorf("f5 bigip: wait for a login: %w", err)
 	}
-	if now.Before(c.again) {
+	defer c.logins.End()
+	now := time.Now()
+	switch {
+	case c.login.text != "" && c.login.text != old && now.Before(c.login.until):
+		return c.login.text, nil
+	case now.Before(c.again):
 		return "", c.refused
+	case came.Before(c.at): // what became of another's is known
+		return "", c.failed
 	}
 	password, err := c.password()
 	if err != nil {
@@ -130,6 +138,9 @@ func (c *client) token(ctx context.Context, old string) (string, error) {
 		c.refused, c.again = err, now.Add(loginPause)
 	}
 	if err != nil {
+		if ctx.Err() == nil { // else it is the caller's own time that was over
+			c.failed, c.at = err, time.Now()
+		}
 		return "", err
 	}
 	if c.login, err = parseLogin(answer, now); err != nil {

@@ -7,13 +7,13 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/internal/life"
 	"offpath/mitigate/internal/predicate"
+	"offpath/mitigate/internal/turn"
 )
 
 // Kind is the type of this target in the configuration.
@@ -66,10 +66,10 @@ type Target struct {
 	options Options
 	client  *client
 
-	// mu is held while verdicts are written, and guards the image of them.
-	mu   sync.Mutex
-	held map[netip.Prefix]record // nil: not known
-	life life.Life
+	// writer is whoever writes verdicts; it guards the image of them.
+	writer turn.Turn
+	held   map[netip.Prefix]record // nil: not known
+	life   life.Life
 }
 
 var _ mitigate.Target = (*Target)(nil)
@@ -93,7 +93,7 @@ func New(o Options) (*Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("f5 bigip target %q: %w", o.Name, err)
 	}
-	return &Target{options: o, client: c}, nil
+	return &Target{options: o, client: c, writer: turn.New()}, nil
 }
 
 // Name implements [mitigate.Target].
@@ -167,8 +167,10 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 		}
 		changes[client] = r
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.writer.Take(ctx); err != nil {
+		return err
+	}
+	defer t.writer.End()
 	held, others := t.held, 0
 	if held == nil {
 		var err error
@@ -207,7 +209,7 @@ func (t *Target) list(ctx context.Context) (held map[netip.Prefix]record, others
 }
 
 // write brings the data groups from held to wanted, and says how many records it set
-// and removed; with all, also where they are alike. The caller holds mu.
+// and removed; with all, also where they are alike. The caller is the writer.
 func (t *Target) write(ctx context.Context, held, wanted map[netip.Prefix]record, all bool) (set, removed int, err error) {
 	t.held = nil // until it is written, what is there is not known
 	chosen, rejections := fit(wanted, t.options.Capacity)
@@ -268,8 +270,10 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 	if err := t.Prepared(ctx); err != nil {
 		return report, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.writer.Take(ctx); err != nil {
+		return report, err
+	}
+	defer t.writer.End()
 	t.held = nil
 	held, others, err := t.list(ctx)
 	if err != nil {
@@ -283,8 +287,10 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 
 // Sweep implements [mitigate.Target].
 func (t *Target) Sweep(ctx context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.writer.Take(ctx); err != nil {
+		return err
+	}
+	defer t.writer.End()
 	if t.held == nil {
 		return nil // the comparison that follows does it
 	}

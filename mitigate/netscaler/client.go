@@ -11,11 +11,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"offpath/mitigate/internal/rest"
+	"offpath/mitigate/internal/turn"
 )
 
 const (
@@ -64,14 +64,16 @@ type client struct {
 	// skew is how far the NetScaler's clock is ahead, s, by the Date of its last answer.
 	skew atomic.Int64
 
-	loginMu sync.Mutex // held while logging in, so that one session serves all
+	logins  turn.Turn // one at a time, so that one session serves all
 	session string
 	refused error     // the last login's
 	again   time.Time // when it may be tried again
+	failed  error     // the last that had no answer
+	at      time.Time // when that ended
 }
 
 func newClient(o *Options) *client {
-	return &client{server: rest.Server{Address: o.Address, CA: o.CA}, user: o.User, password: o.Password, timeout: o.Timeout}
+	return &client{server: rest.Server{Address: o.Address, CA: o.CA}, user: o.User, password: o.Password, timeout: o.Timeout, logins: turn.New()}
 }
 
 // CheckAddress says what is wrong with an address of NITRO; "" if nothing is. A password
@@ -96,14 +98,19 @@ func (c *client) do(ctx context.Context, method, path string, in any) ([]byte, e
 
 // login gives a session; it is not the old one.
 func (c *client) login(ctx context.Context, old string) (string, error) {
-	c.loginMu.Lock()
-	defer c.loginMu.Unlock()
-	if c.session != "" && c.session != old {
-		return c.session, nil
+	came := time.Now()
+	if err := c.logins.Take(ctx); err != nil {
+		return "", fmt.Errorf("netscaler: wait for a login: %w", err)
 	}
+	defer c.logins.End()
 	now := time.Now()
-	if now.Before(c.again) {
+	switch {
+	case c.session != "" && c.session != old:
+		return c.session, nil
+	case now.Before(c.again):
 		return "", c.refused
+	case came.Before(c.at): // what became of another's is known
+		return "", c.failed
 	}
 	password, err := c.password()
 	if err != nil {
@@ -118,6 +125,9 @@ func (c *client) login(ctx context.Context, old string) (string, error) {
 		c.refused, c.again = err, now.Add(loginPause)
 	}
 	if err != nil {
+		if ctx.Err() == nil { // else it is the caller's own time that was over
+			c.failed, c.at = err, time.Now()
+		}
 		return "", err
 	}
 	c.session, err = parseLogin(answer)

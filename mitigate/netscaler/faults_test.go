@@ -17,6 +17,7 @@ import (
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/internal/netscalertest"
+	"offpath/mitigate/internal/targettest"
 	"offpath/mitigate/netscaler"
 )
 
@@ -234,4 +235,74 @@ func TestAfterFaultsTheStringMapHoldsExactlyWhatIsWanted(t *testing.T) {
 		require.Equal(t, records(wanted), api.Values("offpath_verdicts"), "seed %d", seed)
 		assert.Greater(t, done, 3)
 	}
+}
+
+func TestNoVerdictWaitsForASweepAndNoOrderBeyondItsTime(t *testing.T) {
+	sweeping, more := make(chan struct{}), make(chan struct{})
+	_, address := node(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodDelete {
+				select {
+				case sweeping <- struct{}{}:
+					<-more
+				default:
+				}
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	target := newTarget(t, address)
+	var set []mitigate.Entry
+	var gone []detect.Subject
+	for i := range uint32(50) {
+		e := entry(i+1, fmt.Sprintf("203.0.113.%d", i))
+		set = append(set, e)
+		gone = append(gone, e.Subject)
+	}
+	require.NoError(t, target.Apply(t.Context(), set, nil))
+	require.NoError(t, target.Apply(t.Context(), nil, gone))
+	swept := make(chan error, 1)
+	go func() { swept <- target.Sweep(t.Context()) }()
+	<-sweeping
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	assert.ErrorIs(t, target.Apply(ctx, []mitigate.Entry{entry(98, "198.51.100.1")}, nil), context.DeadlineExceeded)
+	applied := make(chan error, 1)
+	go func() { applied <- target.Apply(t.Context(), []mitigate.Entry{entry(99, "198.51.100.1")}, nil) }()
+	more <- struct{}{}
+	<-sweeping // it goes on
+	select {
+	case err := <-applied:
+		require.NoError(t, err)
+	case <-time.After(targettest.Wait):
+		assert.Fail(t, "it waits for the whole sweep")
+	}
+	close(more)
+	for {
+		select {
+		case <-sweeping:
+		case err := <-swept:
+			require.NoError(t, err)
+			return
+		}
+	}
+}
+
+func TestNoOrderWaitsForTheLoginOfAnotherBeyondItsTime(t *testing.T) {
+	asked, answer := make(chan struct{}, 10), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		panic(http.ErrAbortHandler)
+	}))
+	defer server.Close()
+	target := newTarget(t, server.URL)
+	failed := make(chan error, 1)
+	go func() { _, err := target.Identity(t.Context()); failed <- err }()
+	<-asked
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	assert.ErrorIs(t, target.SetMode(ctx, detect.ModeOff, false), context.DeadlineExceeded)
+	close(answer)
+	assert.Error(t, <-failed)
 }

@@ -20,6 +20,9 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) er
 	default:
 		return fmt.Errorf("unknown mode %q", mode)
 	}
+	if last := t.ordered.Swap(&mode); last == nil || *last != mode {
+		t.unsaved.Store(true)
+	}
 	err := t.client.bind(ctx, mapBinding, []binding{{Name: modeMap, Key: modeKey, Value: string(mode)}})
 	if refusedWith(err, exists) { // with this value, if all is well
 		var rows []binding
@@ -36,6 +39,7 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) er
 			return err
 		}
 		for _, row := range rows {
+			t.unsaved.Store(true)
 			if err := t.client.unbind(ctx, mapBinding, offMap, "key", row.Key); err != nil {
 				return err
 			}
@@ -44,9 +48,14 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) er
 	return t.save(ctx)
 }
 
-// save makes the running configuration the one after a reboot.
+// save makes the running configuration the one after a reboot, if something changed that has
+// to outlive it: an operator may be trying out something else that is not to.
 func (t *Target) save(ctx context.Context) error {
+	if !t.unsaved.Swap(false) {
+		return nil
+	}
 	if _, err := t.client.do(ctx, http.MethodPost, "nsconfig?action=save", map[string]any{"nsconfig": struct{}{}}); err != nil {
+		t.unsaved.Store(true)
 		return fmt.Errorf("it is in force, and not saved: %w", err)
 	}
 	return nil
@@ -101,11 +110,15 @@ func (t *Target) SetAllow(ctx context.Context, allow []netip.Prefix) error {
 				missing = append(missing, binding{Name: name, Value: value})
 			}
 		}
+		if len(missing) > 0 {
+			t.unsaved.Store(true)
+		}
 		if err := t.client.bind(ctx, setBinding, missing); err != nil {
 			return err
 		}
 		for value := range held {
 			if !wanted[value] {
+				t.unsaved.Store(true)
 				if err := t.client.unbind(ctx, setBinding, name, "value", value); err != nil {
 					return err
 				}

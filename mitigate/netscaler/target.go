@@ -7,12 +7,13 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/internal/life"
+	"offpath/mitigate/internal/turn"
 )
 
 // Kind is the type of this target in the configuration.
@@ -65,11 +66,14 @@ type Target struct {
 	options Options
 	client  *client
 
-	// mu is held while verdicts are written, and guards the image of them.
-	mu   sync.Mutex
-	held map[string]record // by key; nil: not known
-	dead map[string]bool   // keys with another value
-	life life.Life
+	ordered atomic.Pointer[detect.Mode] // the last mode that was
+	unsaved atomic.Bool                 // mode or allow-list
+
+	// writer is whoever writes verdicts; it guards the image of them.
+	writer turn.Turn
+	held   map[string]record // by key; nil: not known
+	dead   map[string]bool   // keys with another value
+	life   life.Life
 }
 
 var _ mitigate.Target = (*Target)(nil)
@@ -88,7 +92,7 @@ func New(o Options) (*Target, error) {
 	if problem := CheckAddress(o.Address); problem != "" {
 		return nil, fmt.Errorf("netscaler target %q: address %q %s", o.Name, o.Address, problem)
 	}
-	return &Target{options: o, client: newClient(&o)}, nil
+	return &Target{options: o, client: newClient(&o), writer: turn.New()}, nil
 }
 
 // Name implements [mitigate.Target].
@@ -172,8 +176,10 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 		}
 		changes[key] = r
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.writer.Take(ctx); err != nil {
+		return err
+	}
+	defer t.writer.End()
 	if t.held == nil {
 		if err := t.read(ctx); err != nil {
 			return err
@@ -190,7 +196,7 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 	return err
 }
 
-// read reads the verdicts that are there. The caller holds mu.
+// read reads the verdicts that are there. The caller is the writer.
 func (t *Target) read(ctx context.Context) error {
 	t.held = nil
 	rows, err := t.client.list(ctx, mapBinding, verdictMap)
@@ -210,10 +216,13 @@ func (t *Target) read(ctx context.Context) error {
 }
 
 // write brings the string map from what is held to what is wanted, and says how many keys it
-// set and lifted. The caller holds mu.
+// set and lifted. The caller is the writer.
 func (t *Target) write(ctx context.Context, wanted map[string]record) (set, removed int, err error) {
+	t.bury()
 	held, dead := t.held, t.dead
 	t.held = nil // until it is written, what is there is not known
+	now := t.now()
+	maps.DeleteFunc(wanted, func(_ string, r record) bool { return r.expires <= now })
 	chosen, rejections := fit(wanted, t.options.Capacity)
 	var rows []binding
 	for key, r := range chosen {
@@ -239,6 +248,9 @@ func (t *Target) write(ctx context.Context, wanted map[string]record) (set, remo
 		}
 	}
 	t.held = chosen
+	if err := t.makeRoom(ctx); err != nil {
+		return 0, 0, err
+	}
 	if len(rejections) > 0 {
 		return set, removed, &mitigate.RejectedError{Target: t.options.Name, Rejections: rejections}
 	}
@@ -259,39 +271,86 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 	if err := t.Prepared(ctx); err != nil {
 		return report, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	if err := t.writer.Take(ctx); err != nil {
+		return report, err
+	}
+	defer t.writer.End()
 	if err := t.read(ctx); err != nil {
 		return report, err
 	}
 	report.Held = len(t.held)
+	if err := t.makeRoom(ctx); err != nil { // or there may be none to write
+		return report, err
+	}
 	var err error
 	report.Set, report.Removed, err = t.write(ctx, wanted)
 	return report, err
 }
 
-// Sweep implements [mitigate.Target]: it unbinds what no longer acts, some at a time.
+// Sweep implements [mitigate.Target]: it unbinds what no longer acts, some at a time, and
+// others may write in between.
 func (t *Target) Sweep(ctx context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.held == nil {
-		return nil // the comparison that follows does it
+	if err := t.writer.Take(ctx); err != nil {
+		return err
 	}
-	now := time.Now().Unix() + t.client.skew.Load()
-	over := slices.Collect(maps.Keys(t.dead))
-	for key, r := range t.held {
-		if r.expires <= now {
-			over = append(over, key)
-		}
+	var over []string
+	if t.held != nil { // else the comparison that follows does it
+		t.bury()
+		over = slices.Collect(maps.Keys(t.dead))
 	}
+	t.writer.End()
 	for _, key := range over[:min(maxUnbound, len(over))] {
-		if err := t.client.unbind(ctx, mapBinding, verdictMap, "key", key); err != nil {
-			t.held = nil
+		if err := t.writer.Take(ctx); err != nil {
 			return err
 		}
-		delete(t.held, key)
-		delete(t.dead, key)
+		err := t.unbind(ctx, key)
+		t.writer.End()
+		if err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// now is the NetScaler's, s.
+func (t *Target) now() int64 { return time.Now().Unix() + t.client.skew.Load() }
+
+// bury counts what has ended among what no longer acts. The caller is the writer.
+func (t *Target) bury() {
+	now := t.now()
+	for key, r := range t.held {
+		if r.expires <= now {
+			delete(t.held, key)
+			t.dead[key] = true
+		}
+	}
+}
+
+// makeRoom unbinds what no longer acts as far as there is more of it than there may be
+// verdicts: lifting takes one order for many keys and unbinding one for each, so it is put off,
+// but not for ever. The caller is the writer.
+func (t *Target) makeRoom(ctx context.Context) error {
+	for key := range t.dead {
+		if len(t.dead) <= t.options.Capacity {
+			break
+		}
+		if err := t.unbind(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unbind takes out a key, unless it has come to act again. The caller is the writer.
+func (t *Target) unbind(ctx context.Context, key string) error {
+	if t.held == nil || !t.dead[key] {
+		return nil
+	}
+	if err := t.client.unbind(ctx, mapBinding, verdictMap, "key", key); err != nil {
+		t.held = nil
+		return err
+	}
+	delete(t.dead, key)
 	return nil
 }
 

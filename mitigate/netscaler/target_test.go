@@ -176,12 +176,46 @@ func TestARebootKeepsTheModeAndIsSeenByTheNumberOfTheChange(t *testing.T) {
 func TestSweepUnbindsWhatNoLongerActs(t *testing.T) {
 	s, _, target := enforcing(t)
 	kept, lifted, over := entry(1, "198.51.100.1"), entry(2, "198.51.100.2"), entry(3, "198.51.100.3")
-	over.Expires = time.Now().Add(-time.Second).Unix()
+	over.Expires = time.Now().Add(2 * time.Second).Unix()
 	apply(t, target, kept, lifted, over)
 	require.NoError(t, target.Apply(t.Context(), nil, []detect.Subject{lifted.Subject}))
 	assert.Len(t, s.API.Values("offpath_verdicts"), 3)
+	time.Sleep(time.Until(time.Unix(over.Expires+1, 0)))
 	require.NoError(t, target.Sweep(t.Context()))
 	assert.Equal(t, map[string]string{"198.51.100.1": fmt.Sprintf("e:block:%d:%s", kept.Expires, kept.ID)}, s.API.Values("offpath_verdicts"))
+}
+
+func TestWhatWasLiftedTakesNoMoreRoomThanThereMayBeVerdicts(t *testing.T) {
+	s, _, _ := enforcing(t)
+	const capacity = 10
+	target := newTarget(t, s.Address, func(o *netscaler.Options) { o.Capacity = capacity })
+	for round := range 5 {
+		var set []mitigate.Entry
+		var gone []detect.Subject
+		for i := range capacity {
+			e := entry(uint32(round*capacity+i+1), fmt.Sprintf("203.0.%d.%d", round, i))
+			set = append(set, e)
+			gone = append(gone, e.Subject)
+		}
+		require.NoError(t, target.Apply(t.Context(), set, nil))
+		require.NoError(t, target.Apply(t.Context(), nil, gone))
+		assert.LessOrEqual(t, len(s.API.Values("offpath_verdicts")), 2*capacity)
+	}
+}
+
+func TestOnlyWhatChangedIsSaved(t *testing.T) {
+	s, _, target := enforcing(t)
+	saves := s.API.Saves()
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
+	require.NoError(t, target.SetAllow(t.Context(), nil))
+	assert.Equal(t, saves, s.API.Saves())
+	allow := []netip.Prefix{targettest.Network("198.51.100.0/24")}
+	for range 2 {
+		require.NoError(t, target.SetAllow(t.Context(), allow))
+	}
+	assert.Equal(t, saves+1, s.API.Saves())
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeOff, false))
+	assert.Equal(t, saves+2, s.API.Saves())
 }
 
 func TestWhatThereIsNoRoomForIsSaid(t *testing.T) {

@@ -6,6 +6,7 @@ package life
 
 import (
 	"crypto/rand"
+	"slices"
 	"sync"
 )
 
@@ -13,12 +14,16 @@ import (
 // does not have the number of, or an older number than the last, is another life.
 type Life struct {
 	mu sync.Mutex
-	// possible are the numbers that may be there: the last that was written, and those of
-	// changes of which it is not known what became of them. nil: it was not asked yet.
-	possible map[string]bool
+	// possible are the numbers that may be there: the last that was written, and those of the
+	// latest changes of which it is not known what became of them. nil: it was not asked yet.
+	possible []string
 	writes   int    // begun and ended
 	name     string // of this life
 }
+
+// maxPossible is how many changes in turn may fail before the oldest of them is forgotten. If
+// that one was made after all, a life ends that need not have, and all is compared.
+const maxPossible = 64
 
 // Next is the number of a change that begins now.
 func (l *Life) Next() string {
@@ -27,7 +32,8 @@ func (l *Life) Next() string {
 	defer l.mu.Unlock()
 	l.writes++
 	if l.possible != nil {
-		l.possible[number] = true
+		l.possible = append(l.possible, number)
+		l.possible = l.possible[max(0, len(l.possible)-maxPossible):]
 	}
 	return number
 }
@@ -38,7 +44,7 @@ func (l *Life) Ended(number string, done bool) {
 	defer l.mu.Unlock()
 	l.writes++
 	if done && l.possible != nil {
-		l.possible = map[string]bool{number: true}
+		l.possible = []string{number}
 	}
 }
 
@@ -47,8 +53,8 @@ func (l *Life) Ended(number string, done bool) {
 func (l *Life) Seen(number string, writes int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.name == "" || writes == l.writes && !l.possible[number] {
-		l.name, l.possible = "life "+number+" "+rand.Text()[:6], map[string]bool{number: true}
+	if l.name == "" || writes == l.writes && !slices.Contains(l.possible, number) {
+		l.name, l.possible = "life "+number+" "+rand.Text()[:6], []string{number}
 	}
 	return l.name
 }

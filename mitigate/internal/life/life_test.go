@@ -46,3 +46,18 @@ func TestWhatWasReadWhileAChangeWasUnderWaySaysNothing(t *testing.T) {
 	assert.Equal(t, name, l.Seen("saved", before), "it may have been read before the change")
 	assert.NotEqual(t, name, l.Seen("saved", l.Writes()))
 }
+
+func TestChangesThatFailDontFillTheMemory(t *testing.T) {
+	var l Life
+	l.Seen("a", l.Writes())
+	first := l.Next()
+	l.Ended(first, false)
+	same := l.Seen(first, l.Writes())
+	for range 1000 {
+		l.Ended(l.Next(), false)
+	}
+	last := l.Next()
+	l.Ended(last, false)
+	assert.Equal(t, same, l.Seen(last, l.Writes()), "of the latest any may have been made")
+	assert.NotEqual(t, same, l.Seen(first, l.Writes()), "of the oldest it is not known any more")
+}

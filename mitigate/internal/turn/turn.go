@@ -1,0 +1,27 @@
+// Package turn has a lock for what takes as long as a load balancer does: who waits for it,
+// waits no longer than a context lasts.
+package turn
+
+import "context"
+
+// Turn is such a lock. Who waited longest has it next.
+type Turn struct{ taken chan struct{} }
+
+// New makes one that nobody has.
+func New() Turn { return Turn{make(chan struct{}, 1)} }
+
+// Take waits for it; an error is the context's, and then the caller does not have it.
+func (t Turn) Take(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case t.taken <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// End gives it to whoever is next.
+func (t Turn) End() { <-t.taken }

@@ -1,0 +1,39 @@
+package turn_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"offpath/mitigate/internal/turn"
+)
+
+func TestOneHasItAtATime(t *testing.T) {
+	it := turn.New()
+	n := 0
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			assert.NoError(t, it.Take(t.Context()))
+			n++
+			it.End()
+		})
+	}
+	wg.Wait()
+	assert.Equal(t, 100, n)
+}
+
+func TestWhoWaitsWaitsNoLongerThanTheContext(t *testing.T) {
+	it := turn.New()
+	require.NoError(t, it.Take(t.Context()))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	assert.ErrorIs(t, it.Take(ctx), context.DeadlineExceeded)
+	it.End()
+	assert.Error(t, it.Take(ctx), "nor begins after its end")
+	assert.NoError(t, it.Take(t.Context()))
+}
