@@ -1,6 +1,7 @@
 package haproxy_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -130,4 +131,29 @@ func TestWhatIsBlockedOrDeceivedWaitsInTheTarpit(t *testing.T) {
 	}
 	targettest.Eventually(t, func() bool { return !waits(client, 403, blocked) }, func() string { return "refused at once" })
 	assert.False(t, waits(other, 401, deceived))
+}
+
+// A connection of HTTP/2 could hold as many requests as it has streams.
+func TestNothingWaitsInTheTarpitOverHTTP2(t *testing.T) {
+	const wait = 30 * time.Second
+	setup := proxied
+	setup.Tarpit = wait
+	s := haproxytest.New(t, setup)
+	bind := "bind " + strings.TrimPrefix(s.URL, "http://") + "\n"
+	require.Contains(t, s.Config(), bind)
+	h2 := fmt.Sprintf("127.0.0.1:%d", targettest.FreePorts(t, 1)[0])
+	s.Configure(strings.Replace(s.Config(), bind, bind+"    bind "+h2+" proto h2\n", 1))
+	s.Up()
+	target := newTarget(t, s.Socket, s)
+	require.NoError(t, target.SetMode(t.Context(), detect.ModeEnforce, false))
+	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{entry(client)}, nil))
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(client)}}
+	c := &http.Client{Transport: &http.Transport{Protocols: &protocols, DialContext: dialer.DialContext}, Timeout: wait / 2}
+	r, err := c.Get("http://" + h2 + "/")
+	require.NoError(t, err)
+	r.Body.Close()
+	assert.Equal(t, 2, r.ProtoMajor)
+	assert.Equal(t, 403, r.StatusCode)
 }

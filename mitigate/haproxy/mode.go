@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"offpath/detect"
 	"offpath/mitigate"
@@ -45,15 +46,21 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) er
 	return nil
 }
 
-// Mode implements [mitigate.Target]. While the row "off" is there it is written
-// again at each look, so that a person's order does not end with the table's
-// expiry.
+// renewOff is how long before its expiry the row "off" is written again, so that a person's
+// order does not end with it. Peers are told of each writing, also one that was released
+// before, so it is not written more often than it has to be.
+const renewOff = 12 * 24 * time.Hour
+
+// Mode implements [mitigate.Target].
 func (t *Target) Mode(ctx context.Context) (mode detect.Mode, local bool, err error) {
 	row, found, err := t.row(ctx, offKey)
 	if err != nil {
 		return "", false, err
 	}
 	if found && row.data["gpt0"] > 0 {
+		if row.data["exp"] > uint64(renewOff/time.Millisecond) {
+			return detect.ModeOff, true, nil
+		}
 		gpt0 := strconv.FormatUint(row.data["gpt0"], 10)
 		_, err := t.client.ask(ctx, "set", "table", verdictTable, "key", offKey, "data.gpt0", gpt0)
 		return detect.ModeOff, true, err

@@ -106,3 +106,24 @@ func TestAKillSwitchByHandAtOneNodeIsOneAtAll(t *testing.T) {
 		targettest.Eventually(t, func() bool { return get(s, client, "/") == passed }, func() string { return "off" })
 	}
 }
+
+// Each look at the row "off" once wrote it, and so brought it back where it had been ended.
+func TestALookAtOnePeerDoesNotTurnOffAnotherThatWasReleased(t *testing.T) {
+	first, second := two(t)
+	one, two := newTarget(t, first.Socket, first), newTarget(t, second.Socket, second)
+	require.NoError(t, one.SetMode(t.Context(), detect.ModeEnforce, false))
+	require.NoError(t, two.SetMode(t.Context(), detect.ModeEnforce, false))
+	first.Command("set table offpath_verdicts key off data.gpt0 1")
+	off := func(target *haproxy.Target) bool {
+		_, local, err := target.Mode(t.Context())
+		return err == nil && local
+	}
+	targettest.Eventually(t, func() bool { return off(one) && off(two) }, func() string { return "off at both" })
+	require.NoError(t, one.SetMode(t.Context(), detect.ModeEnforce, true))
+	assert.False(t, off(one))
+	for range 20 {
+		assert.True(t, off(two), "until it is released as well")
+		time.Sleep(50 * time.Millisecond)
+		require.False(t, off(one), "it was released")
+	}
+}

@@ -65,7 +65,7 @@ type Setup struct {
 	// Tarpit is how long what is blocked or deceived waits for its answer: a millisecond
 	// to a minute; 0: not at all. Each holds a connection meanwhile, so nothing waits
 	// while the frontend has TarpitConnections or more; default
-	// [DefaultTarpitConnections].
+	// [DefaultTarpitConnections]. Over HTTP/2 nothing waits.
 	Tarpit            time.Duration
 	TarpitConnections int
 	// Counters are the sticky counters the rules may use for rates and hits;

@@ -123,6 +123,8 @@ var targetTypes = []targetType{
 					return l.mistake(at("peers"), "%q is no target of type haproxy; each peer has to be one, since they tell each other nothing of what is lifted", name)
 				case t.PeerAddress == "" || l.config.Mitigate.Targets[i].PeerAddress == "":
 					return l.mistake(at("peers"), "%s and %s can't reach each other; write peer_address for both", t.Name, name)
+				case l.config.Mitigate.Targets[i].Mode != t.Mode:
+					return l.mistake(at("peers"), "%s and %s tell each other their mode; write the same mode for both", t.Name, name)
 				}
 			}
 			return checkAnswers(l, t, at)
