@@ -95,6 +95,7 @@ func (w *worker) setMode(ctx context.Context, mode detect.Mode, release bool) bo
 	if ctx.Err() == nil {
 		w.mu.Lock()
 		w.state.Errors++
+		w.state.LastError = err.Error()
 		w.mu.Unlock()
 	}
 	return false

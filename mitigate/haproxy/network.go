@@ -19,11 +19,8 @@ type networkChange struct {
 	record record
 }
 
-// changeNetworks brings changes into the network map.
+// changeNetworks brings changes into the network map, and takes out what is over.
 func (t *Target) changeNetworks(ctx context.Context, changes []networkChange) ([]mitigate.Rejection, error) {
-	if len(changes) == 0 {
-		return nil, nil
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	held, err := t.heldNetworks(ctx)

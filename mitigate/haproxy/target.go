@@ -242,10 +242,13 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 		return err
 	}
 	rejections = append(rejections, rejected...)
-	if rejected, err = t.changeNetworks(ctx, networks); err != nil {
-		return err
+	if len(networks) > 0 {
+		if rejected, err = t.changeNetworks(ctx, networks); err != nil {
+			return err
+		}
+		rejections = append(rejections, rejected...)
 	}
-	return t.rejected(append(rejections, rejected...))
+	return t.rejected(rejections)
 }
 
 // writePredicates writes rows of predicates, and before them the row that says which
@@ -501,12 +504,18 @@ func (t *Target) rowsUsed(ctx context.Context) (int, error) {
 	return 0, fmt.Errorf("%w: no table %s", ErrNotPrepared, verdictTable)
 }
 
-// Sweep implements [mitigate.Target]. Rows without an id (mode and off) stay.
+// Sweep implements [mitigate.Target]. Rows without an id (mode and off) stay. A line of the
+// network map names one wider network that outlasts it; of several the widest may be hidden
+// until the map is written anew here.
 func (t *Target) Sweep(ctx context.Context) error {
 	// A minute's grace, for clocks that differ: an expired row does nothing.
 	before := strconv.FormatInt(time.Now().Unix()-60, 10)
 	_, err := t.client.ask(ctx, "clear", "table", verdictTable, "data.conn_cnt", "gt", "0", "data.gpc0", "lt", before)
-	return prepared(err)
+	if err != nil {
+		return prepared(err)
+	}
+	_, err = t.changeNetworks(ctx, nil)
+	return err
 }
 
 // Hits implements [mitigate.Target]: the counters of verdicts that were hit in

@@ -224,6 +224,17 @@ func TestANetworkThatIsOverHidesNoWiderOne(t *testing.T) {
 	assert.GreaterOrEqual(t, time.Now().Unix(), narrow.Expires)
 }
 
+func TestOfThreeNestedNetworksTheWidestIsHiddenNoLongerThanToTheNextSweep(t *testing.T) {
+	s, target := enforcing(t)
+	wide, middle, narrow := entry("203.0.0.0/16"), entry("203.0.113.0/24"), entry("203.0.113.64/26")
+	middle.ID, narrow.ID = wide.ID+1, wide.ID+2
+	narrow.Expires, middle.Expires = time.Now().Unix()+2, time.Now().Unix()+3
+	require.NoError(t, target.Apply(t.Context(), []mitigate.Entry{wide, middle, narrow}, nil))
+	time.Sleep(time.Until(time.Unix(middle.Expires+1, 0)))
+	require.NoError(t, target.Sweep(t.Context()))
+	assert.Equal(t, refused(403, wide), get(s, proxy, "/", "X-Forwarded-For", "203.0.113.65"))
+}
+
 func TestAllowListsWin(t *testing.T) {
 	s := haproxytest.New(t, proxied)
 	require.NoError(t, os.WriteFile(s.MapDir+"/allow.map", []byte("203.0.113.0/24 1\n"), 0o600))

@@ -3,8 +3,10 @@ package netscaler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"offpath/detect"
 )
@@ -100,28 +102,29 @@ func (t *Target) SetAllow(ctx context.Context, allow []netip.Prefix) error {
 		if err != nil {
 			return err
 		}
-		held := map[string]bool{}
+		missing := maps.Clone(wanted)
+		var old []string
 		for _, row := range rows {
-			held[row.Value] = true
-		}
-		var missing []binding
-		for value := range wanted {
-			if !held[value] {
-				missing = append(missing, binding{Name: name, Value: value})
+			// NITRO may write a network in another way than it was told.
+			if value := canonical(row.Value); wanted[value] {
+				delete(missing, value)
+			} else {
+				old = append(old, row.Value)
 			}
 		}
-		if len(missing) > 0 {
+		if len(missing)+len(old) > 0 {
 			t.unsaved.Store(true)
 		}
-		if err := t.client.bind(ctx, setBinding, missing); err != nil {
+		var come []binding
+		for _, value := range slices.Sorted(maps.Keys(missing)) {
+			come = append(come, binding{Name: name, Value: value})
+		}
+		if err := t.client.bind(ctx, setBinding, come); err != nil {
 			return err
 		}
-		for value := range held {
-			if !wanted[value] {
-				t.unsaved.Store(true)
-				if err := t.client.unbind(ctx, setBinding, name, "value", value); err != nil {
-					return err
-				}
+		for _, value := range old {
+			if err := t.client.unbind(ctx, setBinding, name, "value", value); err != nil {
+				return err
 			}
 		}
 	}

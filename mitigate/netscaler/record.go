@@ -121,15 +121,30 @@ func fit(wanted map[string]record, capacity int) (chosen map[string]record, left
 func allowRows(allow []netip.Prefix) (v4, v6 map[string]bool) {
 	v4, v6 = map[string]bool{}, map[string]bool{}
 	for _, p := range allow {
-		text := p.Masked().String()
-		if p.IsSingleIP() {
-			text = p.Addr().String()
-		}
 		if p.Addr().Is4() {
-			v4[text] = true
+			v4[allowRow(p)] = true
 		} else {
-			v6[text] = true
+			v6[allowRow(p)] = true
 		}
 	}
 	return v4, v6
+}
+
+// allowRow is a network as it is written into a data set.
+func allowRow(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.Masked().String()
+}
+
+// canonical is the value of a data set as offpath writes it; what is no network stays.
+func canonical(value string) string {
+	if a, err := netip.ParseAddr(value); err == nil {
+		return allowRow(netip.PrefixFrom(a, a.BitLen()))
+	}
+	if p, err := netip.ParsePrefix(value); err == nil {
+		return allowRow(p)
+	}
+	return value
 }

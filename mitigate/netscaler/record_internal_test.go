@@ -102,3 +102,12 @@ func FuzzAnswersOfNITRO(f *testing.F) {
 		}
 	})
 }
+
+func TestAnAllowListIsTheSameHoweverItIsWritten(t *testing.T) {
+	for value, same := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "192.0.2.1/32": "192.0.2.1", "192.0.2.9/24": "192.0.2.0/24",
+		"2001:DB8::/32": "2001:db8::/32", "2001:db8:0:0::1/128": "2001:db8::1", "a person's": "a person's",
+	} {
+		assert.Equal(t, same, canonical(value), value)
+	}
+}

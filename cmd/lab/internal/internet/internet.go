@@ -243,8 +243,8 @@ func (i *Internet) mirror() error {
 	return run(lines, "tc", "-n", i.Name("switch"), "-batch", "-")
 }
 
-// Mirrored returns how many frames the switch has sent to the tap, and how
-// many of them it lost on the way.
+// Mirrored returns how many frames the switch has sent to the tap, and how many of them it
+// lost on the way: also one at the beginning, if the span's queue was not there yet.
 func (i *Internet) Mirrored() (sent, lost uint64, err error) {
 	out, err := exec.Command("ip", "-n", i.Name("switch"), "-s", "-j", "link", "show", "dev", "span").Output()
 	if err != nil {

@@ -92,7 +92,7 @@ func (s *stage) drained(ctx context.Context, r *result) error {
 		if r.metrics, err = s.sensor.Metrics(ctx); err != nil {
 			return err
 		}
-		r.mirrored, r.mirrorLost = sent-s.mirrorZero, lost
+		r.mirrored, r.mirrorLost = sent-s.mirrorZero, lost-s.lostZero
 		if seen, _ := r.metrics.Sum(metricFrames); uint64(seen) >= r.mirrored && time.Until(deadline) < drain-time.Second || time.Now().After(deadline) {
 			return nil
 		}

@@ -54,6 +54,7 @@ type stage struct {
 	crowd      *crowd.Crowd
 	books      attack.Books
 	mirrorZero uint64 // frames mirrored before offpath was ready
+	lostZero   uint64 // and lost
 }
 
 // Run performs the play and prints it to w.
@@ -139,7 +140,7 @@ func (s *stage) build(ctx context.Context) error {
 	if s.sensor, err = sensor.Start(ctx, s.nursery, s.config); err != nil {
 		return err
 	}
-	s.mirrorZero, _, err = s.net.Mirrored()
+	s.mirrorZero, s.lostZero, err = s.net.Mirrored()
 	return err
 }
 
