@@ -22,6 +22,8 @@ const (
 	maxSearches = 4
 	// minPart is the least that what Cloudflare refuses is tried in.
 	minPart = 64
+	// sweepTime is how long others wait for what is done without an order.
+	sweepTime = 30 * time.Second
 	// maxFailures is how many such parts in turn fail before the rest is given up.
 	maxFailures = 2
 )
@@ -452,7 +454,10 @@ func (t *Target) Run(ctx context.Context) error {
 			return nil
 		case <-t.changed:
 		case <-timer:
-			if err := t.Sweep(ctx); err != nil && ctx.Err() == nil {
+			limited, cancel := context.WithTimeout(ctx, sweepTime)
+			err := t.Sweep(limited)
+			cancel()
+			if err != nil && ctx.Err() == nil {
 				return err
 			}
 		}

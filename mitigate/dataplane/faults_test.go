@@ -197,6 +197,21 @@ func TestNothingIsSaidToBeInForceWhileTheAPIFails(t *testing.T) {
 	assert.Less(t, said, 60)
 }
 
+// It answers so when it can't reach HAProxy.
+func TestAnOffThatTheAPIDoesNotFindAndThatIsThereIsNotEnded(t *testing.T) {
+	s, _ := enforcing(t)
+	address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			http.Error(w, `{"code":404,"message":"not found"}`, http.StatusNotFound)
+			return
+		}
+		s.API.ServeHTTP(w, r)
+	}))
+	require.Equal(t, 201, call(t, s, "POST", maps+"offpath-mode/entries?force_sync=true", `{"key":"off","value":"1"}`))
+	assert.ErrorContains(t, newTarget(t, s, address).SetMode(t.Context(), detect.ModeEnforce, true), "can't reach HAProxy")
+	assert.NoError(t, newTarget(t, s, serve(t, s.API)).SetMode(t.Context(), detect.ModeEnforce, true))
+}
+
 func TestAnAnswerThatNeverComesEndsWithTheTimeout(t *testing.T) {
 	s, _ := enforcing(t)
 	released := make(chan struct{})

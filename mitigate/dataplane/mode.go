@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -36,8 +37,17 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) er
 	if _, there := h.lines[offKey]; !there {
 		return nil
 	}
-	_, err = t.client.drop(ctx, modeMap, offKey, syncNow)
-	return err
+	missing, err := t.client.drop(ctx, modeMap, offKey, syncNow)
+	if err != nil || !missing {
+		return err
+	}
+	if h, err = t.client.list(ctx, modeMap); err != nil {
+		return err
+	}
+	if _, there := h.lines[offKey]; there {
+		return errors.New("data plane api: it says that there is no order to be off, and lists one: it can't reach HAProxy")
+	}
+	return nil
 }
 
 // Mode implements [mitigate.Target].
