@@ -313,6 +313,7 @@ func TestAnItemThatWasRenewedIsNotTakenOutAtTheEndThatItTold(t *testing.T) {
 	api := &cloudflaretest.API{}
 	s := start(t, api, nil)
 	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{newTarget(t, s.Address)}, Mode: detect.ModeEnforce})
+	targettest.Eventually(t, func() bool { s := c.Targets()[0]; return s.Connected && s.Mode == detect.ModeEnforce }, func() string { return c.Targets()[0].LastError })
 	v := targettest.Block(1, "203.0.113.7")
 	v.Expires = time.Now().Add(6 * time.Second).UnixNano()
 	first := v.Expires
@@ -336,6 +337,7 @@ func TestWhereTheRuleOfAZoneIsWrongVerdictsEndInAllOthersAndNoneBegin(t *testing
 	target := newTarget(t, s.Address, func(o *cloudflare.Options) { o.Zones = []string{cloudflaretest.Zone, cloudflaretest.Zone2} })
 	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{target}, Mode: detect.ModeEnforce, CompareInterval: time.Second})
 	why := func() string { return c.Targets()[0].LastError }
+	targettest.Eventually(t, func() bool { s := c.Targets()[0]; return s.Connected && s.Mode == detect.ModeEnforce }, why)
 	ends, lifted, lasts := targettest.Block(1, "203.0.113.1"), targettest.Block(2, "203.0.113.2"), targettest.Block(3, "203.0.113.3")
 	ends.Expires = time.Now().Add(10 * time.Second).UnixNano()
 	for _, v := range []detect.Verdict{ends, lifted, lasts} {

@@ -788,7 +788,7 @@ func TestAVerdictThatHadNoPlaceIsInForceAsSoonAsAnotherMakesOne(t *testing.T) {
 			t.Parallel()
 			lb := newFake("lb")
 			wide, narrow := targettest.Block(1, "198.51.100.0/24"), targettest.Block(2, "198.51.100.0/26")
-			wide.Expires = time.Now().Add(3 * time.Second).UnixNano()
+			wide.Expires = time.Now().Add(8 * time.Second).UnixNano()
 			id, err := mitigate.ParseID(narrow.ID)
 			require.NoError(t, err)
 			lb.refuse[id] = "overlaps"

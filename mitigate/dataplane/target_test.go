@@ -626,12 +626,13 @@ func TestADeceivedClientGetsTheSitesOwnAnswer(t *testing.T) {
 }
 
 func TestANetworkThatAWiderOneKeptOutIsInForceWhenThatIsOver(t *testing.T) {
+	t.Parallel()
 	s, target := enforcing(t)
 	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{target}, Mode: detect.ModeEnforce, CompareInterval: time.Hour})
 	why := func() string { return c.Targets()[0].LastError }
 	targettest.Eventually(t, func() bool { s := c.Targets()[0]; return s.Connected && s.Mode == detect.ModeEnforce }, why)
 	wide, narrow := targettest.Block(1, "127.7.8.0/24"), targettest.Block(2, "127.7.8.0/26")
-	wide.Expires = time.Now().Add(6 * time.Second).UnixNano()
+	wide.Expires = time.Now().Add(10 * time.Second).UnixNano()
 	require.NoError(t, c.Apply(wide))
 	require.NoError(t, c.Apply(narrow))
 	targettest.Eventually(t, func() bool { return c.Targets()[0].Rejected == 1 }, why)

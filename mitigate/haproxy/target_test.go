@@ -213,7 +213,7 @@ func TestANetworkWatchedWithinOneThatIsRefusedIsRefused(t *testing.T) {
 func TestANetworkThatIsOverHidesNoWiderOne(t *testing.T) {
 	s, target := enforcing(t)
 	wide, narrow := entry("203.0.113.0/24"), entry("203.0.113.64/26")
-	narrow.ID, narrow.Expires = wide.ID+1, time.Now().Unix()+3
+	narrow.ID, narrow.Expires = wide.ID+1, time.Now().Unix()+6
 	set := []mitigate.Entry{wide, narrow}
 	require.NoError(t, target.Apply(t.Context(), set, nil))
 	report, err := target.Sync(t.Context(), set)
