@@ -129,13 +129,15 @@ type order struct {
 	method, path string
 	in           any  // body; nil: none
 	urgent       bool // it waits for no other
+	// atOnce has it fail rather than wait: it changes what was looked at just before.
+	atOnce bool
 }
 
 // do sends one and reads what it results in, and the cursor to the next page, if there is
 // one. While Cloudflare takes no requests it waits, if the context lasts that long.
 func (c *client) do(ctx context.Context, o order, result any) (after string, err error) {
 	for {
-		if err := c.wait(ctx, o.urgent); err != nil {
+		if err := c.wait(ctx, o.urgent, o.atOnce); err != nil {
 			return "", fmt.Errorf("cloudflare: %s %s: %w", o.method, o.path, err)
 		}
 		status, header, answer, err := c.send(ctx, o)
@@ -144,7 +146,7 @@ func (c *client) do(ctx context.Context, o order, result any) (after string, err
 		}
 		if status == http.StatusTooManyRequests {
 			err := c.hold(header, time.Now(), o.urgent)
-			if o.urgent {
+			if o.urgent || o.atOnce {
 				return "", fmt.Errorf("cloudflare: %s %s: %w", o.method, o.path, err)
 			}
 			continue
@@ -160,8 +162,8 @@ func (c *client) do(ctx context.Context, o order, result any) (after string, err
 }
 
 // wait returns when a request may go.
-func (c *client) wait(ctx context.Context, urgent bool) error {
-	if urgent {
+func (c *client) wait(ctx context.Context, urgent, atOnce bool) error {
+	if urgent || atOnce {
 		c.requests.Pass()
 	} else if err := c.requests.Wait(ctx); err != nil {
 		return err
@@ -177,7 +179,7 @@ func (c *client) wait(ctx context.Context, urgent bool) error {
 		if rest <= 0 {
 			return ctx.Err()
 		}
-		if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		if deadline, ok := ctx.Deadline(); atOnce || ok && deadline.Before(until) {
 			return &throttledError{until}
 		}
 		select {

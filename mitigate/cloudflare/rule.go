@@ -143,7 +143,8 @@ func (r *rule) mode(now int64) (mode detect.Mode, local bool) {
 	}
 }
 
-// setRule changes the rule to a mode. If that is enforce, until the lease.
+// setRule changes the rule to a mode. If that is enforce, until the lease. Who disables it
+// between the look at it and this change is not seen, so there is no waiting between the two.
 func (c *client) setRule(ctx context.Context, r *rule, mode detect.Mode, lease int64) error {
 	body := maps.Clone(r.members)
 	for _, readOnly := range []string{"id", "version", "last_updated", "categories"} {
@@ -161,7 +162,7 @@ func (c *client) setRule(ctx context.Context, r *rule, mode detect.Mode, lease i
 		body[name] = raw
 	}
 	var changed ruleset
-	if _, err := c.do(ctx, order{method: http.MethodPatch, path: r.path, in: body, urgent: mode == detect.ModeOff}, &changed); err != nil {
+	if _, err := c.do(ctx, order{method: http.MethodPatch, path: r.path, in: body, urgent: mode == detect.ModeOff, atOnce: mode != detect.ModeOff}, &changed); err != nil {
 		return err
 	}
 	if now, ok := changed.rule(); !ok || now.enabled != (mode == detect.ModeEnforce) || now.enabled && now.lease != lease {

@@ -380,6 +380,18 @@ func TestAnEnforcementIsNotProlongedWhileListsCantBeRead(t *testing.T) {
 	assert.NotEqual(t, lease, api.Rules(cloudflaretest.Zone)[0]["expression"])
 }
 
+func TestBetweenALookAtTheRuleAndItsChangeNothingIsWaitedFor(t *testing.T) {
+	api := &cloudflaretest.API{}
+	s := start(t, api, nil)
+	target := newTarget(t, s.Address, func(o *cloudflare.Options) { o.Gap = time.Hour })
+	ctx, cancel := context.WithTimeout(t.Context(), targettest.Wait)
+	defer cancel()
+	require.NoError(t, target.SetMode(ctx, detect.ModeMonitor, false))
+	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	assert.Error(t, target.SetMode(ctx, detect.ModeMonitor, false), "the next look waits")
+}
+
 func TestWithTheControllerDeadWhatIsBlockedStaysAndOneThatStartsEndsWhatHasEnded(t *testing.T) {
 	t.Parallel()
 	api := &cloudflaretest.API{}
