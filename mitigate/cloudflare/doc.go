@@ -13,13 +13,15 @@
 //   - of the rule with ref "offpath": whether it is enabled, its description, which says
 //     the mode, and in its expression the second from which on it refuses nobody. All else
 //     of it is the operator's. A person who disables a rule that enforces has ordered off
-//     at Cloudflare itself, which stands until it is released. Without the rule nothing is
-//     refused.
+//     at Cloudflare itself, which stands until it is released; only if that falls between
+//     offpath's look at the rule and its change, once an hour for the time of a request, it
+//     is not noticed. Without the rule nothing is refused. Where the rule of a zone is
+//     wrong, verdicts end in all zones, and none begin.
 //
 // CLOUDFLARE KEEPS NO EXPIRY OF A VERDICT. It ends when offpath takes its item out: while no
 // offpath runs, WHAT IS BLOCKED STAYS BLOCKED, until the rule's own end. The rule compares the
 // time of a request with a second that each order to enforce puts off, which the controller
-// gives every hour; so [DefaultLease] after the last one all enforcement ends by Cloudflare's
+// gives every hour, unless the last comparison failed; so [DefaultLease] after the last one all enforcement ends by Cloudflare's
 // own clock. Which verdicts there are and when they end is in the controller's journal; one
 // that starts, with it or without, removes at its first comparison whatever of offpath's is
 // not wanted or has ended, and enforces only then what had come to its end. Whoever

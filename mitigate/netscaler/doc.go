@@ -17,13 +17,13 @@
 //
 // [Setup] prints these and the policies. It carries block and tag, of addresses, of IPv4
 // networks of 16 bits and of 24 to 31, and of IPv6 networks of 48, 56 and 64: each length is
-// some looks at each request. The narrowest that is enforced applies; one that only watches hides none. It carries
-// no rates, and counts no hits. A client is the peer of the connection.
+// some looks at each request. The narrowest that is enforced applies; one that only watches
+// hides none. It carries no rates, and counts no hits. A client is the peer of the connection.
 //
 // A change is orders of up to 500 bindings each, not all of them at once: each is right by
 // itself, and after an error all is compared. A verdict that is lifted has its value
 // overwritten, many by one order; Sweep then unbinds such keys, and expired ones, at most 500
-// at a time.
+// at a time. If there come to be more of them than there may be verdicts, changes unbind them.
 //
 // NetScaler has a running and a saved configuration. The mode and the allow-list are saved
 // as they change, with whatever else of the running configuration is unsaved. Verdicts are
