@@ -18,15 +18,15 @@
 //     is not noticed. Without the rule nothing is refused. Where the rule of a zone is
 //     wrong, verdicts end in all zones, and none begin.
 //
-// CLOUDFLARE KEEPS NO EXPIRY OF A VERDICT. It ends when offpath takes its item out: while no
-// offpath runs, WHAT IS BLOCKED STAYS BLOCKED, until the rule's own end. The rule compares the
-// time of a request with a second that each order to enforce puts off, which the controller
-// gives every hour, unless the last comparison failed; so [DefaultLease] after the last one all enforcement ends by Cloudflare's
-// own clock. Which verdicts there are and when they end is in the controller's journal; one
-// that starts, with it or without, removes at its first comparison whatever of offpath's is
-// not wanted or has ended, and enforces only then what had come to its end. Whoever
-// can't wait for that disables the rule by an alarm of their own; what [Setup] prints does
-// so, too.
+// CLOUDFLARE KEEPS NO EXPIRY OF A VERDICT. It ends when offpath takes its item out: while
+// no offpath runs, WHAT IS BLOCKED STAYS BLOCKED, until the rule's own end. The rule
+// compares the time of a request with a second that each order to enforce puts off, which
+// the controller gives every hour, unless the last comparison failed; so [DefaultLease]
+// after the last one all enforcement ends by Cloudflare's own clock. Which verdicts there
+// are and when they end is in the controller's journal; one that starts, with it or
+// without, removes at its first comparison whatever of offpath's is not wanted or has
+// ended, and enforces only then what had come to its end. Whoever can't wait for that
+// disables the rule by an alarm of their own; what [Setup] prints does so, too.
 //
 // It carries block, of single IPv4 addresses, of IPv4 networks from /8 and of IPv6 networks
 // from /12 to /64: a list holds no single IPv6 address, and a verdict about one is not
