@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,10 +19,38 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	if os.Geteuid() == 0 && os.Getenv(insideName) == "" {
+		os.Exit(runInside())
+	}
 	os.Exit(buildAndRun(m))
 }
 
+const insideName = "OWN_NETWORK_NAMESPACE"
+
+// runInside runs the tests in a network namespace of their own: those who listen to the
+// loopback interface are not to hear the tests of other packages there.
+func runInside() int {
+	self := exec.Command("/proc/self/exe", os.Args[1:]...)
+	self.Env = append(os.Environ(), insideName+"=1")
+	self.Stdin, self.Stdout, self.Stderr = os.Stdin, os.Stdout, os.Stderr
+	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // the signal is for the end of the thread that begot it
+	err := self.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return self.ProcessState.ExitCode()
+}
+
 func buildAndRun(m *testing.M) int {
+	if os.Getenv(insideName) != "" {
+		if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "loopback interface: %v: %s", err, out)
+			return 1
+		}
+	}
 	folder, err := os.MkdirTemp("", "offpath-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -38,6 +68,8 @@ func buildAndRun(m *testing.M) int {
 	if raceDetector {
 		build = exec.Command("go", "build", "-race", "-o", program, ".")
 		build.Env = append(os.Environ(), "CGO_ENABLED=1")
+		// By default each program waits for a second at its end.
+		os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	}
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
