@@ -171,10 +171,10 @@ func (t *Target) writePredicates(ctx context.Context, now int64) ([]mitigate.Rej
 	if t.written != nil && slices.Equal(*t.written, list) {
 		return left, nil
 	}
-	if err := t.lockRules(ctx); err != nil {
+	if err := t.ruler.Take(ctx); err != nil {
 		return nil, err
 	}
-	defer t.unlockRules()
+	defer t.ruler.End()
 	t.written = nil
 	t.places.Lock()
 	t.inRules = list

@@ -16,6 +16,7 @@ import (
 
 	"offpath/detect"
 	"offpath/mitigate"
+	"offpath/mitigate/internal/turn"
 )
 
 // Kind is the type of this target in the configuration.
@@ -131,12 +132,12 @@ type Target struct {
 	modeAt, lookedAt time.Time
 	inRules          []predicate // that rules are to have beside those of sets
 
-	// ruler is held by whoever replaces the rules, so that a mode and predicates that change
+	// ruler is of whoever replaces the rules, so that a mode and predicates that change
 	// at once don't undo each other.
-	ruler chan struct{}
+	ruler turn.Turn
 
-	// writer is held by whoever writes sets of verdicts, and guards what follows.
-	writer  chan struct{}
+	// writer is of whoever writes sets of verdicts, and guards what follows.
+	writer  turn.Turn
 	entries map[netip.Prefix]classed  // nil: not known what there is to be
 	held    map[string][]netip.Prefix // what sets hold, by name; absent: not known
 	// predicates are the verdicts that have rules of their own; written those that they have.
@@ -154,7 +155,7 @@ var (
 // New makes a target; it does not connect.
 func New(o Options) (*Target, error) {
 	o.setDefaults()
-	t := &Target{options: o, writer: make(chan struct{}, 1), ruler: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
+	t := &Target{options: o, writer: turn.New(), ruler: turn.New(), changed: make(chan struct{}, 1)}
 	for _, rate := range o.Rates {
 		if tier, ok := tierOf(rate); ok {
 			t.tiers = append(t.tiers, tier)
@@ -416,10 +417,10 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, _ bool) error {
 	default:
 		return fmt.Errorf("unknown mode %q", mode)
 	}
-	if err := t.lockRules(ctx); err != nil {
+	if err := t.ruler.Take(ctx); err != nil {
 		return err
 	}
-	defer t.unlockRules()
+	defer t.ruler.End()
 	g, err := t.theGroup(ctx)
 	if err != nil {
 		return err
@@ -430,17 +431,6 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, _ bool) error {
 	t.places.Unlock()
 	return err
 }
-
-func (t *Target) lockRules(ctx context.Context) error {
-	select {
-	case t.ruler <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t *Target) unlockRules() { <-t.ruler }
 
 // writeRules replaces the rules of the group. The caller is the ruler.
 func (t *Target) writeRules(ctx context.Context, group string, mode detect.Mode) error {

@@ -13,25 +13,13 @@ import (
 	"offpath/mitigate"
 )
 
-// lock waits until nobody else writes.
-func (t *Target) lock(ctx context.Context) error {
-	select {
-	case t.writer <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t *Target) unlock() { <-t.writer }
-
 // Apply implements [mitigate.Target]. When it returns, AWS has taken the change; that all
 // of AWS judges by it takes longer.
 func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detect.Subject) error {
-	if err := t.lock(ctx); err != nil {
+	if err := t.writer.Take(ctx); err != nil {
 		return err
 	}
-	defer t.unlock()
+	defer t.writer.End()
 	if t.entries == nil {
 		return errNotCompared
 	}
@@ -114,10 +102,10 @@ func poke(c chan struct{}) {
 // several.
 func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.SyncReport, error) {
 	report := mitigate.SyncReport{Compared: true}
-	if err := t.lock(ctx); err != nil {
+	if err := t.writer.Take(ctx); err != nil {
 		return report, err
 	}
-	defer t.unlock()
+	defer t.writer.End()
 	t.entries, t.held = nil, make(map[string][]netip.Prefix)
 	t.forget()
 	places := make([]placed, len(entries))
@@ -175,10 +163,10 @@ func missing(a, b []netip.Prefix) (n int) {
 
 // Sweep implements [mitigate.Target].
 func (t *Target) Sweep(ctx context.Context) error {
-	if err := t.lock(ctx); err != nil {
+	if err := t.writer.Take(ctx); err != nil {
 		return err
 	}
-	defer t.unlock()
+	defer t.writer.End()
 	return t.expire(ctx)
 }
 
@@ -219,10 +207,10 @@ func (t *Target) Run(ctx context.Context) error {
 
 // nextEnd is when the next verdict ends; zero: none does.
 func (t *Target) nextEnd(ctx context.Context) (time.Time, error) {
-	if err := t.lock(ctx); err != nil {
+	if err := t.writer.Take(ctx); err != nil {
 		return time.Time{}, err
 	}
-	defer t.unlock()
+	defer t.writer.End()
 	var first int64
 	for _, c := range t.entries {
 		if first == 0 || c.expires < first {

@@ -185,8 +185,8 @@ func (t *Target) eachZone(do func(i int, zone string) error) error {
 // SetMode implements [mitigate.Target]: one change of one rule in each zone, whatever the
 // lists hold. Enforce lasts for the time of the lease; ordered again, as the controller does
 // every hour, it lasts longer. It is neither begun nor prolonged when there was no comparison
-// or the last failed: the list may hold what has ended. In monitor mode the rule is disabled as it is when off: Cloudflare has an
-// action that only logs in its Enterprise plan alone.
+// or the last failed: the list may hold what has ended. In monitor mode the rule is disabled
+// as it is when off: Cloudflare has an action that only logs in its Enterprise plan alone.
 func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) error {
 	if descriptions[mode] == "" {
 		return fmt.Errorf("unknown mode %q", mode)

@@ -14,6 +14,7 @@ import (
 	"offpath/detect"
 	"offpath/mitigate"
 	"offpath/mitigate/internal/pacer"
+	"offpath/mitigate/internal/turn"
 )
 
 // Kind is the type of this target in the configuration.
@@ -79,7 +80,7 @@ type Target struct {
 	local   bool
 	modeAt  time.Time
 
-	writer  chan struct{}           // held by whoever writes lists, and guards what follows
+	writer  turn.Turn               // of whoever writes lists; it guards what follows
 	entries map[netip.Prefix]record // nil: not known what there is to be
 	held    map[netip.Prefix]held   // nil: not known what the list holds
 	ready   bool                    // entries are all that is wanted, and no rule was wrong when they came
@@ -133,7 +134,7 @@ func New(o Options) (*Target, error) {
 	if o.Pace < 0 || o.Gap < 0 || o.Poll < 0 || o.Look < 0 || o.Lease < 0 || o.Timeout < 0 {
 		return wrong("a time is negative")
 	}
-	t := &Target{options: o, client: newClient(&o), writer: make(chan struct{}, 1), changed: make(chan struct{}, 1), unsure: true}
+	t := &Target{options: o, client: newClient(&o), writer: turn.New(), changed: make(chan struct{}, 1), unsure: true}
 	t.changes.Interval = o.Pace
 	return t, nil
 }

@@ -39,18 +39,6 @@ const (
 // errNotCompared says that what the list holds, or is to hold, is not known.
 var errNotCompared = errors.New("cloudflare: nothing can be changed before a full comparison")
 
-// lock waits until nobody else writes.
-func (t *Target) lock(ctx context.Context) error {
-	select {
-	case t.writer <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (t *Target) unlock() { <-t.writer }
-
 // change has Cloudflare change a list, and waits until it has done so. The caller is the
 // writer.
 func (t *Target) change(ctx context.Context, begin func(ctx context.Context) (operation string, err error)) error {
@@ -125,10 +113,10 @@ func (t *Target) read(ctx context.Context, list string) error {
 // Apply implements [mitigate.Target]. When it returns, Cloudflare has taken the change;
 // that all its data centres judge by it takes some seconds more.
 func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detect.Subject) error {
-	if err := t.lock(ctx); err != nil {
+	if err := t.writer.Take(ctx); err != nil {
 		return err
 	}
-	defer t.unlock()
+	defer t.writer.End()
 	if !t.ready || t.held == nil {
 		return errNotCompared
 	}
@@ -156,10 +144,10 @@ func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detec
 // Sync implements [mitigate.Target].
 func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.SyncReport, error) {
 	report := mitigate.SyncReport{Compared: true}
-	if err := t.lock(ctx); err != nil {
+	if err := t.writer.Take(ctx); err != nil {
 		return report, err
 	}
-	defer t.unlock()
+	defer t.writer.End()
 	t.entries, t.held, t.ready = nil, nil, false
 	// An enforcement is not prolonged while nobody knows what ought to be enforced.
 	defer func() { t.compared.Store(t.held != nil) }()
@@ -423,10 +411,10 @@ func poke(c chan struct{}) {
 
 // Sweep implements [mitigate.Target].
 func (t *Target) Sweep(ctx context.Context) error {
-	if err := t.lock(ctx); err != nil {
+	if err := t.writer.Take(ctx); err != nil {
 		return err
 	}
-	defer t.unlock()
+	defer t.writer.End()
 	if t.entries == nil || t.held == nil {
 		return nil // the comparison that follows does it
 	}
@@ -466,10 +454,10 @@ func (t *Target) Run(ctx context.Context) error {
 
 // nextEnd is when there is next something to do without an order; zero: never.
 func (t *Target) nextEnd(ctx context.Context) (time.Time, error) {
-	if err := t.lock(ctx); err != nil {
+	if err := t.writer.Take(ctx); err != nil {
 		return time.Time{}, err
 	}
-	defer t.unlock()
+	defer t.writer.End()
 	if t.held == nil {
 		return time.Time{}, nil // all is compared first
 	}
@@ -495,10 +483,10 @@ func (t *Target) SetAllow(ctx context.Context, allow []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	if err := t.lock(ctx); err != nil {
+	if err := t.writer.Take(ctx); err != nil {
 		return err
 	}
-	defer t.unlock()
+	defer t.writer.End()
 	list, err := t.list(ctx, allowList)
 	if err != nil {
 		return err

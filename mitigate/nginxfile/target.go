@@ -18,6 +18,7 @@ import (
 	"offpath/mitigate"
 	"offpath/mitigate/internal/limitreq"
 	"offpath/mitigate/internal/predicate"
+	"offpath/mitigate/internal/turn"
 )
 
 // Kind is the type of this target in the configuration.
@@ -71,8 +72,8 @@ type Target struct {
 	client  *http.Client
 	tiers   []limitreq.Tier
 
-	// turn has a token for whoever writes the list; it guards what follows.
-	turn     chan struct{}
+	// turn is of whoever writes the list; it guards what follows.
+	turn     turn.Turn
 	known    *list     // in force, as far as is known; nil: not known
 	wanted   *list     // the last that was to be
 	unsure   bool      // a reload was ordered that may still be to come
@@ -115,7 +116,7 @@ func New(o Options) (*Target, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nginx file target %q: %w", o.Name, err)
 	}
-	return &Target{options: o, client: newClient(network, where), tiers: tiers, turn: make(chan struct{}, 1)}, nil
+	return &Target{options: o, client: newClient(network, where), tiers: tiers, turn: turn.New()}, nil
 }
 
 // Name implements [mitigate.Target].
@@ -136,18 +137,6 @@ func (t *Target) Carries(e *mitigate.Entry) error {
 	return err
 }
 
-// take waits for the turn to write.
-func (t *Target) take(ctx context.Context) error {
-	select {
-	case t.turn <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (t *Target) give() { <-t.turn }
-
 // Identity implements [mitigate.Target]: the master's pid and start, and how often nginx
 // was found with another list than it was given.
 func (t *Target) Identity(ctx context.Context) (mitigate.Identity, error) {
@@ -163,14 +152,12 @@ func (t *Target) Identity(ctx context.Context) (mitigate.Identity, error) {
 	if worker, err := statOf(s.worker); err == nil && worker.parent != m.pid {
 		return mitigate.Identity{}, fmt.Errorf("%s is answered by another nginx (worker %d) than that of %s (master %d)", t.options.Address, s.worker, t.options.PIDFile, m.pid)
 	}
-	select {
-	case t.turn <- struct{}{}:
+	if t.turn.Try() { // else it is being written
 		if t.known != nil && t.known.generation != s.generation {
 			t.lost++
 			t.known = nil
 		}
-		t.give()
-	default: // it is being written
+		t.turn.End()
 	}
 	return mitigate.Identity{
 		Process: fmt.Sprintf("%s/%d", m, t.lost),
@@ -235,10 +222,10 @@ func (t *Target) change(ctx context.Context, from, to list) error {
 
 // Apply implements [mitigate.Target].
 func (t *Target) Apply(ctx context.Context, set []mitigate.Entry, remove []detect.Subject) error {
-	if err := t.take(ctx); err != nil {
+	if err := t.turn.Take(ctx); err != nil {
 		return err
 	}
-	defer t.give()
+	defer t.turn.End()
 	base, err := t.base()
 	if err != nil {
 		return err
@@ -269,10 +256,10 @@ func (t *Target) Sync(ctx context.Context, entries []mitigate.Entry) (mitigate.S
 	if err := t.Prepared(ctx); err != nil {
 		return report, err
 	}
-	if err := t.take(ctx); err != nil {
+	if err := t.turn.Take(ctx); err != nil {
 		return report, err
 	}
-	defer t.give()
+	defer t.turn.End()
 	file, err := t.readList()
 	if err != nil {
 		return report, err
@@ -347,10 +334,10 @@ func (t *Target) SetAllow(ctx context.Context, allow []netip.Prefix) error {
 	}
 	slices.SortFunc(networks, comparePrefixes)
 	networks = slices.Compact(networks)
-	if err := t.take(ctx); err != nil {
+	if err := t.turn.Take(ctx); err != nil {
 		return err
 	}
-	defer t.give()
+	defer t.turn.End()
 	base, err := t.base()
 	if err != nil {
 		return err

@@ -10,16 +10,26 @@ type Turn struct{ taken chan struct{} }
 // New makes one that nobody has.
 func New() Turn { return Turn{make(chan struct{}, 1)} }
 
-// Take waits for it; an error is the context's, and then the caller does not have it.
+// Take waits for it; an error is the cause of the context's end, and then the caller does not have it.
 func (t Turn) Take(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	select {
 	case t.taken <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
+	}
+}
+
+// Try takes it if nobody has it, and says whether it did.
+func (t Turn) Try() bool {
+	select {
+	case t.taken <- struct{}{}:
+		return true
+	default:
+		return false
 	}
 }
 

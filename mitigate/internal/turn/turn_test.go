@@ -2,6 +2,7 @@ package turn_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -36,4 +37,21 @@ func TestWhoWaitsWaitsNoLongerThanTheContext(t *testing.T) {
 	it.End()
 	assert.Error(t, it.Take(ctx), "nor begins after its end")
 	assert.NoError(t, it.Take(t.Context()))
+}
+
+func TestWhoTriesDoesNotWait(t *testing.T) {
+	it := turn.New()
+	assert.True(t, it.Try())
+	assert.False(t, it.Try())
+	it.End()
+	assert.True(t, it.Try())
+}
+
+func TestWhyTheWaitEndedIsTold(t *testing.T) {
+	it := turn.New()
+	require.True(t, it.Try())
+	stopped := errors.New("stopped")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stopped)
+	assert.ErrorIs(t, it.Take(ctx), stopped)
 }
