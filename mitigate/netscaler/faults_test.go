@@ -296,13 +296,19 @@ func TestNoOrderWaitsForTheLoginOfAnotherBeyondItsTime(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}))
 	defer server.Close()
-	target := newTarget(t, server.URL)
-	failed := make(chan error, 1)
+	target := newTarget(t, server.URL, func(o *netscaler.Options) { o.Timeout = time.Hour })
+	failed, late := make(chan error, 1), make(chan error, 1)
 	go func() { _, err := target.Identity(t.Context()); failed <- err }()
 	<-asked
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	assert.ErrorIs(t, target.SetMode(ctx, detect.ModeOff, false), context.DeadlineExceeded)
+	go func() { late <- target.SetMode(ctx, detect.ModeOff, false) }()
+	select {
+	case err := <-late:
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+	case <-time.After(targettest.Wait):
+		assert.Fail(t, "it waits for the other")
+	}
 	close(answer)
 	assert.Error(t, <-failed)
 }

@@ -22,9 +22,7 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) er
 	default:
 		return fmt.Errorf("unknown mode %q", mode)
 	}
-	if last := t.ordered.Swap(&mode); last == nil || *last != mode {
-		t.unsaved.Store(true)
-	}
+	last := t.ordered.Load()
 	err := t.client.bind(ctx, mapBinding, []binding{{Name: modeMap, Key: modeKey, Value: string(mode)}})
 	if refusedWith(err, exists) { // with this value, if all is well
 		var rows []binding
@@ -35,16 +33,21 @@ func (t *Target) SetMode(ctx context.Context, mode detect.Mode, release bool) er
 	if err != nil {
 		return err
 	}
+	// Only now: what is saved meanwhile for another reason does not hold it.
+	if last == nil || *last != mode {
+		t.unsaved.Store(true)
+		t.ordered.Store(&mode)
+	}
 	if release {
 		rows, err := t.client.list(ctx, mapBinding, offMap)
 		if err != nil {
 			return err
 		}
 		for _, row := range rows {
-			t.unsaved.Store(true)
 			if err := t.client.unbind(ctx, mapBinding, offMap, "key", row.Key); err != nil {
 				return err
 			}
+			t.unsaved.Store(true)
 		}
 	}
 	return t.save(ctx)
@@ -112,20 +115,22 @@ func (t *Target) SetAllow(ctx context.Context, allow []netip.Prefix) error {
 				old = append(old, row.Value)
 			}
 		}
-		if len(missing)+len(old) > 0 {
-			t.unsaved.Store(true)
-		}
 		var come []binding
 		for _, value := range slices.Sorted(maps.Keys(missing)) {
 			come = append(come, binding{Name: name, Value: value})
 		}
-		if err := t.client.bind(ctx, setBinding, come); err != nil {
+		err = t.client.bind(ctx, setBinding, come)
+		if len(come) > 0 {
+			t.unsaved.Store(true) // some may be there also when others were refused
+		}
+		if err != nil {
 			return err
 		}
 		for _, value := range old {
 			if err := t.client.unbind(ctx, setBinding, name, "value", value); err != nil {
 				return err
 			}
+			t.unsaved.Store(true)
 		}
 	}
 	return t.save(ctx)
