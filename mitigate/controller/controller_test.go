@@ -765,7 +765,7 @@ func (p patient) SetMode(ctx context.Context, mode detect.Mode, release bool) er
 func TestTheKillSwitchWaitsForNothingThatIsUnderWay(t *testing.T) {
 	p := patient{newFake("lb"), make(chan struct{})}
 	p.mode = detect.ModeEnforce
-	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{p}, Mode: detect.ModeEnforce})
+	c, _ := targettest.Running(t, controller.Config{Targets: []mitigate.Target{p}, Mode: detect.ModeEnforce, OrderTimeout: time.Hour})
 	for range 3 { // an order of the mode, a look at it, or both
 		<-p.waits
 		require.NoError(t, c.Off("alice"))

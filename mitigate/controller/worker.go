@@ -623,12 +623,16 @@ func (w *worker) changes(limit int) change {
 
 // again has verdicts that the target refused written once more, since others have gone: those
 // that lie within one of these or around it, and as many more as there may now be room for.
-// Both locks are held.
+// Where there is no room for all, each delta chooses anew. Both locks are held.
 func (w *worker) again(gone []detect.Subject) {
-	const compared = 64 // of each with each refused one
+	if len(gone) == 0 || w.full {
+		return
+	}
+	// Of very many some are looked at; a full comparison tries all.
+	looks, near := maxDelta, gone[:min(64, len(gone))]
 	room := len(gone)
 	for id := range w.rejected {
-		if room == 0 && len(gone) > compared || len(w.backlog) >= maxAgain || len(gone) == 0 {
+		if looks--; looks < 0 || len(w.backlog) >= maxAgain {
 			return
 		}
 		it := w.controller.desired.byID[id]
@@ -636,11 +640,10 @@ func (w *worker) again(gone []detect.Subject) {
 			continue
 		}
 		client := it.entry.Subject.Client
-		near := slices.ContainsFunc(gone[:min(compared, len(gone))], func(s detect.Subject) bool { return client.IsValid() && client.Overlaps(s.Client) })
-		if !near && room == 0 {
-			continue
-		}
-		if !near {
+		if !slices.ContainsFunc(near, func(s detect.Subject) bool { return client.Overlaps(s.Client) }) {
+			if room == 0 {
+				continue
+			}
 			room--
 		}
 		w.backlog = append(w.backlog, id)
