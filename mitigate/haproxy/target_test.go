@@ -258,6 +258,27 @@ func TestAllowListsWin(t *testing.T) {
 	assert.Equal(t, passed, getVia(s, "203.0.113.5"), "is not touched")
 }
 
+// A row ends 24 days after it was last written; here it is seconds.
+func TestAnOffByHandLastsAsLongAsItIsLookedAt(t *testing.T) {
+	s := haproxytest.New(t, proxied)
+	config := strings.Replace(s.Config(), " expire 24d ", " expire 3s ", 1)
+	require.NotEqual(t, s.Config(), config)
+	s.Configure(config)
+	s.Up()
+	target := newTarget(t, s.Socket, s)
+	off := func() bool {
+		_, local, err := target.Mode(t.Context())
+		require.NoError(t, err)
+		return local
+	}
+	require.Empty(t, s.Command("set table offpath_verdicts key off data.gpt0 1"))
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		require.True(t, off())
+	}
+	time.Sleep(5 * time.Second)
+	assert.False(t, off(), "without looks it ends, as here all rows do")
+}
+
 func TestModeDecidesWhatIsDone(t *testing.T) {
 	s := haproxytest.Start(t, proxied)
 	target := newTarget(t, s.Socket, s)
